@@ -1,0 +1,6 @@
+/**
+ * In: an `Inventory`. Out: `RevisionParts`: Envoy resources per node group, layouts, the policy program with its target
+ * table. Promises: deterministic, validated against the rules that Envoy's protos carry, and no change of a policy,
+ * application, model, upstream or key changes a Listener.
+ */
+export type * from "./revision-parts.ts";

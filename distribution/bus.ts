@@ -1,0 +1,59 @@
+import type { Digest } from "../revision/index.ts";
+
+/**
+ * Moves revisions out and reports back. Implementations: in one process, over a directory (one machine), NATS. All pass
+ * the same contract test. Content is addressed by digest and verified by the reader; blobs are put before the head that
+ * names them. A bus never interprets content and never decides what is newer: it appends with an expected sequence.
+ */
+export interface Bus {
+  /** Idempotent. */
+  putBlob(digest: Digest, bytes: Uint8Array): Promise<void>;
+  /** undefined: not here. The bytes are verified against the digest before they are returned. */
+  getBlob(digest: Digest): Promise<Uint8Array | undefined>;
+  /** Appends a head. Throws ChanceryError "conflict" when the newest sequence is not `expected`. Returns the new one. */
+  publishHead(head: HeadAnnouncement, expected: number): Promise<number>;
+  /** The newest head; undefined before the first. */
+  head(): Promise<SequencedHead | undefined>;
+  /** Calls back with the newest head, now (if there is one) and after each change; intermediate ones may be skipped. */
+  watchHead(listener: (head: SequencedHead) => void): Subscription;
+  /** The newest report of each reporter is kept. */
+  report(report: NodeReport): Promise<void>;
+  watchReports(listener: (report: NodeReport) => void): Subscription;
+  close(): Promise<void>;
+}
+
+export interface Subscription {
+  close(): void;
+}
+
+export interface HeadAnnouncement {
+  /** Blob with the SignedManifest. */
+  readonly manifest: Digest;
+  readonly number: number;
+}
+
+export interface SequencedHead extends HeadAnnouncement {
+  /** 1, 2, 3, … in the order of publishing. */
+  readonly sequence: number;
+}
+
+/** What a data-path process says of itself. */
+export interface NodeReport {
+  readonly reporter: string;
+  readonly role: "authz" | "xds";
+  /** RFC 3339. */
+  readonly at: string;
+  /** Newest revision whose tables are loaded. */
+  readonly prepared: number;
+  /** Revision by which it decides (authz) or which it serves (xds). */
+  readonly active: number;
+  /** Hashes of the layouts it can decide for. */
+  readonly layouts: readonly string[];
+  /** Layout → time (RFC 3339) of the first decision made with it. */
+  readonly firstDecisions: Readonly<Record<string, string>>;
+  /** Revision number → time (RFC 3339) since when it decides by it; the newest few. */
+  readonly activeSince: Readonly<Record<string, string>>;
+  readonly decisions: number;
+  /** Why the newest head was refused. */
+  readonly error?: string;
+}

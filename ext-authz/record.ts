@@ -1,0 +1,45 @@
+/**
+ * One decision, as it is kept. Values that could carry secrets (header values, bodies, tokens, keys) are not in it;
+ * paths are, without their query.
+ */
+export interface DecisionRecord {
+  readonly format: 1;
+  /** Decision id, also in the answer and in Envoy's access log. */
+  readonly id: string;
+  /** RFC 3339 with milliseconds. */
+  readonly at: string;
+  /** Decision service that made it. */
+  readonly service: string;
+  readonly revision: { readonly number: number; readonly digest: string; readonly signed: boolean };
+  readonly layout: string;
+  readonly route: string;
+  readonly gateway: string;
+  readonly httpRoute: string;
+  readonly request: {
+    readonly id: string;
+    readonly method: string;
+    readonly host: string;
+    readonly path: string;
+    readonly source: string;
+    readonly model?: string;
+    readonly stream: boolean;
+  };
+  readonly application: string;
+  readonly subject: { readonly kind: string; readonly id: string };
+  readonly effect: "allow" | "deny" | "error";
+  /** HTTP status of a refusal; 200 for an allow. */
+  readonly status: number;
+  /** Stable code of a refusal; "ok" for an allow. */
+  readonly code: string;
+  readonly rule: string;
+  readonly reason: string;
+  /** Pools in the order in which Envoy may try them. */
+  readonly targets: readonly string[];
+  readonly removed: readonly { readonly pool: string; readonly rule: string; readonly reason: string }[];
+  readonly rerouted: readonly { readonly rule: string; readonly to: string }[];
+  readonly observed?: { readonly rule: string; readonly reason: string };
+  readonly shadow: readonly string[];
+  readonly errors: readonly { readonly rule: string; readonly message: string }[];
+  /** Microseconds from the arrival of the Check to the verdict. */
+  readonly decidedInUs: number;
+}

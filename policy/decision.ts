@@ -1,0 +1,147 @@
+import type { Key } from "../resources/index.ts";
+import type { ApplicationFacts, Target } from "./program.ts";
+
+/**
+ * A request as rules see it. Names are Envoy's attribute names. `undefined` is *missing* (a rule that reads it is
+ * unknown), never a default.
+ *
+ * @see https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes
+ */
+export interface RequestAttributes {
+  readonly method: string;
+  readonly scheme: string;
+  /** Lower case, without port and trailing dot. */
+  readonly host: string;
+  /** Path and query as Envoy routes it (normalised). */
+  readonly path: string;
+  /** Path in canonical form, without query. */
+  readonly url_path: string;
+  readonly query: string;
+  readonly protocol: string;
+  readonly id: string;
+  /** Bytes; -1: unknown. */
+  readonly size: number;
+  /** Milliseconds since the epoch. */
+  readonly time: number;
+  /** Lower-case name → every value, in order. */
+  readonly headers: ReadonlyMap<string, readonly string[]>;
+}
+
+export interface PeerAttributes {
+  readonly address: string;
+  readonly port: number;
+  /** URI SAN of a verified certificate. */
+  readonly principal?: string;
+}
+
+/** Who asks, from verified identity only. */
+export interface Subject {
+  readonly kind: "jwt" | "apiKey" | "mtls" | "anonymous";
+  /** `sub` claim, API key id, URI SAN or "anonymous". */
+  readonly id: string;
+  /** Verified JWT claims. */
+  readonly claims: Readonly<Record<string, unknown>>;
+  /** Fields the Application maps onto a subject (`subject.region`, `subject.tenant`, …). */
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+/** What was asked for, as far as the request says. */
+export interface Requested {
+  /** The name in the request, whatever it means. */
+  readonly modelName?: string;
+  /** The Model that the name stands for on this route. */
+  readonly model?: Key;
+  /** The one version asked for ("name@version"). */
+  readonly version?: Key;
+  /** The upstream drawn by weight (plain routes). */
+  readonly upstream?: Key;
+  /** Whether a streamed answer was asked for. */
+  readonly stream: boolean;
+}
+
+export interface DecisionInput {
+  readonly request: RequestAttributes;
+  readonly source: PeerAttributes;
+  readonly destination: PeerAttributes;
+  /** `filter_metadata` that Envoy sent. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+  /** `xds.*` from context extensions: route and layout. */
+  readonly xds: Readonly<Record<string, string>>;
+  readonly subject: Subject;
+  readonly application: ApplicationFacts;
+  readonly gateway: Key;
+  readonly httpRoute: Key;
+  readonly requested: Requested;
+  /** Every target that the route can name in the request's own layout. */
+  readonly candidates: readonly Target[];
+  /** Models that the route offers; empty on a plain route. */
+  readonly models: readonly Key[];
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** In [0, 1), from the sticky key of the request: draws shares so that the same unit gets the same target. */
+  readonly draw: number;
+}
+
+/** Why a candidate is not in the decision: a rule's id, or one of the built-in reasons. */
+export interface Removal {
+  readonly pool: string;
+  /** Rule id, or "chancery:approval", "chancery:maturity", "chancery:scores", "chancery:model", … */
+  readonly rule: string;
+  readonly reason: string;
+}
+
+export type RuleResult = "true" | "false" | "unknown";
+
+/** What one rule said, for the explanation. */
+export interface Considered {
+  readonly rule: string;
+  readonly effect: "deny" | "allow" | "restrict" | "reroute" | "prefer";
+  readonly mode: "enforce" | "shadow";
+  readonly result: RuleResult;
+  /** Why a result is unknown. */
+  readonly error?: string;
+  /** For rules about a target. */
+  readonly pool?: string;
+}
+
+interface VerdictBase {
+  /** Rules that were consulted; shadow rules with what they would have done. */
+  readonly considered: readonly Considered[];
+  readonly removed: readonly Removal[];
+  /** What reroute rules made of the request: model, version or upstream, and by which rule. */
+  readonly rerouted: readonly { readonly rule: string; readonly to: Key }[];
+  /** Rules that did not evaluate, to be counted against them. */
+  readonly errors: readonly { readonly rule: string; readonly message: string }[];
+  /** What shadow rules would have changed: "deny by RULE", "removal of POOL by RULE". */
+  readonly shadow: readonly string[];
+}
+
+export interface Allow extends VerdictBase {
+  readonly effect: "allow";
+  /** Legal targets, best first. Empty only where the route needs none (a redirect). */
+  readonly targets: readonly Target[];
+  /** The allow rule that held nearest to the caller. */
+  readonly rule: string;
+  readonly reason: string;
+  /** Set where only observe mode let it through: what enforcing would have answered. */
+  readonly observed?: { readonly rule: string; readonly reason: string };
+}
+
+export interface Deny extends VerdictBase {
+  readonly effect: "deny";
+  readonly code: DenyCode;
+  /** Rule id, "chancery:default-deny", "chancery:no-legal-target", … */
+  readonly rule: string;
+  readonly reason: string;
+}
+
+export type DenyCode = "denied" | "not_allowed" | "no_legal_target" | "model_not_found" | "evaluation_error";
+
+export type Verdict = Allow | Deny;
+
+/** A compiled program. Pure: same input, same verdict; never throws. */
+export interface Policy {
+  decide(input: DecisionInput): Verdict;
+  /** Targets that the application may use on a route, for listings: like `decide` for every model in turn. */
+  readonly problems: readonly { readonly rule: string; readonly message: string }[];
+}

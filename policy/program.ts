@@ -1,0 +1,128 @@
+import type { GovernanceMode, Key, Maturity, ModelSource, RuleEffect, RuleMode, Scope } from "../resources/index.ts";
+
+/**
+ * The policy part of a revision: rules and the facts they read, as plain data that survives JSON. Nothing here is
+ * compiled; `compilePolicy` makes closures of it in the process that decides.
+ */
+export interface PolicyProgram {
+  readonly rules: readonly ProgramRule[];
+  readonly applications: readonly ApplicationFacts[];
+  readonly models: readonly ModelFacts[];
+  readonly targets: readonly Target[];
+  readonly approvals: readonly ApprovalFacts[];
+}
+
+export interface ProgramRule {
+  /** `<policy key>/<rule id>`: unique in a program. */
+  readonly id: string;
+  readonly scope: Scope;
+  /** Absent: attached to callers of `scope` and below. */
+  readonly target?: { readonly kind: "Gateway" | "HTTPRoute" | "Model"; readonly key: Key };
+  readonly effect: RuleEffect;
+  readonly mode: RuleMode;
+  readonly when?: string;
+  readonly require?: string;
+  readonly to?: { readonly model?: Key; readonly version?: Key; readonly upstream?: Key };
+  readonly score?: string;
+  readonly reason: string;
+  readonly references: readonly string[];
+  readonly owner?: string;
+}
+
+/** `application.*` of rules, and how requests are recognised as its own. */
+export interface ApplicationFacts {
+  readonly key: Key;
+  readonly scope: Scope;
+  readonly mode: GovernanceMode;
+  readonly purpose: string;
+  readonly riskTier: string;
+  readonly dataClasses: readonly string[];
+  readonly jurisdictions: readonly string[];
+  readonly minimumMaturity?: Maturity;
+  readonly minimumScores: readonly { readonly metric: string; readonly slice: string; readonly value: number }[];
+  readonly durability: "strict" | "bestEffort";
+  /** Models that may answer in place of the requested one, in order. */
+  readonly substitutes: readonly Key[];
+  readonly apiKeys: readonly {
+    readonly id: string;
+    readonly sha256: string;
+    readonly subject: Readonly<Record<string, string>>;
+  }[];
+  readonly jwt: readonly {
+    readonly issuer: string;
+    readonly audiences: readonly string[];
+    readonly claims: Readonly<Record<string, string>>;
+    readonly subject: Readonly<Record<string, string>>;
+  }[];
+  readonly anonymous: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** `model.*` of rules. */
+export interface ModelFacts {
+  readonly key: Key;
+  readonly scope: Scope;
+  readonly names: readonly string[];
+  readonly source: ModelSource;
+  readonly approval: "required" | "notRequired";
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/**
+ * What may answer: one pool, that is one Envoy cluster whose endpoints are equal in every field a rule can read.
+ * `target.*` of rules.
+ */
+export interface Target {
+  /** Name of the pool, of its priority group and of its Envoy cluster. */
+  readonly pool: string;
+  readonly kind: "model" | "upstream";
+  readonly upstream: Key;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Whether the client's own Authorization is passed on. */
+  readonly credential: "passThrough" | "none" | "inject";
+  /** Present for kind "model". */
+  readonly model?: ModelTarget;
+}
+
+export interface ModelTarget {
+  readonly model: Key;
+  /** Key of the ModelVersion. */
+  readonly version: Key;
+  readonly versionName: string;
+  /** Position among the model's versions, 0 the oldest. */
+  readonly age: number;
+  readonly deployment: Key;
+  readonly provider: string;
+  readonly maturity: Maturity;
+  readonly region: string;
+  readonly country: string;
+  readonly api: string;
+  readonly wireName: string;
+  readonly path?: string;
+  readonly weight: number;
+  readonly trainingData: { readonly gdprBasis: string; readonly attestation?: string; readonly cutoff?: string };
+  readonly certifications: readonly {
+    readonly name: string;
+    readonly reference?: string;
+    readonly validFrom?: string;
+    readonly validUntil?: string;
+  }[];
+  readonly scores: readonly {
+    readonly metric: string;
+    readonly slice: string;
+    readonly value: number;
+    readonly n?: number;
+    readonly evaluatedAt?: string;
+  }[];
+  readonly cost?: { readonly inputPerMillion: number; readonly outputPerMillion: number; readonly currency: string };
+}
+
+/** Times are RFC 3339; an absent bound does not bound. */
+export interface ApprovalFacts {
+  readonly key: Key;
+  readonly version: Key;
+  readonly application: Key;
+  readonly jurisdictions: readonly string[];
+  readonly validFrom?: string;
+  readonly validUntil?: string;
+}

@@ -1,0 +1,33 @@
+/** Every code that a ChanceryError can carry, with what it means. The registry is documented in docs/errors.md. */
+export const ERROR_CODES = {
+  "invalid-argument": "A command-line argument or option is not usable.",
+  "invalid-resources": "What people wrote does not pass the check; the problems are listed.",
+  "invalid-envoy-resource": "A generated Envoy resource breaks a rule that Envoy's protos carry.",
+  "not-found": "A file, object or part that was named does not exist.",
+  conflict: "Somebody else appended first; read again and retry.",
+  corrupt: "Stored or received bytes do not match their digest or cannot be decoded.",
+  untrusted: "A signature is missing, wrong, or not covered by the trust file.",
+  stale: "A revision older than the one in force was offered.",
+  "unsupported-format": "A part has a format version that this build does not read.",
+  unavailable: "A process or address that is needed does not answer.",
+  "missing-tool": "A program that is needed was not found and could not be fetched.",
+  internal: "A defect of Chancery.",
+} as const;
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** The one error class. `message` says what was wrong, where, and what to do. */
+export class ChanceryError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = "ChanceryError";
+    this.code = code;
+  }
+
+  /** Wraps whatever was thrown; a ChanceryError stays as it is. */
+  static from(thrown: unknown, code: ErrorCode = "internal"): ChanceryError {
+    if (thrown instanceof ChanceryError) return thrown;
+    return new ChanceryError(code, thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
+  }
+}
