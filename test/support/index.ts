@@ -1,0 +1,26 @@
+/**
+ * What tests of several folders need: real processes with their output, a real Envoy, clients, a bounded load,
+ * certificates and tokens. Everything with a lifetime has `close()`; `closeAtEnd` ties it to the running test.
+ */
+export {
+  type CertificateAuthority,
+  createCertificateAuthority,
+  type KeyedCertificate,
+} from "./certificates.ts";
+export { type Closable, closeAtEnd } from "./close-at-end.ts";
+export { type EnvoyOptions, type RunningEnvoy, startEnvoy } from "./envoy.ts";
+export { freePort, freePorts } from "./free-port.ts";
+export { createGrpcEchoClient, type GrpcChat, type GrpcEcho, type GrpcEchoClient, startGrpcEcho } from "./grpc-echo.ts";
+export {
+  type HttpAnswer,
+  type HttpRequest,
+  http,
+  keepAliveAgent,
+  type OpenAnswer,
+  openHttp,
+  rawHttp,
+} from "./http-client.ts";
+export { type Answer, type Load, runLoad } from "./load.ts";
+export { type Ending, runProcess, type SpawnedProcess, type SpawnOptions, spawnProcess } from "./spawn-process.ts";
+export { createTokenIssuer, type TokenIssuer, type TokenOptions } from "./tokens.ts";
+export { waitFor } from "./wait-for.ts";
