@@ -1,0 +1,165 @@
+import { create, type JsonObject, toJson } from "@bufbuild/protobuf";
+import { type Bootstrap, BootstrapSchema } from "../protos/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts";
+import { CircuitBreakersSchema } from "../protos/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts";
+import {
+  type Cluster,
+  Cluster_DiscoveryType,
+  ClusterSchema,
+} from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
+import { OutlierDetectionSchema } from "../protos/gen/envoy/config/cluster/v3/outlier_detection_pb.ts";
+import { AddressSchema } from "../protos/gen/envoy/config/core/v3/address_pb.ts";
+import { ApiConfigSource_ApiType, ApiVersion } from "../protos/gen/envoy/config/core/v3/config_source_pb.ts";
+import { HealthCheckSchema } from "../protos/gen/envoy/config/core/v3/health_check_pb.ts";
+import { HttpProtocolOptionsSchema } from "../protos/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts";
+import { ChanceryError } from "../resources/index.ts";
+import { EXT_AUTHZ_CLUSTER, XDS_CLUSTER } from "./names.ts";
+import { envoyTypes, pack } from "./registry.ts";
+import { validate } from "./validate.ts";
+import { duration, fromAds, socketAddress } from "./values.ts";
+
+export interface BootstrapOptions {
+  readonly nodeId: string;
+  /** Key of the Gateway: the node group. */
+  readonly nodeGroup: string;
+  /** "host:port" or "unix:/path". */
+  readonly xds: readonly string[];
+  readonly extAuthz: readonly string[];
+  /** "host:port" of Envoy's admin interface. */
+  readonly admin: string;
+  readonly region?: string;
+  readonly zone?: string;
+}
+
+/**
+ * The bootstrap of a node: who it is, where its xDS servers and decision services are. All else comes over ADS, so it
+ * changes only when these addresses do.
+ */
+export function bootstrap(options: BootstrapOptions): Bootstrap {
+  const admin = parseAddress(options.admin);
+  const result = create(BootstrapSchema, {
+    node: {
+      id: options.nodeId,
+      cluster: options.nodeGroup,
+      locality: { region: options.region ?? "", zone: options.zone ?? "" },
+    },
+    admin: { address: admin },
+    dynamicResources: {
+      adsConfig: {
+        apiType: ApiConfigSource_ApiType.DELTA_GRPC,
+        transportApiVersion: ApiVersion.V3,
+        setNodeOnFirstMessageOnly: true,
+        grpcServices: [{ targetSpecifier: { case: "envoyGrpc", value: { clusterName: XDS_CLUSTER } } }],
+      },
+      cdsConfig: fromAds(),
+      ldsConfig: fromAds(),
+    },
+    staticResources: {
+      clusters: [
+        grpcCluster(XDS_CLUSTER, options.xds, 30_000, 5_000),
+        // Frozen and killed services are left within a tenth of a second: health checks, outlier detection and the
+        // retries of the ext_authz filter work together; none of them does it alone.
+        create(ClusterSchema, {
+          ...grpcCluster(EXT_AUTHZ_CLUSTER, options.extAuthz, 1_000, 500),
+          circuitBreakers: create(CircuitBreakersSchema, {
+            thresholds: [{ maxRetries: 1_000, maxRequests: 100_000, maxPendingRequests: 100_000 }],
+          }),
+          healthChecks: [
+            create(HealthCheckSchema, {
+              timeout: duration(300),
+              interval: duration(500),
+              noTrafficInterval: duration(500),
+              unhealthyThreshold: 1,
+              healthyThreshold: 1,
+              healthChecker: { case: "grpcHealthCheck", value: {} },
+            }),
+          ],
+          outlierDetection: create(OutlierDetectionSchema, {
+            consecutiveGatewayFailure: 3,
+            enforcingConsecutiveGatewayFailure: 100,
+            consecutiveLocalOriginFailure: 2,
+            enforcingConsecutiveLocalOriginFailure: 100,
+            splitExternalLocalOriginErrors: true,
+            interval: duration(1_000),
+            baseEjectionTime: duration(5_000),
+            maxEjectionPercent: 50,
+          }),
+        }),
+      ],
+    },
+  });
+  const violations = validate(BootstrapSchema, result);
+  if (violations.length > 0) {
+    const list = violations.map((violation) => `${violation.path}: ${violation.message}`).join("; ");
+    throw new ChanceryError("invalid-envoy-resource", `The bootstrap of node ${options.nodeId} is not valid: ${list}`);
+  }
+  return result;
+}
+
+/** As Envoy reads it from a file. */
+export function bootstrapJson(options: BootstrapOptions): JsonObject {
+  return toJson(BootstrapSchema, bootstrap(options), { registry: envoyTypes, useProtoFieldName: true }) as JsonObject;
+}
+
+function grpcCluster(
+  name: string,
+  addresses: readonly string[],
+  keepaliveMs: number,
+  keepaliveTimeoutMs: number,
+): Cluster {
+  if (addresses.length === 0) throw new ChanceryError("invalid-argument", `No address is given for cluster ${name}.`);
+  const named = addresses.some((address) => !isNumeric(address));
+  return create(ClusterSchema, {
+    name,
+    clusterDiscoveryType: {
+      case: "type",
+      value: named ? Cluster_DiscoveryType.STRICT_DNS : Cluster_DiscoveryType.STATIC,
+    },
+    connectTimeout: duration(250),
+    loadAssignment: {
+      clusterName: name,
+      endpoints: [
+        {
+          lbEndpoints: addresses.map((address) => ({
+            hostIdentifier: { case: "endpoint" as const, value: { address: parseAddress(address) } },
+          })),
+        },
+      ],
+    },
+    typedExtensionProtocolOptions: {
+      "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(HttpProtocolOptionsSchema, {
+        upstreamProtocolOptions: {
+          case: "explicitHttpConfig",
+          value: {
+            protocolConfig: {
+              case: "http2ProtocolOptions",
+              value: {
+                connectionKeepalive: { interval: duration(keepaliveMs), timeout: duration(keepaliveTimeoutMs) },
+              },
+            },
+          },
+        },
+      }),
+    },
+  });
+}
+
+const HOST_AND_PORT = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):([0-9]{1,5})$/;
+
+function isNumeric(address: string): boolean {
+  return address.startsWith("unix:") || /^(\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]+$/.test(address);
+}
+
+function parseAddress(text: string) {
+  if (text.startsWith("unix:")) {
+    return create(AddressSchema, { address: { case: "pipe", value: { path: text.slice("unix:".length) } } });
+  }
+  const match = HOST_AND_PORT.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) {
+    throw new ChanceryError(
+      "invalid-argument",
+      `"${text}" is not an address: write host:port, [ipv6]:port or unix:/path.`,
+    );
+  }
+  return create(AddressSchema, socketAddress(match[1] ?? match[2] ?? "", port));
+}

@@ -1,0 +1,249 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { Any } from "@bufbuild/protobuf/wkt";
+import { ComparisonFilter_Op } from "../protos/gen/envoy/config/accesslog/v3/accesslog_pb.ts";
+import { ApiVersion } from "../protos/gen/envoy/config/core/v3/config_source_pb.ts";
+import { HttpProtocolOptions_HeadersWithUnderscoresAction } from "../protos/gen/envoy/config/core/v3/protocol_pb.ts";
+import { StdoutAccessLogSchema } from "../protos/gen/envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
+import { ExtAuthzSchema } from "../protos/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts";
+import { HeaderMutationSchema } from "../protos/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts";
+import { JwtAuthenticationSchema } from "../protos/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts";
+import { RBACSchema } from "../protos/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts";
+import { RouterSchema } from "../protos/gen/envoy/extensions/filters/http/router/v3/router_pb.ts";
+import {
+  type HttpConnectionManager,
+  HttpConnectionManager_PathWithEscapedSlashesAction,
+  HttpConnectionManagerSchema,
+  type ResponseMapperSchema,
+} from "../protos/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
+import { HeaderMutationSchema as EarlyHeaderMutationSchema } from "../protos/gen/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.ts";
+import { PreviousHostsPredicateSchema } from "../protos/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
+import { StatusCode } from "../protos/gen/envoy/type/v3/http_status_pb.ts";
+import { decidedOnly, decisionSays } from "./floors.ts";
+import { CREDENTIAL_HEADERS, DECISION_HEADER, EXT_AUTHZ_CLUSTER, FILTERS, JWT_NAMESPACE } from "./names.ts";
+import { extension, pack, typeUrl } from "./registry.ts";
+import { duration, fromAds } from "./values.ts";
+
+/**
+ * Headers that a client must not send: ours, Envoy's own, and those with which some upstreams let a client replace the
+ * URL, host or method that was decided on.
+ */
+const STRIPPED_PREFIXES = ["x-chancery-", "x-envoy-"];
+const STRIPPED_HEADERS = [
+  "x-forwarded-host",
+  "x-original-url",
+  "x-original-uri",
+  "x-rewrite-url",
+  "x-http-method",
+  "x-http-method-override",
+  "x-method-override",
+];
+
+/** The HTTP connection manager of every listener. Only `statPrefix` and the route table's name differ between listeners. */
+export function httpConnectionManager(statPrefix: string, routeConfigName: string): HttpConnectionManager {
+  return create(HttpConnectionManagerSchema, {
+    statPrefix,
+    routeSpecifier: { case: "rds", value: { routeConfigName, configSource: fromAds() } },
+    useRemoteAddress: true,
+    normalizePath: true,
+    mergeSlashes: true,
+    pathWithEscapedSlashesAction: HttpConnectionManager_PathWithEscapedSlashesAction.REJECT_REQUEST,
+    stripTrailingHostDot: true,
+    alwaysSetRequestIdInResponse: true,
+    commonHttpProtocolOptions: {
+      headersWithUnderscoresAction: HttpProtocolOptions_HeadersWithUnderscoresAction.REJECT_REQUEST,
+      idleTimeout: duration(3_600_000),
+    },
+    http2ProtocolOptions: {
+      maxConcurrentStreams: 200,
+      initialStreamWindowSize: 65_536,
+      initialConnectionWindowSize: 1_048_576,
+    },
+    requestHeadersTimeout: duration(10_000),
+    streamIdleTimeout: duration(300_000),
+    upgradeConfigs: [{ upgradeType: "websocket" }],
+    earlyHeaderMutationExtensions: [
+      extension("envoy.http.early_header_mutation.header_mutation", EarlyHeaderMutationSchema, {
+        mutations: [
+          ...STRIPPED_PREFIXES.map((prefix) => ({
+            action: {
+              case: "removeOnMatch" as const,
+              value: {
+                keyMatcher: { matchPattern: { case: "prefix" as const, value: prefix }, ignoreCase: true },
+              },
+            },
+          })),
+          ...STRIPPED_HEADERS.map((name) => ({ action: { case: "remove" as const, value: name } })),
+        ],
+      }),
+    ],
+    httpFilters: [
+      { name: FILTERS.trailers, configType: { case: "typedConfig", value: noRequestTrailers() } },
+      // Discovered apart from the listener: a new key or issuer must not change the listener, which drains connections.
+      {
+        name: FILTERS.jwtAuthn,
+        configType: {
+          case: "configDiscovery",
+          value: { configSource: fromAds(), typeUrls: [typeUrl(JwtAuthenticationSchema)] },
+        },
+      },
+      { name: FILTERS.extAuthz, configType: { case: "typedConfig", value: extAuthz() } },
+      { name: FILTERS.rbac, configType: { case: "typedConfig", value: pack(RBACSchema, decidedOnly()) } },
+      {
+        name: FILTERS.router,
+        configType: {
+          case: "typedConfig",
+          value: pack(RouterSchema, { suppressEnvoyHeaders: true, upstreamLog: [accessLog("attempt")] }),
+        },
+      },
+    ],
+    accessLog: [accessLog("request")],
+    localReplyConfig: { mappers: localReplies() },
+  });
+}
+
+/** Request trailers pass the early strip and the decision unseen (they come after both): none is passed on. */
+function noRequestTrailers(): Any {
+  return pack(HeaderMutationSchema, {
+    mutations: {
+      requestTrailersMutations: [
+        {
+          action: {
+            case: "removeOnMatch",
+            value: { keyMatcher: { matchPattern: { case: "safeRegex", value: { regex: ".*" } } } },
+          },
+        },
+      ],
+    },
+  });
+}
+
+function extAuthz(): Any {
+  return pack(ExtAuthzSchema, {
+    transportApiVersion: ApiVersion.V3,
+    failureModeAllow: false,
+    statusOnError: { code: StatusCode.ServiceUnavailable },
+    validateMutations: true,
+    encodeRawHeaders: true,
+    includePeerCertificate: true,
+    includeTlsSession: true,
+    metadataContextNamespaces: [JWT_NAMESPACE],
+    clearRouteCache: true,
+    clearRouteCacheHeaders: [DECISION_HEADER],
+    // Anything else from the decision service is answered 500: it can neither choose a host nor a path.
+    decoderHeaderMutationRules: {
+      disallowAll: true,
+      allowExpression: { regex: ["x-chancery-.*", ...CREDENTIAL_HEADERS].join("|") },
+      disallowIsError: true,
+    },
+    services: {
+      case: "grpcService",
+      value: {
+        targetSpecifier: { case: "envoyGrpc", value: { clusterName: EXT_AUTHZ_CLUSTER } },
+        timeout: duration(500),
+        retryPolicy: {
+          retryOn: "connect-failure,refused-stream,reset,unavailable,cancelled",
+          numRetries: 3,
+          // max_interval is also the time that one try gets.
+          retryBackOff: { baseInterval: duration(5), maxInterval: duration(100) },
+          retryHostPredicate: [
+            {
+              name: "envoy.retry_host_predicates.previous_hosts",
+              configType: { case: "typedConfig", value: pack(PreviousHostsPredicateSchema, {}) },
+            },
+          ],
+          hostSelectionRetryMaxAttempts: 3n,
+        },
+      },
+    },
+  });
+}
+
+/** JSON lines on Envoy's standard output. Paths are without their query, which may hold what nobody should log. */
+function accessLog(kind: "request" | "attempt") {
+  const common = {
+    log: kind,
+    start: "%START_TIME%",
+    request_id: "%REQ(X-REQUEST-ID)%",
+    route: "%ROUTE_NAME%",
+    cluster: "%UPSTREAM_CLUSTER%",
+    upstream_host: "%UPSTREAM_HOST%",
+    status: "%RESPONSE_CODE%",
+    details: "%RESPONSE_CODE_DETAILS%",
+    flags: "%RESPONSE_FLAGS%",
+    duration_ms: "%DURATION%",
+  };
+  const request = {
+    decision_id: "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:decision_id)%",
+    decision: "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:decision)%",
+    application: "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:application)%",
+    method: "%REQ(:METHOD)%",
+    authority: "%REQ(:AUTHORITY)%",
+    path: "%PATH(NQ:PATH)%",
+    attempts: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    bytes_in: "%BYTES_RECEIVED%",
+    bytes_out: "%BYTES_SENT%",
+  };
+  return {
+    name: "envoy.access_loggers.stdout",
+    configType: {
+      case: "typedConfig" as const,
+      value: pack(StdoutAccessLogSchema, {
+        accessLogFormat: {
+          case: "logFormat",
+          value: {
+            format: { case: "jsonFormat", value: kind === "request" ? { ...common, ...request } : common },
+          },
+        },
+      }),
+    },
+  };
+}
+
+/**
+ * Envoy's own answers in the shape that clients of model APIs read. Answers of the decision service come as they are:
+ * their metadata says "deny" or "error".
+ */
+function localReplies(): MessageInitShape<typeof ResponseMapperSchema>[] {
+  const reply = (status: number, code: string, message: string): MessageInitShape<typeof ResponseMapperSchema> => ({
+    filter: {
+      filterSpecifier: {
+        case: "andFilter",
+        value: {
+          filters: [
+            {
+              filterSpecifier: {
+                case: "statusCodeFilter",
+                value: {
+                  comparison: {
+                    op: ComparisonFilter_Op.EQ,
+                    value: { defaultValue: status, runtimeKey: `chancery.local_reply.${code}` },
+                  },
+                },
+              },
+            },
+            ...["deny", "error"].map((decision) => ({
+              filterSpecifier: {
+                case: "metadataFilter" as const,
+                value: { matcher: { ...decisionSays("decision", decision), invert: true }, matchIfKeyNotFound: true },
+              },
+            })),
+          ],
+        },
+      },
+    },
+    bodyFormatOverride: {
+      contentType: "application/json",
+      format: {
+        case: "jsonFormat",
+        value: { error: { message, type: "gateway_error", param: null, code } },
+      },
+    },
+  });
+  return [
+    reply(403, "forbidden", "No decision lets this request through."),
+    reply(404, "not_found", "No route of this gateway matches the request."),
+    reply(413, "request_too_large", "The request body is larger than this route takes."),
+    reply(503, "unavailable", "No decision or no upstream is available at the moment."),
+    reply(504, "upstream_timeout", "The upstream did not answer in time."),
+  ];
+}

@@ -1,0 +1,19 @@
+/**
+ * What Envoy is: typed builders for bootstrap, listeners, clusters and routes, the validation rules that its protos
+ * carry, and the binary. In: plain data. Out: Envoy's messages, checked. Promises: nothing leaves without its floors.
+ */
+export { type BootstrapOptions, bootstrap, bootstrapJson } from "./bootstrap.ts";
+export { blackholeCluster, endpointsOf, type Pool, type PoolEndpoint, poolCluster, usesEds } from "./cluster.ts";
+export { httpConnectionManager } from "./http-connection-manager.ts";
+export * from "./names.ts";
+export { envoyTypes, extension, pack, TYPE_URLS, typeUrl } from "./registry.ts";
+export {
+  envoyRoutes,
+  type GovernedRoute,
+  type HeaderChanges,
+  type PathRewrite,
+  priorityGroups,
+  type RouteAction,
+} from "./route.ts";
+export { type Violation, validate } from "./validate.ts";
+export { duration, fromAds, socketAddress } from "./values.ts";
