@@ -1,0 +1,133 @@
+import { request } from "node:http";
+import { expect, onTestFinished, test } from "vitest";
+import { getStatus } from "./client.ts";
+import { addStatusMetrics, createRegistry } from "./metrics.ts";
+import { type AdminServerOptions, startAdminServer } from "./server.ts";
+import type { ControlStatus } from "./status.ts";
+
+const STATUS: ControlStatus = {
+  revision: { number: 7, digest: "sha256:ab", createdAt: Date.parse("2026-11-21T10:00:00.500Z"), signedBy: ["root-1"] },
+  nodes: [
+    {
+      id: "edge-1",
+      cluster: "edge/main",
+      nodeGroup: "edge/main",
+      envoyVersion: "1.40.0",
+      plan: "full",
+      connected: true,
+      lastSeenAt: 1_000,
+      acknowledgedRevision: 6,
+      layout: "abc",
+      types: [{ typeUrl: "t", resources: 2, sentVersion: "v7", acknowledgedVersion: "v6" }],
+      lastRejection: { typeUrl: "t", resources: ["r"], message: "no such filter", at: 2_000, revision: 7 },
+    },
+  ],
+  decisionServices: [
+    { id: "authz-1", activeRevision: 7, layouts: ["abc"], lastReportAt: 3_000, decisions: 42, lastError: "" },
+  ],
+  frozenScopes: [{ scope: "team", problems: ["team/a.yaml:1:2: error: no"] }],
+};
+
+async function start(options: Partial<AdminServerOptions> = {}) {
+  const server = await startAdminServer({
+    host: "127.0.0.1",
+    port: 0,
+    notReady: () => [],
+    metrics: createRegistry(),
+    ...options,
+  });
+  onTestFinished(() => server.close());
+  return server;
+}
+
+test("tells health, readiness and why not", async () => {
+  let reasons: string[] = ["no revision yet"];
+  const { address } = await start({ notReady: () => reasons });
+  expect((await fetch(`http://${address}/healthz`)).status).toBe(200);
+  const unready = await fetch(`http://${address}/readyz`);
+  expect(unready.status).toBe(503);
+  expect(await unready.json()).toEqual({ status: "not ready", reasons: ["no revision yet"] });
+  reasons = [];
+  expect((await fetch(`http://${address}/readyz`)).status).toBe(200);
+});
+
+test("serves metrics of the process and of the fleet", async () => {
+  const metrics = createRegistry();
+  let status = STATUS;
+  addStatusMetrics(metrics, () => status);
+  const { address } = await start({ metrics });
+  const read = async () => (await fetch(`http://${address}/metrics`)).text();
+  expect(await read()).toContain("process_cpu_seconds_total");
+  expect(await read()).toContain('chancery_node_acknowledged_revision{node="edge-1",node_group="edge/main"} 6');
+  expect(await read()).toContain("chancery_revision 7");
+  expect(await read()).toContain('chancery_decision_service_active_revision{service="authz-1"} 7');
+  status = { ...STATUS, nodes: [] };
+  expect(await read()).not.toContain("edge-1");
+});
+
+test("answers GetStatus as JSON over POST", async () => {
+  const { address } = await start({ status: () => STATUS });
+  const answer = await fetch(`http://${address}/chancery.admin.v1.AdminService/GetStatus`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: "{}",
+  });
+  expect(answer.status).toBe(200);
+  expect(await answer.json()).toMatchObject({
+    revision: { number: "7", digest: "sha256:ab", createdAt: "2026-11-21T10:00:00.500Z", signedBy: ["root-1"] },
+    nodes: [{ id: "edge-1", acknowledgedRevision: "6", lastRejection: { message: "no such filter", revision: "7" } }],
+    decisionServices: [{ id: "authz-1", decisions: "42" }],
+    frozenScopes: [{ scope: "team" }],
+  });
+});
+
+test("answers its own client", async () => {
+  const { address } = await start({ status: () => STATUS });
+  const status = await getStatus({ control: address });
+  expect(status.revision?.number).toBe(7n);
+  expect(status.nodes[0]?.types[0]?.acknowledgedVersion).toBe("v6");
+});
+
+test("has no API where there is no status", async () => {
+  const { address } = await start();
+  await expect(getStatus({ control: address })).rejects.toMatchObject({ code: "unavailable" });
+});
+
+test("demands its token for the API, not for health", async () => {
+  const { address } = await start({ status: () => STATUS, token: "secret" });
+  await expect(getStatus({ control: address })).rejects.toThrow(/unauthenticated/);
+  await expect(getStatus({ control: address, token: "wrong!" })).rejects.toThrow(/unauthenticated/);
+  expect((await getStatus({ control: address, token: "secret" })).revision?.number).toBe(7n);
+  expect((await fetch(`http://${address}/healthz`)).status).toBe(200);
+});
+
+test("refuses an API off loopback without a token", async () => {
+  await expect(start({ host: "0.0.0.0", status: () => STATUS })).rejects.toMatchObject({ code: "invalid-argument" });
+});
+
+test("refuses a request that was led here under another name", async () => {
+  const { address } = await start({ status: () => STATUS });
+  const [host, port] = address.split(":");
+  const status = await new Promise((resolve, reject) => {
+    request({ host, port, path: "/healthz", headers: { host: "evil.example" } }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    })
+      .on("error", reject)
+      .end();
+  });
+  expect(status).toBe(403);
+});
+
+test("names the address that it cannot bind", async () => {
+  const { address } = await start();
+  const port = Number(address.split(":")[1]);
+  await expect(start({ port })).rejects.toThrow(`cannot listen on 127.0.0.1:${port}`);
+});
+
+test("a control plane that does not answer is unavailable", async () => {
+  const server = await start({ status: () => STATUS });
+  await server.close();
+  await server.close();
+  await expect(getStatus({ control: server.address })).rejects.toMatchObject({ code: "unavailable" });
+});

@@ -1,0 +1,136 @@
+import { timingSafeEqual } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Code, ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { getRequestListener } from "@hono/node-server";
+import { Hono } from "hono";
+import type { Registry } from "prom-client";
+import { AdminService } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
+import { ChanceryError } from "../resources/index.ts";
+import { type ControlStatus, toStatusResponse } from "./status.ts";
+
+export interface AdminServerOptions {
+  /** IP address or host name to bind. */
+  readonly host: string;
+  /** 0: a free one. */
+  readonly port: number;
+  /** Why the process is not ready; none: it is. */
+  readonly notReady: () => readonly string[];
+  readonly metrics: Registry;
+  /** With it the admin API is served. */
+  readonly status?: () => ControlStatus;
+  /** Bearer token that the admin API demands; obligatory where `host` is not a loopback address. */
+  readonly token?: string;
+}
+
+export interface AdminServer {
+  /** "127.0.0.1:7070", as bound. */
+  readonly address: string;
+  /** Answers open requests for a short time, then drops them. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+const CLOSE_GRACE_MS = 1_000;
+const MESSAGE_LIMIT = 1024 * 1024;
+
+/**
+ * Serves /healthz, /readyz, /metrics, and the admin API (Connect, gRPC-Web, JSON over POST) where there is a status.
+ *
+ * @throws ChanceryError "unavailable" when the address cannot be bound, "invalid-argument" for an API without a token
+ *   off loopback
+ */
+export async function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
+  const loopback = isLoopback(options.host);
+  if (options.status !== undefined && options.token === undefined && !loopback) {
+    throw new ChanceryError(
+      "invalid-argument",
+      `the admin API on ${options.host} needs a token: everybody who reaches the address could read the fleet's state`,
+    );
+  }
+  const pages = getRequestListener(buildPages(options).fetch);
+  const { status, token } = options;
+  const api =
+    status === undefined
+      ? undefined
+      : connectNodeAdapter({
+          routes: (router: ConnectRouter) => {
+            router.service(AdminService, { getStatus: () => toStatusResponse(status()) });
+          },
+          interceptors: token === undefined ? [] : [demandToken(token)],
+          readMaxBytes: MESSAGE_LIMIT,
+          requestPathPrefix: "",
+        });
+  const server = createServer((request: IncomingMessage, response: ServerResponse) => {
+    // A page in a browser can point a name of its own at 127.0.0.1 (DNS rebinding): the name gives it away.
+    if (loopback && !isLoopback(hostOf(request.headers.host))) {
+      response.writeHead(403, { "content-type": "text/plain" }).end("not a name of this address\n");
+    } else if (api !== undefined && request.url?.startsWith(`/${AdminService.typeName}/`) === true) {
+      api(request, response);
+    } else {
+      void pages(request, response);
+    }
+  });
+  server.headersTimeout = 10_000;
+  server.requestTimeout = 30_000;
+  server.listen(options.port, options.host);
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    throw new ChanceryError("unavailable", `cannot listen on ${options.host}:${options.port}: ${String(cause)}`, {
+      cause,
+    });
+  }
+  const { address, port, family } = server.address() as AddressInfo;
+  let closed: Promise<void> | undefined;
+  return {
+    address: family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`,
+    close: () => {
+      closed ??= new Promise((resolve) => {
+        const timer = setTimeout(() => server.closeAllConnections(), CLOSE_GRACE_MS);
+        server.close(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+        server.closeIdleConnections();
+      });
+      return closed;
+    },
+  };
+}
+
+function buildPages(options: AdminServerOptions): Hono {
+  const pages = new Hono();
+  pages.get("/healthz", (context) => context.json({ status: "ok" }));
+  pages.get("/readyz", (context) => {
+    const reasons = options.notReady();
+    return reasons.length === 0 ? context.json({ status: "ok" }) : context.json({ status: "not ready", reasons }, 503);
+  });
+  pages.get("/metrics", async (context) =>
+    context.text(await options.metrics.metrics(), 200, { "content-type": options.metrics.contentType }),
+  );
+  pages.notFound((context) => context.json({ error: `no ${context.req.method} ${context.req.path} here` }, 404));
+  return pages;
+}
+
+function demandToken(token: string): Interceptor {
+  const expected = Buffer.from(`Bearer ${token}`);
+  return (next) => (request) => {
+    const given = Buffer.from(request.header.get("authorization") ?? "");
+    if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
+      throw new ConnectError("a bearer token is needed", Code.Unauthenticated);
+    }
+    return next(request);
+  };
+}
+
+function hostOf(header: string | undefined): string {
+  if (header === undefined) return "";
+  return header.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+}
+
+/** Whether only processes of this machine reach the address. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
