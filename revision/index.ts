@@ -2,4 +2,27 @@
  * In: `RevisionParts`. Out: signed, content-addressed revisions, and verified ones read back. Promises: nothing unsigned
  * where a trust file is given, nothing older than what is in force, the last good one survives everything.
  */
+export { blobFile, readBlob, removeBlob, writeBlob } from "./blob-files.ts";
+export { canonicalJson } from "./canonical-json.ts";
+export { decodeRevision, type EncodedParts, encodeParts, type PartCache } from "./codec.ts";
+export { digestOf, isDigest } from "./digest.ts";
+export { type DurableFiles, durableFiles, ensureDirectory, errorCode, syncDirectory } from "./durable-file.ts";
+export { type InitKeysOptions, initKeys, type KeyFiles, loadSigningKey, type SigningKey } from "./keys.ts";
+export { MAX_BLOB_BYTES, MAX_MANIFEST_BYTES, MAX_PARTS } from "./limits.ts";
+export {
+  contentDigest,
+  createManifest,
+  encodeSignedManifest,
+  manifestDigest,
+  parseSignedManifest,
+} from "./manifest.ts";
 export * from "./revision.ts";
+export { signManifest, type Verified, verifyManifest } from "./signature.ts";
+export {
+  type FetchBlob,
+  openRevisionStore,
+  type RevisionStore,
+  type RevisionStoreOptions,
+  type StoredRevision,
+} from "./store.ts";
+export { loadTrust, parseTrust, type Trust, type TrustedKey } from "./trust.ts";

@@ -1,0 +1,176 @@
+import { z } from "zod";
+import type { Layout, NodeGroup, RevisionParts, SecretReference } from "../compiler/index.ts";
+import type { PolicyProgram } from "../policy/index.ts";
+import { ChanceryError } from "../resources/index.ts";
+import { canonicalJson } from "./canonical-json.ts";
+import { digestOf } from "./digest.ts";
+import { MAX_BLOB_BYTES, MAX_PARTS } from "./limits.ts";
+import { manifestDigest } from "./manifest.ts";
+import { decodeNodeGroup, encodeNodeGroup } from "./node-group-frame.ts";
+import { layoutSchema, programSchema, secretsSchema } from "./part-schemas.ts";
+import type { SignedManifest } from "./revision.ts";
+import { type Digest, type ManifestPart, PART_FORMATS, type PartKind, type Revision } from "./revision.ts";
+
+export interface EncodedParts {
+  /** Sorted by kind and name. */
+  readonly parts: readonly ManifestPart[];
+  /** The bytes of each part. */
+  readonly blobs: ReadonlyMap<Digest, Uint8Array>;
+}
+
+/**
+ * Deterministic: equal parts give equal bytes, and a part that did not change keeps its digest.
+ *
+ * @throws ChanceryError "internal" when a part is there twice, is larger than 64 MiB, or would be refused when read back
+ */
+export function encodeParts(parts: RevisionParts): EncodedParts {
+  const blobs = new Map<Digest, Uint8Array>();
+  const entries: ManifestPart[] = [];
+  const ids = new Set<string>();
+  const add = (kind: PartKind, name: string, bytes: Uint8Array): void => {
+    if (bytes.length > MAX_BLOB_BYTES) {
+      throw new ChanceryError("internal", `${kind} ${name} has ${bytes.length} bytes; at most ${MAX_BLOB_BYTES} fit`);
+    }
+    const id = `${kind}\n${name}`;
+    if (ids.has(id)) throw new ChanceryError("internal", `${kind} ${name} is there twice`);
+    ids.add(id);
+    const digest = digestOf(bytes);
+    blobs.set(digest, bytes);
+    entries.push({ kind, format: PART_FORMATS[kind], name, digest, size: bytes.length });
+  };
+  for (const layout of parts.layouts.toSorted((a, b) => compare(a.hash, b.hash))) {
+    add("layout", layout.hash, json(layout, layoutSchema, `layout ${layout.hash}`));
+  }
+  for (const group of parts.nodeGroups.toSorted((a, b) => compare(a.name, b.name))) {
+    add("nodeGroup", group.name, encodeNodeGroup(group));
+  }
+  add("program", "", json(parts.program, programSchema, "the policy program"));
+  const secrets = parts.secrets.toSorted((a, b) => compare(a.name, b.name));
+  add("secrets", "", json(secrets, secretsSchema, "the secret references"));
+  if (entries.length > MAX_PARTS) {
+    throw new ChanceryError("internal", `${entries.length} parts; a revision has at most ${MAX_PARTS}`);
+  }
+  return { parts: entries, blobs };
+}
+
+type DecodedPart =
+  | { readonly kind: "program"; readonly value: PolicyProgram }
+  | { readonly kind: "layout"; readonly value: Layout }
+  | { readonly kind: "nodeGroup"; readonly value: NodeGroup }
+  | { readonly kind: "secrets"; readonly value: readonly SecretReference[] };
+
+/** Decoded parts of the last revision, so that what did not change keeps its identity. Owned by one caller. */
+export type PartCache = Map<string, DecodedPart>;
+
+/**
+ * Every blob is fetched and verified, whether or not it is in the cache. Signatures are verified by `verifyManifest`,
+ * whose result is `signedBy`.
+ *
+ * @throws ChanceryError "not-found" when a part is missing, "corrupt" when it is not what the manifest says
+ */
+export async function decodeRevision(
+  signed: SignedManifest,
+  getBlob: (digest: Digest) => Promise<Uint8Array | undefined>,
+  signedBy: readonly string[],
+  cache: PartCache = new Map(),
+): Promise<Revision> {
+  const { manifest } = signed;
+  const decoded: PartCache = new Map();
+  for (const part of manifest.parts) {
+    const where = `revision ${manifest.number}: ${part.kind} ${part.name}`;
+    const bytes = await getBlob(part.digest);
+    if (bytes === undefined) throw new ChanceryError("not-found", `${where}: ${part.digest} is missing`);
+    if (bytes.length !== part.size || digestOf(bytes) !== part.digest) {
+      throw new ChanceryError("corrupt", `${where}: the bytes are not those of ${part.digest}`);
+    }
+    const id = `${part.kind}\n${part.name}\n${part.digest}`;
+    decoded.set(id, cache.get(id) ?? decodePart(part, bytes, where));
+  }
+  const revision = assemble(manifest.number, [...decoded.values()]);
+  cache.clear();
+  for (const [id, part] of decoded) cache.set(id, part);
+  return {
+    number: manifest.number,
+    digest: manifestDigest(manifest),
+    createdAt: manifest.createdAt,
+    source: manifest.source,
+    signedBy,
+    ...revision,
+  };
+}
+
+function decodePart(part: ManifestPart, bytes: Uint8Array, where: string): DecodedPart {
+  switch (part.kind) {
+    case "program":
+      expectName(part.name, "", where);
+      return { kind: "program", value: parseJson(bytes, programSchema, where) };
+    case "secrets":
+      expectName(part.name, "", where);
+      return { kind: "secrets", value: parseJson(bytes, secretsSchema, where) };
+    case "layout": {
+      const value = parseJson(bytes, layoutSchema, where);
+      expectName(part.name, value.hash, where);
+      return { kind: "layout", value };
+    }
+    case "nodeGroup": {
+      const value = decodeNodeGroup(bytes);
+      expectName(part.name, value.name, where);
+      return { kind: "nodeGroup", value };
+    }
+  }
+}
+
+function assemble(number: number, parts: readonly DecodedPart[]): RevisionParts {
+  const layouts: Layout[] = [];
+  const nodeGroups: NodeGroup[] = [];
+  let program: PolicyProgram | undefined;
+  let secrets: readonly SecretReference[] | undefined;
+  for (const part of parts) {
+    if (part.kind === "layout") layouts.push(part.value);
+    else if (part.kind === "nodeGroup") nodeGroups.push(part.value);
+    else if (part.kind === "program") program = part.value;
+    else secrets = part.value;
+  }
+  if (program === undefined || secrets === undefined) {
+    throw new ChanceryError("corrupt", `revision ${number}: it has no policy program or no secret references`);
+  }
+  const hashes = new Set(layouts.map((layout) => layout.hash));
+  for (const group of nodeGroups) {
+    if (!hashes.has(group.layout)) {
+      throw new ChanceryError("corrupt", `revision ${number}: layout ${group.layout} of ${group.name} is missing`);
+    }
+  }
+  return { program, layouts, nodeGroups, secrets };
+}
+
+/** What readers would refuse is refused here, where it is made. */
+function json(value: unknown, schema: z.ZodType, what: string): Uint8Array {
+  const text = canonicalJson(value);
+  const parsed = schema.safeParse(JSON.parse(text));
+  if (parsed.success) return Buffer.from(text);
+  throw new ChanceryError(
+    "internal",
+    `${what} does not fit its schema: ${z.prettifyError(parsed.error).slice(0, 500)}`,
+  );
+}
+
+function parseJson<T>(bytes: Uint8Array, schema: z.ZodType<T>, where: string): T {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    throw new ChanceryError("corrupt", `${where}: it is not JSON`, { cause: error });
+  }
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) throw new ChanceryError("corrupt", `${where}: ${z.prettifyError(parsed.error).slice(0, 500)}`);
+  return parsed.data;
+}
+
+function expectName(name: string, expected: string, where: string): void {
+  if (name !== expected) throw new ChanceryError("corrupt", `${where}: it says of itself that it is "${expected}"`);
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

@@ -1,0 +1,153 @@
+import { z } from "zod";
+import { MATURITIES } from "../resources/index.ts";
+
+/**
+ * What JSON parts look like, format 1. Strict: a member that this build does not know could be a condition that it would
+ * fail to apply, so whoever adds one raises the format version. `part-schemas.test.ts` holds them equal to the types.
+ */
+const text = z.string();
+const texts = z.array(text);
+const textMap = z.record(text, text);
+const maturity = z.enum(MATURITIES);
+const optional = <T extends z.ZodType>(schema: T) => z.exactOptional(schema);
+
+const modelSource = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("body"), pointer: text }),
+  z.strictObject({ type: z.literal("query"), parameter: text }),
+  z.strictObject({ type: z.literal("header"), header: text }),
+  z.strictObject({ type: z.literal("path"), template: text }),
+  z.strictObject({ type: z.literal("route") }),
+]);
+
+const rule = z.strictObject({
+  id: text,
+  scope: text,
+  target: optional(z.strictObject({ kind: z.enum(["Gateway", "HTTPRoute", "Model"]), key: text })),
+  effect: z.enum(["deny", "allow", "restrict", "reroute", "prefer"]),
+  mode: z.enum(["enforce", "shadow", "off"]),
+  when: optional(text),
+  require: optional(text),
+  to: optional(z.strictObject({ model: optional(text), version: optional(text), upstream: optional(text) })),
+  score: optional(text),
+  reason: text,
+  references: texts,
+  owner: optional(text),
+});
+
+const application = z.strictObject({
+  key: text,
+  scope: text,
+  mode: z.enum(["enforce", "observe"]),
+  purpose: text,
+  riskTier: text,
+  dataClasses: texts,
+  jurisdictions: texts,
+  minimumMaturity: optional(maturity),
+  minimumScores: z.array(z.strictObject({ metric: text, slice: text, value: z.number() })),
+  durability: z.enum(["strict", "bestEffort"]),
+  substitutes: texts,
+  apiKeys: z.array(z.strictObject({ id: text, sha256: text, subject: textMap })),
+  jwt: z.array(z.strictObject({ issuer: text, audiences: texts, claims: textMap, subject: textMap })),
+  anonymous: z.boolean(),
+  labels: textMap,
+});
+
+const model = z.strictObject({
+  key: text,
+  scope: text,
+  names: texts,
+  source: modelSource,
+  approval: z.enum(["required", "notRequired"]),
+  labels: textMap,
+});
+
+const modelTarget = z.strictObject({
+  model: text,
+  version: text,
+  versionName: text,
+  age: z.number(),
+  deployment: text,
+  provider: text,
+  maturity,
+  region: text,
+  country: text,
+  api: text,
+  wireName: text,
+  path: optional(text),
+  weight: z.number(),
+  trainingData: z.strictObject({ gdprBasis: text, attestation: optional(text), cutoff: optional(text) }),
+  certifications: z.array(
+    z.strictObject({
+      name: text,
+      reference: optional(text),
+      validFrom: optional(text),
+      validUntil: optional(text),
+    }),
+  ),
+  scores: z.array(
+    z.strictObject({
+      metric: text,
+      slice: text,
+      value: z.number(),
+      n: optional(z.number()),
+      evaluatedAt: optional(text),
+    }),
+  ),
+  cost: optional(z.strictObject({ inputPerMillion: z.number(), outputPerMillion: z.number(), currency: text })),
+});
+
+const target = z.strictObject({
+  pool: text,
+  kind: z.enum(["model", "upstream"]),
+  upstream: text,
+  labels: textMap,
+  credential: z.enum(["passThrough", "none", "inject"]),
+  model: optional(modelTarget),
+});
+
+const approval = z.strictObject({
+  key: text,
+  version: text,
+  application: text,
+  jurisdictions: texts,
+  validFrom: optional(text),
+  validUntil: optional(text),
+});
+
+export const programSchema = z.strictObject({
+  rules: z.array(rule),
+  applications: z.array(application),
+  models: z.array(model),
+  targets: z.array(target),
+  approvals: z.array(approval),
+  observedGateways: optional(texts),
+});
+
+export const layoutSchema = z.strictObject({
+  hash: text,
+  nodeGroup: text,
+  routes: z.array(
+    z.strictObject({
+      id: text,
+      gateway: text,
+      httpRoute: text,
+      scope: text,
+      action: z.enum(["plain", "model", "redirect", "modelList"]),
+      groups: z.array(
+        z.strictObject({ name: text, clusters: z.array(z.strictObject({ name: text, weight: z.number() })) }),
+      ),
+      attempts: z.number(),
+      models: texts,
+      modelSource: optional(modelSource),
+      body: z.boolean(),
+    }),
+  ),
+});
+
+export const secretsSchema = z.array(
+  z.discriminatedUnion("type", [
+    z.strictObject({ name: text, type: z.literal("tls"), certificateFile: text, privateKeyFile: text }),
+    z.strictObject({ name: text, type: z.literal("ca"), certificateFile: text }),
+    z.strictObject({ name: text, type: z.literal("opaque"), valueFile: text, prefix: text }),
+  ]),
+);
