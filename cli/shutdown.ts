@@ -1,0 +1,90 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "./logging.ts";
+
+/** Something to end, with its name for the log. */
+export interface Stoppable {
+  readonly name: string;
+  readonly close: () => Promise<void> | void;
+}
+
+/**
+ * Ends things in the reverse of the order in which they were added. What takes longer than its share of the deadline
+ * is named and left behind: the process ends anyway.
+ */
+export class ShutdownStack {
+  readonly #log: Logger;
+  readonly #deadlineMs: number;
+  readonly #things: Stoppable[] = [];
+  #closing: Promise<boolean> | undefined;
+
+  /** @param deadlineMs  for all together */
+  constructor(log: Logger, deadlineMs: number) {
+    this.#log = log;
+    this.#deadlineMs = deadlineMs;
+  }
+
+  add(thing: Stoppable): void {
+    this.#things.push(thing);
+  }
+
+  get stopping(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /** Safe to call twice. @returns whether everything ended in time and without an error */
+  close(): Promise<boolean> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<boolean> {
+    const end = performance.now() + this.#deadlineMs;
+    let clean = true;
+    for (let thing = this.#things.pop(); thing !== undefined; thing = this.#things.pop()) {
+      const timer = new AbortController();
+      const { name, close } = thing;
+      const late = delay(Math.max(end - performance.now(), 50), "late" as const, { signal: timer.signal });
+      // The timer is aborted when the thing ended first.
+      late.catch(() => undefined);
+      try {
+        const outcome = await Promise.race([Promise.resolve(close()).then(() => "ended" as const), late]);
+        if (outcome === "late") {
+          clean = false;
+          this.#log.warn({ part: name }, "did not stop in time, left behind");
+        }
+      } catch (error) {
+        clean = false;
+        this.#log.error({ part: name, err: error }, "failed while stopping");
+      } finally {
+        timer.abort();
+      }
+    }
+    return clean;
+  }
+}
+
+/**
+ * Runs until a signal, the death of the parent process that supervises this one, or a failure; then closes the stack.
+ *
+ * @param failed  fulfilled when the process cannot go on
+ * @returns the failure, if that is what ended it
+ */
+export async function runUntilStopped(
+  log: Logger,
+  stack: ShutdownStack,
+  failed: Promise<Error> = new Promise(() => undefined),
+): Promise<Error | undefined> {
+  const stopped = new Promise<string>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(signal));
+    if (process.channel !== undefined) process.once("disconnect", () => resolve("end of the parent process"));
+  });
+  const cause = await Promise.race([stopped, failed]);
+  const failure = cause instanceof Error ? cause : undefined;
+  if (failure === undefined) log.info({ cause }, "stopping");
+  else log.error({ err: failure }, "stopping");
+  // A second signal does not wait.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+  await stack.close();
+  if (process.connected === true) process.disconnect();
+  return failure;
+}
