@@ -10,6 +10,8 @@ export interface PolicyProgram {
   readonly models: readonly ModelFacts[];
   readonly targets: readonly Target[];
   readonly approvals: readonly ApprovalFacts[];
+  /** Gateways in observe mode: policy denials are recorded and let through. */
+  readonly observedGateways?: readonly Key[];
 }
 
 export interface ProgramRule {

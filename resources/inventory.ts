@@ -98,7 +98,13 @@ export type PathRewrite =
 
 export type RouteFilter =
   | {
-      readonly type: "RequestHeaderModifier" | "ResponseHeaderModifier";
+      readonly type: "RequestHeaderModifier";
+      readonly set: readonly HeaderValue[];
+      readonly add: readonly HeaderValue[];
+      readonly remove: readonly string[];
+    }
+  | {
+      readonly type: "ResponseHeaderModifier";
       readonly set: readonly HeaderValue[];
       readonly add: readonly HeaderValue[];
       readonly remove: readonly string[];

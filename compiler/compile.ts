@@ -1,0 +1,62 @@
+import type { Inventory, Key, Problem, Secret, SourcePosition } from "../resources/index.ts";
+import { checkCombinations } from "./combinations.ts";
+import type { Jwks } from "./jwt.ts";
+import { compileNodeGroup } from "./node-group.ts";
+import { secretName } from "./pools.ts";
+import { byKey, policyProgram } from "./program.ts";
+import type { RevisionParts, SecretReference } from "./revision-parts.ts";
+import { tableContext } from "./route-table.ts";
+
+export interface CompileOptions {
+  /** Keys of the issuers, by source (`jwksSource`). */
+  readonly jwks: Jwks;
+  /** Where a value of an object was written. */
+  readonly locate: (kind: string, key: Key, path: readonly (string | number)[]) => SourcePosition;
+}
+
+export interface CompileResult {
+  readonly parts: RevisionParts;
+  /** With an error among them the parts must not be published. */
+  readonly problems: readonly Problem[];
+}
+
+/** Compiles an inventory. Pure: equal inventories give equal parts, byte for byte. */
+export function compile(inventory: Inventory, options: CompileOptions): CompileResult {
+  const context = tableContext(inventory);
+  const groups = byKey(inventory.gateways).map((gateway) => ({
+    gateway,
+    compiled: compileNodeGroup(gateway, inventory, context, options.jwks),
+  }));
+  const violations = groups.flatMap(({ gateway, compiled }) =>
+    compiled.violations.map(
+      (violation): Problem => ({
+        severity: "error",
+        code: "invalid-envoy-resource",
+        message: `${violation.resource} would be rejected by Envoy: ${violation.path}: ${violation.message}`,
+        scope: gateway.scope,
+        at: options.locate("Gateway", gateway.key, []),
+      }),
+    ),
+  );
+  return {
+    parts: {
+      program: policyProgram(inventory),
+      layouts: groups.map(({ compiled }) => compiled.layout),
+      nodeGroups: groups.map(({ compiled }) => compiled.group),
+      secrets: byKey(inventory.secrets).map(secretReference),
+    },
+    problems: [...checkCombinations(inventory, options), ...violations],
+  };
+}
+
+function secretReference(secret: Secret): SecretReference {
+  const name = secretName(secret.key);
+  switch (secret.type) {
+    case "tls":
+      return { name, type: "tls", certificateFile: secret.certificateFile, privateKeyFile: secret.privateKeyFile };
+    case "ca":
+      return { name, type: "ca", certificateFile: secret.certificateFile };
+    case "opaque":
+      return { name, type: "opaque", valueFile: secret.valueFile, prefix: "" };
+  }
+}

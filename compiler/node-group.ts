@@ -1,0 +1,147 @@
+import { createHash } from "node:crypto";
+import { create, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import {
+  blackholeCluster,
+  endpointsOf,
+  envoyRoutes,
+  FILTERS,
+  type Pool,
+  pack,
+  poolCluster,
+  priorityGroups,
+  TYPE_URLS,
+  usesEds,
+  type Violation,
+  validate,
+} from "../envoy/index.ts";
+import { ClusterSchema } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
+import { TypedExtensionConfigSchema } from "../protos/gen/envoy/config/core/v3/extension_pb.ts";
+import { ClusterLoadAssignmentSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
+import { ListenerSchema } from "../protos/gen/envoy/config/listener/v3/listener_pb.ts";
+import { type RouteConfiguration, RouteConfigurationSchema } from "../protos/gen/envoy/config/route/v3/route_pb.ts";
+import { ExtAuthzPerRouteSchema } from "../protos/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts";
+import type { Gateway, Inventory } from "../resources/index.ts";
+import { type Jwks, jwtFilter } from "./jwt.ts";
+import { envoyListener, portGroups } from "./listeners.ts";
+import { credentialHeaders, modelPool, plainPool } from "./pools.ts";
+import { byKey } from "./program.ts";
+import type { EncodedResource, Layout, LayoutRoute, NodeGroup } from "./revision-parts.ts";
+import { type RouteTable, routeTable, type TableContext } from "./route-table.ts";
+
+/** A generated resource that breaks a rule of Envoy's protos: a defect here or a value that the schema let through. */
+export interface ResourceViolation extends Violation {
+  readonly resource: string;
+}
+
+export interface CompiledGroup {
+  readonly group: NodeGroup;
+  readonly layout: Layout;
+  readonly violations: readonly ResourceViolation[];
+}
+
+/** Everything that the Envoys of one gateway run. */
+export function compileNodeGroup(
+  gateway: Gateway,
+  inventory: Inventory,
+  context: TableContext,
+  jwks: Jwks,
+): CompiledGroup {
+  const violations: ResourceViolation[] = [];
+  const resources: EncodedResource[] = [];
+  const add = <Desc extends DescMessage>(schema: Desc, typeUrl: string, name: string, message: MessageShape<Desc>) => {
+    for (const violation of validate(schema, message))
+      violations.push({ ...violation, resource: `${schema.name} ${name}` });
+    resources.push(encode(typeUrl, name, toBinary(schema, message)));
+  };
+
+  const ports = portGroups(gateway);
+  const tables = new Map<string, RouteTable>();
+  for (const port of ports) {
+    for (const chain of port.chains) {
+      const names = chain.listeners.map((listener) => listener.name);
+      tables.set(chain.routeTable, routeTable(chain.routeTable, gateway, names, context));
+    }
+  }
+  const layout = layoutOf(gateway, [...tables.values()]);
+  for (const pool of poolsOf(layout, inventory)) {
+    add(ClusterSchema, TYPE_URLS.cluster, pool.name, poolCluster(pool));
+    if (usesEds(pool)) add(ClusterLoadAssignmentSchema, TYPE_URLS.endpoint, pool.name, endpointsOf(pool));
+  }
+  const blackhole = blackholeCluster();
+  add(ClusterSchema, TYPE_URLS.cluster, blackhole.name, blackhole);
+  for (const port of ports) add(ListenerSchema, TYPE_URLS.listener, port.name, envoyListener(port));
+  for (const table of tables.values()) {
+    add(RouteConfigurationSchema, TYPE_URLS.route, table.name, routeConfiguration(table, gateway, layout.hash));
+  }
+  const jwt = jwtFilter(inventory, jwks);
+  add(TypedExtensionConfigSchema, TYPE_URLS.extensionConfig, jwt.name, jwt);
+  resources.sort((a, b) => order(a.typeUrl, b.typeUrl) || order(a.name, b.name));
+  return { group: { name: gateway.key, layout: layout.hash, resources }, layout, violations };
+}
+
+function order(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function encode(typeUrl: string, name: string, value: Uint8Array): EncodedResource {
+  return { typeUrl, name, version: createHash("sha256").update(value).digest("hex").slice(0, 16), value };
+}
+
+/** The layout: what the routes can name, and the hash of the tables as generated without the hash in them. */
+function layoutOf(gateway: Gateway, tables: readonly RouteTable[]): Layout {
+  const routes = new Map<string, LayoutRoute>();
+  const hash = createHash("sha256");
+  for (const table of tables) {
+    for (const host of table.hosts) for (const entry of host.entries) routes.set(entry.layout.id, entry.layout);
+    hash.update(toBinary(RouteConfigurationSchema, routeConfiguration(table, gateway, "")));
+  }
+  const sorted = [...routes.values()].sort((a, b) => order(a.id, b.id));
+  hash.update(JSON.stringify(sorted));
+  return { hash: hash.digest("hex").slice(0, 32), nodeGroup: gateway.key, routes: sorted };
+}
+
+/** The pools that some route of the layout can name. */
+function poolsOf(layout: Layout, inventory: Inventory): Pool[] {
+  const named = new Set(
+    layout.routes.flatMap((route) => route.groups.flatMap((group) => group.clusters.map((c) => c.name))),
+  );
+  const upstreams = new Map(inventory.upstreams.map((upstream) => [upstream.key, upstream]));
+  const removed = credentialHeaders(inventory);
+  return [
+    ...byKey(inventory.deployments).flatMap((deployment) => {
+      const upstream = upstreams.get(deployment.upstream);
+      return upstream === undefined ? [] : [modelPool(deployment, upstream, removed)];
+    }),
+    ...byKey(inventory.upstreams).map((upstream) => plainPool(upstream, removed)),
+  ].filter((pool) => named.has(pool.name));
+}
+
+function routeConfiguration(table: RouteTable, gateway: Gateway, layout: string): RouteConfiguration {
+  const plugins = new Map(
+    table.hosts.flatMap((host) =>
+      host.entries.flatMap((entry) => (entry.pools === undefined ? [] : [[entry.pools.name, entry.pools] as const])),
+    ),
+  );
+  return create(RouteConfigurationSchema, {
+    name: table.name,
+    ignorePortInHostMatching: true,
+    clusterSpecifierPlugins: [...plugins.values()]
+      .sort((a, b) => order(a.name, b.name))
+      .map((pools) => priorityGroups(pools.name, pools.attempts, pools.groups)),
+    virtualHosts: table.hosts.map((host) => ({
+      name: `${table.name}/${host.domain}`,
+      domains: [host.domain],
+      includeAttemptCountInResponse: true,
+      requestHeadersToRemove: ["x-envoy-auth-partial-body", "x-chancery-decision"],
+      typedPerFilterConfig: {
+        [FILTERS.extAuthz]: pack(ExtAuthzPerRouteSchema, {
+          override: {
+            case: "checkSettings",
+            value: { contextExtensions: { node_group: gateway.key, layout } },
+          },
+        }),
+      },
+      routes: host.entries.flatMap((entry) => envoyRoutes(entry.route)),
+    })),
+  });
+}

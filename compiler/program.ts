@@ -1,0 +1,140 @@
+import type { ModelTarget, PolicyProgram, Target } from "../policy/index.ts";
+import type { Deployment, Inventory, Key, ModelVersion, Upstream } from "../resources/index.ts";
+
+/** Pool of a deployment: name of its cluster and priority group. */
+export function modelPoolName(deployment: Key): string {
+  return `model/${deployment}`;
+}
+
+/** Pool of an upstream on plain routes. */
+export function upstreamPoolName(upstream: Key): string {
+  return `upstream/${upstream}`;
+}
+
+/** The policy part: rules and the facts they read. Order follows keys, so that equal inventories compile equally. */
+export function policyProgram(inventory: Inventory): PolicyProgram {
+  const versions = new Map(inventory.modelVersions.map((version) => [version.key, version]));
+  const upstreams = new Map(inventory.upstreams.map((upstream) => [upstream.key, upstream]));
+  const ages = versionAges(inventory.modelVersions);
+  const modelTargets = byKey(inventory.deployments).flatMap((deployment): Target[] => {
+    const version = versions.get(deployment.version);
+    const upstream = upstreams.get(deployment.upstream);
+    if (version === undefined || upstream === undefined) return [];
+    return [
+      {
+        pool: modelPoolName(deployment.key),
+        kind: "model",
+        upstream: upstream.key,
+        labels: { ...upstream.labels, ...version.labels, ...deployment.labels },
+        credential: upstream.credential.mode,
+        model: modelTarget(deployment, version, ages.get(version.key) ?? 0),
+      },
+    ];
+  });
+  const plainTargets = byKey(inventory.upstreams).map(
+    (upstream: Upstream): Target => ({
+      pool: upstreamPoolName(upstream.key),
+      kind: "upstream",
+      upstream: upstream.key,
+      labels: upstream.labels,
+      credential: upstream.credential.mode,
+    }),
+  );
+  return {
+    rules: byKey(inventory.policies).flatMap((policy) =>
+      policy.rules.map((rule) => ({
+        ...rule,
+        id: `${policy.key}/${rule.id}`,
+        scope: policy.scope,
+        ...(policy.target === undefined ? {} : { target: policy.target }),
+      })),
+    ),
+    applications: byKey(inventory.applications).map((application) => ({
+      key: application.key,
+      scope: application.scope,
+      mode: application.mode,
+      purpose: application.purpose,
+      riskTier: application.riskTier,
+      dataClasses: application.dataClasses,
+      jurisdictions: application.jurisdictions,
+      ...(application.minimumMaturity === undefined ? {} : { minimumMaturity: application.minimumMaturity }),
+      minimumScores: application.minimumScores,
+      durability: application.durability,
+      substitutes: application.substitutes,
+      apiKeys: application.apiKeys,
+      jwt: application.jwt.map(({ issuer, audiences, claims, subject }) => ({ issuer, audiences, claims, subject })),
+      anonymous: application.anonymous,
+      labels: application.labels,
+    })),
+    models: byKey(inventory.models).map((model) => ({
+      key: model.key,
+      scope: model.scope,
+      names: model.names,
+      source: model.source,
+      approval: model.approval,
+      labels: model.labels,
+    })),
+    targets: [...modelTargets, ...plainTargets],
+    approvals: byKey(inventory.approvals).map((approval) => ({
+      key: approval.key,
+      version: approval.version,
+      application: approval.application,
+      jurisdictions: approval.jurisdictions,
+      ...(approval.validFrom === undefined ? {} : { validFrom: approval.validFrom }),
+      ...(approval.validUntil === undefined ? {} : { validUntil: approval.validUntil }),
+    })),
+    observedGateways: byKey(inventory.gateways)
+      .filter((gateway) => gateway.mode === "observe")
+      .map((gateway) => gateway.key),
+  };
+}
+
+export function byKey<T extends { readonly key: Key }>(objects: readonly T[]): T[] {
+  return [...objects].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+}
+
+function modelTarget(deployment: Deployment, version: ModelVersion, age: number): ModelTarget {
+  return {
+    model: version.model,
+    version: version.key,
+    versionName: version.version,
+    age,
+    deployment: deployment.key,
+    provider: version.provider,
+    maturity: version.maturity,
+    region: deployment.region,
+    country: deployment.country,
+    api: deployment.api,
+    wireName: deployment.wireName,
+    ...(deployment.path === undefined ? {} : { path: deployment.path }),
+    weight: deployment.weight,
+    trainingData: version.trainingData,
+    certifications: version.certifications,
+    scores: version.scores,
+    ...(deployment.cost === undefined ? {} : { cost: deployment.cost }),
+  };
+}
+
+/** Position among the versions of the same model, 0 the oldest: by release date where all have one, else by
+ * version ("2" before "10"). */
+export function versionAges(versions: readonly ModelVersion[]): Map<Key, number> {
+  const byModel = new Map<Key, ModelVersion[]>();
+  for (const version of byKey(versions)) {
+    const siblings = byModel.get(version.model);
+    if (siblings === undefined) byModel.set(version.model, [version]);
+    else siblings.push(version);
+  }
+  const natural = new Intl.Collator("en", { numeric: true });
+  const ages = new Map<Key, number>();
+  for (const siblings of byModel.values()) {
+    const dated = siblings.every((version) => version.releasedAt !== undefined);
+    siblings.sort((a, b) => {
+      const released = dated ? Date.parse(a.releasedAt ?? "") - Date.parse(b.releasedAt ?? "") : 0;
+      return released === 0 ? natural.compare(a.version, b.version) : released;
+    });
+    siblings.forEach((version, age) => {
+      ages.set(version.key, age);
+    });
+  }
+  return ages;
+}
