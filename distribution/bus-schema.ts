@@ -1,0 +1,61 @@
+import { z } from "zod";
+import { ChanceryError } from "../resources/index.ts";
+import { isDigest } from "../revision/index.ts";
+import type { HeadAnnouncement, NodeReport } from "./bus.ts";
+import { MAX_REPORT_BYTES, MAX_REPORTER_NAME } from "./bus-limits.ts";
+
+const headSchema = z.strictObject({
+  manifest: z.string().refine(isDigest, "not a digest"),
+  number: z.int().positive(),
+});
+
+const texts = z.record(z.string(), z.string());
+/** Loose: a report from a newer build says more, and nothing is decided by it. */
+const reportSchema = z.object({
+  reporter: z.string().min(1).max(MAX_REPORTER_NAME),
+  role: z.enum(["authz", "xds"]),
+  at: z.iso.datetime(),
+  prepared: z.int().nonnegative(),
+  active: z.int().nonnegative(),
+  layouts: z.array(z.string()),
+  firstDecisions: texts,
+  activeSince: texts,
+  decisions: z.int().nonnegative(),
+  error: z.exactOptional(z.string()),
+});
+
+/** @throws ChanceryError "corrupt" */
+export function parseHead(bytes: Uint8Array): HeadAnnouncement {
+  return parse(bytes, headSchema, "a head");
+}
+
+/** @throws ChanceryError "corrupt" */
+export function parseReport(bytes: Uint8Array): NodeReport {
+  return parse(bytes, reportSchema, "a report");
+}
+
+/** @throws ChanceryError "invalid-argument" for a report that no reader would take */
+export function encodeReport(report: NodeReport): Uint8Array {
+  const bytes = Buffer.from(JSON.stringify(report));
+  if (bytes.length > MAX_REPORT_BYTES) {
+    throw new ChanceryError("invalid-argument", `a report has ${bytes.length} bytes; at most ${MAX_REPORT_BYTES} fit`);
+  }
+  try {
+    parseReport(bytes);
+  } catch (error) {
+    throw new ChanceryError("invalid-argument", `a report cannot be sent: ${ChanceryError.from(error).message}`);
+  }
+  return bytes;
+}
+
+function parse<T>(bytes: Uint8Array, schema: z.ZodType<T>, what: string): T {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    throw new ChanceryError("corrupt", `${what} on the bus is not JSON`, { cause: error });
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw new ChanceryError("corrupt", `${what} on the bus: ${z.prettifyError(parsed.error).slice(0, 500)}`);
+}
