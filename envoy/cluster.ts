@@ -3,7 +3,6 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   type Cluster,
   Cluster_DiscoveryType,
-  Cluster_DnsLookupFamily,
   Cluster_LbPolicy,
   ClusterSchema,
 } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
@@ -15,6 +14,8 @@ import {
   type ClusterLoadAssignment,
   ClusterLoadAssignmentSchema,
 } from "../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
+import { DnsLookupFamily } from "../protos/gen/envoy/extensions/clusters/common/dns/v3/dns_pb.ts";
+import { DnsClusterSchema } from "../protos/gen/envoy/extensions/clusters/dns/v3/dns_cluster_pb.ts";
 import { CredentialInjectorSchema } from "../protos/gen/envoy/extensions/filters/http/credential_injector/v3/credential_injector_pb.ts";
 import { HeaderMutationSchema } from "../protos/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts";
 import { LuaSchema } from "../protos/gen/envoy/extensions/filters/http/lua/v3/lua_pb.ts";
@@ -95,18 +96,14 @@ export function poolCluster(pool: Pool): Cluster {
   const eds = usesEds(pool);
   return create(ClusterSchema, {
     name: pool.name,
-    clusterDiscoveryType: {
-      case: "type",
-      value: eds ? Cluster_DiscoveryType.EDS : Cluster_DiscoveryType.STRICT_DNS,
-    },
     ...(eds
-      ? { edsClusterConfig: { edsConfig: fromAds() } }
+      ? {
+          clusterDiscoveryType: { case: "type" as const, value: Cluster_DiscoveryType.EDS },
+          edsClusterConfig: { edsConfig: fromAds() },
+        }
       : {
+          clusterDiscoveryType: { case: "clusterType" as const, value: dns() },
           loadAssignment: endpointsOf(pool),
-          dnsLookupFamily: Cluster_DnsLookupFamily.V4_PREFERRED,
-          dnsRefreshRate: duration(5_000),
-          respectDnsTtl: true,
-          dnsFailureRefreshRate: { baseInterval: duration(1_000), maxInterval: duration(10_000) },
         }),
     lbPolicy: LB_POLICIES[pool.loadBalancer],
     connectTimeout: duration(pool.connectTimeoutMs),
@@ -138,6 +135,16 @@ export function poolCluster(pool: Pool): Cluster {
     typedExtensionProtocolOptions: {
       "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(HttpProtocolOptionsSchema, httpOptions(pool)),
     },
+  });
+}
+
+/** Every address of every name is an endpoint of its own (what used to be STRICT_DNS). */
+function dns() {
+  return extension("envoy.clusters.dns", DnsClusterSchema, {
+    dnsLookupFamily: DnsLookupFamily.V4_PREFERRED,
+    dnsRefreshRate: duration(5_000),
+    dnsFailureRefreshRate: { baseInterval: duration(1_000), maxInterval: duration(10_000) },
+    respectDnsTtl: true,
   });
 }
 

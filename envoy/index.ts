@@ -4,6 +4,7 @@
  */
 export { type BootstrapOptions, bootstrap, bootstrapJson } from "./bootstrap.ts";
 export { blackholeCluster, endpointsOf, type Pool, type PoolEndpoint, poolCluster, usesEds } from "./cluster.ts";
+export { type GrpcMethods, serviceDefinition } from "./grpc-service.ts";
 export { httpConnectionManager } from "./http-connection-manager.ts";
 export * from "./names.ts";
 export { envoyTypes, extension, pack, TYPE_URLS, typeUrl } from "./registry.ts";

@@ -7,6 +7,7 @@ import { ListenerSchema } from "../protos/gen/envoy/config/listener/v3/listener_
 import { RouteConfigurationSchema } from "../protos/gen/envoy/config/route/v3/route_pb.ts";
 import { FileAccessLogSchema } from "../protos/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts";
 import { StdoutAccessLogSchema } from "../protos/gen/envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
+import { DnsClusterSchema } from "../protos/gen/envoy/extensions/clusters/dns/v3/dns_cluster_pb.ts";
 import { CredentialInjectorSchema } from "../protos/gen/envoy/extensions/filters/http/credential_injector/v3/credential_injector_pb.ts";
 import {
   ExtAuthzPerRouteSchema,
@@ -36,6 +37,7 @@ export const envoyTypes = createRegistry(
   ClusterSchema,
   ClusterLoadAssignmentSchema,
   CredentialInjectorSchema,
+  DnsClusterSchema,
   DownstreamTlsContextSchema,
   EarlyHeaderMutationSchema,
   ExtAuthzPerRouteSchema,

@@ -119,7 +119,7 @@ function wellKnown(value: string, rules: StringRules): string | undefined {
       return URL.canParse(value, "http://base.invalid") ? undefined : "a URI reference";
     case "wellKnownRegex":
       if (rule.value === KnownRegex.HTTP_HEADER_NAME) {
-        const good = rules.strict ? HEADER_NAME_STRICT.test(value) : value !== "" && HEADER_LOOSE.test(value);
+        const good = (rules.strict ? HEADER_NAME_STRICT : HEADER_LOOSE).test(value);
         return good ? undefined : "a header name";
       }
       if (rule.value === KnownRegex.HTTP_HEADER_VALUE) {

@@ -116,6 +116,8 @@ function checkField(
   switch (field.fieldKind) {
     case "message": {
       if (!message.isSet(field)) {
+        // In a oneof the rule speaks of the member that is set; that one is set is the oneof's own rule.
+        if (field.oneof !== undefined) return;
         if (rules?.message?.required === true || isRequiredMessage(rules)) out.push({ path, message: "is required" });
         return;
       }
