@@ -2,7 +2,21 @@
  * In: YAML that people wrote, and the operational log. Out: an `Inventory`, validated and cross-referenced plain data,
  * or every problem at once with file:line:column and a hint. Promises: no partial inventory without its problems.
  */
+
+export { formatDuration, parseDuration } from "./durations.ts";
 export { ChanceryError, ERROR_CODES, type ErrorCode } from "./error.ts";
+export { type FreezeOptions, type FreezeResult, type FrozenScope, freeze } from "./freeze.ts";
 export type * from "./inventory.ts";
 export { MATURITIES } from "./inventory.ts";
+export { type JSONSchema, jsonSchemas } from "./json-schema.ts";
+export { KIND_NAMES, type Kind } from "./kinds.ts";
+export { type LoadResult, ParseCache, parseResources } from "./load.ts";
+export { checkFiles, type LoadedDirectory, loadDirectory } from "./load-directory.ts";
+export type { LogEntry, LogOperation, OperationalLog } from "./operational-log.ts";
+export type { Positions } from "./positions.ts";
 export { formatProblem, type Problem, type SourcePosition } from "./problem.ts";
+export { PROBLEM_CODES, type ProblemCode } from "./problem-codes.ts";
+export { readTree, TREE_LIMITS } from "./read-tree.ts";
+export { type ResourceFiles, resourceFiles, scopeChain, scopeOf } from "./resource-files.ts";
+export { timestampMs } from "./timestamps.ts";
+export type { Path } from "./yaml-document.ts";

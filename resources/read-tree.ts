@@ -1,0 +1,176 @@
+import type { Dirent } from "node:fs";
+import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
+import { join, posix, sep } from "node:path";
+import { ChanceryError } from "./error.ts";
+import type { Problem } from "./problem.ts";
+import type { ProblemCode } from "./problem-codes.ts";
+import { type ResourceFiles, resourceFiles, scopeOf } from "./resource-files.ts";
+
+export const TREE_LIMITS = { fileBytes: 1_048_576, files: 20_000, entries: 200_000, depth: 16 } as const;
+
+/** How many files are open at once. */
+const PARALLEL = 32;
+
+/**
+ * Reads every `*.yaml` and `*.yml` below `root`, without `node_modules` and whatever begins with a dot. What cannot be
+ * read is a problem of its scope, in the result.
+ *
+ * @throws ChanceryError not-found when there is no such directory; invalid-resources beyond 20,000 files
+ */
+export async function readTree(root: string): Promise<ResourceFiles> {
+  const walk = new Walk(await rootPath(root));
+  await walk.directory(".", 0, []);
+  const files = new Map<string, string>();
+  for (let start = 0; start < walk.found.length; start += PARALLEL) {
+    const batch = walk.found.slice(start, start + PARALLEL);
+    const texts = await Promise.all(batch.map((path) => readText(walk.root, path, walk.problems)));
+    for (const [index, path] of batch.entries()) {
+      const text = texts[index];
+      if (text !== undefined) files.set(path, text);
+    }
+  }
+  return resourceFiles(files, walk.problems);
+}
+
+async function rootPath(root: string): Promise<string> {
+  try {
+    if ((await stat(root)).isDirectory()) return await realpath(root);
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw ChanceryError.from(error, "not-found");
+  }
+  throw new ChanceryError("not-found", `there is no directory ${root}: name the directory that holds the resources`);
+}
+
+/** One pass over the directories; collects paths of YAML files in order. */
+class Walk {
+  readonly root: string;
+  readonly found: string[] = [];
+  readonly problems: Problem[] = [];
+  #entries = 0;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  async directory(path: string, depth: number, above: readonly string[]): Promise<void> {
+    const listed = await this.#list(path);
+    if (listed === undefined) return;
+    const { real, entries } = listed;
+    if (above.includes(real)) {
+      this.problems.push(unreadableDirectory("symlink-cycle", path, "this link leads back to a directory above it"));
+      return;
+    }
+    if (depth > TREE_LIMITS.depth) {
+      const message = `directories lie at most ${TREE_LIMITS.depth} deep`;
+      this.problems.push(unreadableDirectory("tree-too-deep", path, message));
+      return;
+    }
+    for (const entry of entries) {
+      if (++this.#entries > TREE_LIMITS.entries) throw tooMany(`${TREE_LIMITS.entries} directory entries`);
+      if (entry.name.startsWith(".") || entry.name === "node_modules") continue;
+      await this.#entry(posix.join(path, entry.name), entry, depth, [...above, real]);
+    }
+  }
+
+  async #list(path: string): Promise<{ readonly real: string; readonly entries: readonly Dirent[] } | undefined> {
+    try {
+      const real = await realpath(join(this.root, path));
+      const entries = await readdir(real, { withFileTypes: true });
+      return { real, entries: entries.sort((a, b) => (a.name < b.name ? -1 : 1)) };
+    } catch (error) {
+      // Removed since the directory above was listed: then it is not part of the tree any more.
+      if (codeOf(error) === "ENOENT" && path !== ".") return undefined;
+      const message = `this directory cannot be read (${codeOf(error)})`;
+      this.problems.push(unreadableDirectory("unreadable-directory", path, message));
+      return undefined;
+    }
+  }
+
+  async #entry(path: string, entry: Dirent, depth: number, above: readonly string[]): Promise<void> {
+    let directory = entry.isDirectory();
+    let file = entry.isFile();
+    if (entry.isSymbolicLink()) {
+      const target = await this.#follow(path);
+      directory = target === "directory";
+      file = target === "file";
+    }
+    if (directory) await this.directory(path, depth + 1, above);
+    else if (file && isYaml(path)) {
+      if (this.found.length >= TREE_LIMITS.files) throw tooMany(`${TREE_LIMITS.files} YAML files`);
+      this.found.push(path);
+    }
+  }
+
+  /** What a link leads to, if that lies in the tree. Links that are of no interest here raise no problem. */
+  async #follow(path: string): Promise<"directory" | "file" | undefined> {
+    const full = join(this.root, path);
+    try {
+      const [real, status] = await Promise.all([realpath(full), stat(full)]);
+      const kind = status.isDirectory() ? "directory" : status.isFile() && isYaml(path) ? "file" : undefined;
+      if (kind !== undefined && !isInside(this.root, real)) {
+        const found = kind === "file" ? unreadable : unreadableDirectory;
+        this.problems.push(found("symlink-outside", path, "this link leads out of the resource tree"));
+        return undefined;
+      }
+      return kind;
+    } catch (error) {
+      if (isYaml(path))
+        this.problems.push(unreadable("unreadable-file", path, `this link leads nowhere (${codeOf(error)})`));
+      return undefined;
+    }
+  }
+}
+
+/** Whether the real path `real` is `root` or below it. */
+export function isInside(root: string, real: string): boolean {
+  return real === root || real.startsWith(root.endsWith(sep) ? root : root + sep);
+}
+
+function isYaml(path: string): boolean {
+  return path.endsWith(".yaml") || path.endsWith(".yml");
+}
+
+function tooMany(what: string): ChanceryError {
+  return new ChanceryError(
+    "invalid-resources",
+    `the resource tree has more than ${what}: is this the right directory?`,
+  );
+}
+
+/** The text of a file; undefined when it is gone, or with a problem when it cannot be taken. */
+async function readText(root: string, path: string, problems: Problem[]): Promise<string | undefined> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(join(root, path), "r");
+    // Its size is asked for first, so that no file is read that will not be taken.
+    const bytes = (await handle.stat()).size > TREE_LIMITS.fileBytes ? undefined : await handle.readFile();
+    if (bytes === undefined || bytes.length > TREE_LIMITS.fileBytes) {
+      problems.push(unreadable("file-too-large", path, "a file may have 1 MiB", "split it"));
+      return undefined;
+    }
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    // Removed since the directory was listed: then it is not part of the tree any more.
+    if (codeOf(error) === "ENOENT") return undefined;
+    const utf8 = error instanceof TypeError;
+    const message = utf8 ? "this file is not UTF-8" : `this file cannot be read (${codeOf(error)})`;
+    problems.push(unreadable("unreadable-file", path, message, utf8 ? "save it as UTF-8" : undefined));
+    return undefined;
+  } finally {
+    await handle?.close();
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "unknown";
+}
+
+function unreadable(code: ProblemCode, path: string, message: string, hint?: string): Problem {
+  const at = { file: path, line: 1, column: 1 };
+  return { severity: "error", code, message, scope: scopeOf(path), at, ...(hint === undefined ? {} : { hint }) };
+}
+
+/** A directory is the scope that is not there to be read, and the file that is pointed at. */
+function unreadableDirectory(code: ProblemCode, path: string, message: string): Problem {
+  return { ...unreadable(code, path, message), scope: path };
+}

@@ -1,0 +1,168 @@
+import { posix } from "node:path";
+import type { AnyAuthored, Authored, Declaration } from "./authored.ts";
+import { keyOf } from "./authored.ts";
+import type { Key, Scope } from "./inventory.ts";
+import type { Kind } from "./kinds.ts";
+import type { ProblemList, Subject } from "./problems.ts";
+import { isWithin, scopeChain, scopeOf } from "./resource-files.ts";
+import type { Reference } from "./schema/fields.ts";
+import { nearestWord } from "./suggest.ts";
+import type { Path } from "./yaml-document.ts";
+
+/** A file that an object names, relative to the root of the tree. */
+export interface FileReference extends Subject {
+  readonly path: string;
+  readonly at: Path;
+}
+
+/** The Gateway API group and kind of what refers, as ReferenceGrants name it. */
+export interface Referrer {
+  readonly group: "gateway.networking.k8s.io" | "chancery.dev";
+  readonly kind: "HTTPRoute" | "Gateway" | "Upstream";
+}
+
+/** Turns names into keys, and says what is wrong where that fails. */
+export class References {
+  readonly #declared = new Map<Kind, Map<Key, Declaration>>();
+  readonly #byName = new Map<string, Scope[]>();
+  readonly #objects: ReadonlyMap<string, AnyAuthored>;
+  readonly #grants: readonly Authored<"ReferenceGrant">[];
+  readonly #problems: ProblemList;
+  readonly files: FileReference[] = [];
+  /** Scope → other scopes that its objects refer to. */
+  readonly dependencies = new Map<Scope, Set<Scope>>();
+
+  constructor(declarations: readonly Declaration[], objects: readonly AnyAuthored[], problems: ProblemList) {
+    for (const declaration of declarations) {
+      const { kind, key, scope } = declaration;
+      const ofKind = this.#declared.get(kind) ?? new Map<Key, Declaration>();
+      this.#declared.set(kind, ofKind.set(key, declaration));
+      const named = `${kind} ${posix.basename(key)}`;
+      const scopes = this.#byName.get(named) ?? [];
+      if (!scopes.includes(scope)) this.#byName.set(named, [...scopes, scope]);
+    }
+    this.#objects = new Map(objects.map((object) => [`${object.kind} ${object.key}`, object]));
+    this.#grants = objects.filter((object) => object.kind === "ReferenceGrant");
+    this.#problems = problems;
+  }
+
+  /** The object, unless it is missing or its shape is wrong. */
+  object<K extends Kind>(kind: K, key: Key): Authored<K> | undefined {
+    const found = this.#objects.get(`${kind} ${key}`);
+    return found?.kind === kind ? (found as Authored<K>) : undefined;
+  }
+
+  /** A governance reference: the nearest scope upwards that has the name, or the scope that is given. */
+  upwards(from: Subject, kind: Kind, reference: Reference, at: Path): Key | undefined {
+    const { name, namespace } = reference;
+    const scopes = namespace === undefined ? scopeChain(from.scope) : [namespace];
+    for (const scope of scopes) {
+      const key = keyOf(scope, name);
+      if (this.#declared.get(kind)?.has(key)) return this.#found(from, scope, key);
+    }
+    const where = namespace === undefined ? `in scope "${from.scope}" or above it` : `in scope "${namespace}"`;
+    this.#dangling(from, kind, name, at, where, (scope) => `write {name: ${name}, namespace: ${scope}}`);
+    return undefined;
+  }
+
+  /**
+   * A Gateway API reference: the referrer's own scope, or the scope that is given when a ReferenceGrant there names
+   * the referrer's kind and scope.
+   */
+  granted(from: Subject, referrer: Referrer, kind: GrantedKind, reference: Reference, at: Path): Key | undefined {
+    const { name, namespace = from.scope } = reference;
+    const key = keyOf(namespace, name);
+    if (!this.#declared.get(kind)?.has(key)) {
+      this.#dangling(from, kind, name, at, `in scope "${namespace}"`, (scope) =>
+        scope === from.scope
+          ? `leave out namespace`
+          : `write namespace: ${scope} here, and in that scope a ReferenceGrant from ${referrer.kind} of ${from.scope}`,
+      );
+      return undefined;
+    }
+    if (namespace !== from.scope && !this.#isGranted(from.scope, referrer, kind, namespace, name)) {
+      const message = `scope "${namespace}" does not let ${referrer.kind} of "${from.scope}" refer to ${kind} "${name}"`;
+      const grant = `from: [{group: ${referrer.group}, kind: ${referrer.kind}, namespace: ${from.scope}}], to: [{group: chancery.dev, kind: ${kind}}]`;
+      this.#problems.error(
+        from,
+        at,
+        "not-granted",
+        message,
+        `in scope "${namespace}", write a ReferenceGrant with ${grant}`,
+      );
+      return undefined;
+    }
+    return this.#found(from, namespace, key);
+  }
+
+  /** A Gateway by its scope and name, whoever asks: its listeners decide whom they admit. */
+  gateway(from: Subject, reference: Reference, at: Path): Key | undefined {
+    const { name, namespace = from.scope } = reference;
+    const key = keyOf(namespace, name);
+    if (this.#declared.get("Gateway")?.has(key)) return this.#found(from, namespace, key);
+    this.#dangling(from, "Gateway", name, at, `in scope "${namespace}"`, (scope) =>
+      scope === from.scope
+        ? "leave out namespace"
+        : `write namespace: ${scope}, and let its listeners admit this scope (allowedRoutes.namespaces.from: All)`,
+    );
+    return undefined;
+  }
+
+  /** The path of a file, from relative to the YAML file to relative to the root of the tree. */
+  file(from: Subject, path: string, at: Path): string | undefined {
+    const resolved = posix.normalize(posix.join(scopeOf(from.source.file), path));
+    if (resolved === ".." || resolved.startsWith("../") || posix.isAbsolute(resolved)) {
+      const hint = "a path is relative to the directory of this file and stays inside the resource tree";
+      this.#problems.error(from, at, "outside-tree", "this path leads out of the resource tree", hint);
+      return undefined;
+    }
+    this.files.push({ scope: from.scope, source: from.source, path: resolved, at });
+    return resolved;
+  }
+
+  #found(from: Subject, scope: Scope, key: Key): Key {
+    if (scope !== from.scope) {
+      const scopes = this.dependencies.get(from.scope) ?? new Set();
+      this.dependencies.set(from.scope, scopes.add(scope));
+    }
+    return key;
+  }
+
+  #dangling(from: Subject, kind: Kind, name: string, at: Path, where: string, write: (scope: Scope) => string): void {
+    const message = `there is no ${kind} "${name}" ${where}`;
+    this.#problems.error(from, at, "dangling-reference", message, this.#hint(from, kind, name, write));
+  }
+
+  #hint(from: Subject, kind: Kind, name: string, write: (scope: Scope) => string): string | undefined {
+    const elsewhere = this.#byName.get(`${kind} ${name}`)?.toSorted()[0];
+    if (elsewhere !== undefined) return `there is one in scope "${elsewhere}": ${write(elsewhere)}`;
+    const declared = [...(this.#declared.get(kind)?.values() ?? [])];
+    if (declared.length === 0) return `there is no ${kind} in the whole tree`;
+    const reach = declared.filter(({ scope }) => isWithin(from.scope, scope)).map(({ key }) => posix.basename(key));
+    const near = nearestWord(name, reach);
+    if (near !== undefined) return `did you mean "${near}"?`;
+    return reach.length === 0
+      ? undefined
+      : `within reach: ${reach.slice(0, 12).join(", ")}${reach.length > 12 ? ", …" : ""}`;
+  }
+
+  #isGranted(from: Scope, referrer: Referrer, kind: GrantedKind, scope: Scope, name: string): boolean {
+    return this.#grants.some(
+      (grant) =>
+        grant.scope === scope &&
+        grant.spec.from.some(
+          (entry) => entry.group === referrer.group && entry.kind === referrer.kind && entry.namespace === from,
+        ) &&
+        grant.spec.to.some(
+          (entry) =>
+            entry.kind === kind &&
+            // Core "" is the group of Secrets in Gateway API; ours stand in for them.
+            (entry.group === "chancery.dev" || kind === "Secret") &&
+            (entry.name === undefined || entry.name === name),
+        ),
+    );
+  }
+}
+
+/** Kinds that a ReferenceGrant can open. */
+export type GrantedKind = "Upstream" | "Model" | "Secret";

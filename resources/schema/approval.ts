@@ -1,0 +1,15 @@
+import { z } from "zod";
+import { jurisdiction } from "./application.ts";
+import { complaint } from "./complaint.ts";
+import { distinct, reference, text, timestamp } from "./fields.ts";
+
+export const approvalSpec = z.strictObject({
+  version: reference.describe("The ModelVersion that may answer."),
+  application: reference.describe("The Application that it may answer."),
+  jurisdictions: distinct(jurisdiction, 256).default([]).describe("Where; empty: everywhere."),
+  approvers: distinct(text(256), 64)
+    .min(1, { error: complaint("invalid-value", "an approval needs at least 1 approver") })
+    .describe("Who approved."),
+  validFrom: timestamp.exactOptional(),
+  validUntil: timestamp.exactOptional(),
+});

@@ -1,0 +1,87 @@
+import { z } from "zod";
+import { complaint } from "./complaint.ts";
+import { duration, formatted, hostname, list, port, preciseHostname, reference, text, wholeNumber } from "./fields.ts";
+import { headerName } from "./route-filter.ts";
+
+const DAY = 86_400_000;
+
+const place = formatted(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/, "a short name of letters, digits, - . _");
+
+const endpoint = z.strictObject({
+  address: text(253).describe("An IP address or a DNS name."),
+  port,
+  weight: wholeNumber(0, 1_000_000)
+    .refine((weight) => weight > 0, {
+      error: complaint("invalid-value", "an endpoint of weight 0 would get no traffic", "leave the endpoint out"),
+    })
+    .default(1)
+    .describe("Share within its priority, 1 to 1,000,000."),
+  priority: wholeNumber(0, 127).default(0).describe("0 first; the next is used when the one before is unhealthy."),
+  region: place.exactOptional(),
+  zone: place.exactOptional(),
+  hostname: preciseHostname.exactOptional().describe("Host header for this endpoint; its DNS name unless given."),
+});
+
+const tls = z.strictObject({
+  sni: preciseHostname.exactOptional(),
+  subjectAltNames: list(hostname, 1, 64)
+    .exactOptional()
+    .describe("The certificate must carry one of these; sni, or the endpoints' DNS names, unless given."),
+  ca: reference.exactOptional().describe("A Secret of type ca; the system's CA bundle unless given."),
+  clientCertificate: reference
+    .exactOptional()
+    .describe("A Secret of type tls in this scope, or in another one that grants it."),
+});
+
+const credential = z.discriminatedUnion("mode", [
+  z.strictObject({ mode: z.literal("none") }),
+  z.strictObject({ mode: z.literal("passThrough") }),
+  z.strictObject({
+    mode: z.literal("inject"),
+    secret: reference.describe("A Secret of type opaque in this scope, or in another one that grants it."),
+    header: headerName.default("authorization"),
+    prefix: z
+      .string()
+      .max(64, { error: complaint("invalid-value", "at most 64 characters") })
+      .regex(/^[\x20-\x7e]*$/, { error: complaint("invalid-value", "must be printable ASCII") })
+      .exactOptional()
+      .describe('Written before the value; "Bearer " for authorization, nothing for other headers, unless given.'),
+  }),
+]);
+
+const healthCheck = z.strictObject({
+  path: formatted(/^\/[\x21-\x7e]{0,1023}$/, 'a path that begins with "/"'),
+  interval: duration(100, DAY).default(5_000),
+  timeout: duration(10, DAY).default(1_000),
+  unhealthyThreshold: wholeNumber(1, 100).default(3),
+  healthyThreshold: wholeNumber(1, 100).default(1),
+});
+
+const outlierDetection = z.strictObject({
+  consecutiveErrors: wholeNumber(1, 1_000).default(5),
+  interval: duration(100, DAY).default(10_000),
+  baseEjection: duration(100, DAY).default(30_000),
+  maxEjectionPercent: wholeNumber(0, 100).default(50),
+});
+
+const circuitBreakers = z.strictObject({
+  maxConnections: wholeNumber(1, 1_000_000).default(1_024),
+  maxPendingRequests: wholeNumber(1, 1_000_000).default(1_024),
+  maxRequests: wholeNumber(1, 1_000_000).default(1_024),
+});
+
+export const upstreamSpec = z.strictObject({
+  endpoints: list(endpoint, 1, 10_000),
+  protocol: z.enum(["http1", "http2"]).default("http1").describe("What the endpoints speak; http2 for gRPC."),
+  tls: tls.exactOptional(),
+  credential: credential
+    .default({ mode: "none" })
+    .describe(
+      "none: the client's Authorization is removed. passThrough: it is passed on. inject: a secret is written instead.",
+    ),
+  loadBalancer: z.enum(["roundRobin", "leastRequest", "random", "ringHash"]).default("roundRobin"),
+  connectTimeout: duration(10, 60_000).default(1_000),
+  healthCheck: healthCheck.exactOptional(),
+  outlierDetection: outlierDetection.exactOptional(),
+  circuitBreakers: circuitBreakers.default({ maxConnections: 1_024, maxPendingRequests: 1_024, maxRequests: 1_024 }),
+});
