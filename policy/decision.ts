@@ -59,6 +59,20 @@ export interface Requested {
   readonly stream: boolean;
 }
 
+/**
+ * An active kill switch: a denial that no rule and no mode can loosen. `application` denies its requests; `version`,
+ * `model`, `upstream` and `region` take candidates away; `rule` takes back what an allow or reroute rule gives.
+ */
+export interface Restriction {
+  readonly id: string;
+  readonly kind: "version" | "application" | "upstream" | "region" | "rule" | "model";
+  /** Key, region name or rule id, as `kind` says. */
+  readonly value: string;
+  readonly reason: string;
+  /** RFC 3339; absent (or not a time): no end. */
+  readonly until?: string;
+}
+
 export interface DecisionInput {
   readonly request: RequestAttributes;
   readonly source: PeerAttributes;
@@ -80,6 +94,12 @@ export interface DecisionInput {
   readonly now: number;
   /** In [0, 1), from the sticky key of the request: draws shares so that the same unit gets the same target. */
   readonly draw: number;
+  /** Plain routes: pool → weight, for the draw among what is legal; a pool without one counts as 1. */
+  readonly weights?: ReadonlyMap<string, number>;
+  /** Active restrictions. The same array until the set changes (its index is kept by identity). */
+  readonly restrictions?: readonly Restriction[];
+  /** The gateway is in observe mode (an application in observe mode needs no flag). */
+  readonly observe?: boolean;
 }
 
 /** Why a candidate is not in the decision: a rule's id, or one of the built-in reasons. */
@@ -142,6 +162,8 @@ export type Verdict = Allow | Deny;
 /** A compiled program. Pure: same input, same verdict; never throws. */
 export interface Policy {
   decide(input: DecisionInput): Verdict;
-  /** Targets that the application may use on a route, for listings: like `decide` for every model in turn. */
+  /** Those of `input.models` that `decide` would allow, in their order; what `input.requested` names does not matter. */
+  usableModels(input: DecisionInput): readonly Key[];
+  /** Rules that do not compile; they are unknown for every request. */
   readonly problems: readonly { readonly rule: string; readonly message: string }[];
 }

@@ -2,5 +2,18 @@
  * In: rules and the facts they read (`PolicyProgram`), then requests as rules see them (`DecisionInput`). Out: verdicts
  * with their explanation. Promises: pure, total, three-valued; an error is a value and never an allow.
  */
+export { compileExpression } from "./cel.ts";
+export { type Checkable, checkProgram, type RuleProblem } from "./check.ts";
+export { compilePolicy } from "./decide.ts";
 export type * from "./decision.ts";
+export { explainVerdict } from "./explain.ts";
+export {
+  type CompiledExpression,
+  EXPRESSION_LIMITS,
+  type Expression,
+  type ExpressionProblem,
+  type ExpressionScope,
+  type ExpressionType,
+} from "./expression.ts";
 export type * from "./program.ts";
+export { type VocabularyEntry, vocabulary } from "./vocabulary.ts";

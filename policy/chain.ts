@@ -1,0 +1,113 @@
+import { REMOVED } from "./candidates.ts";
+import { inOrder, type Orderable } from "./order.ts";
+import type { ModelTarget, Target } from "./program.ts";
+import type { Wanted } from "./reroute.ts";
+import type { CompiledRule } from "./rules.ts";
+import { type Candidate, type Frame, type Session, scoreOf, whenHolds } from "./session.ts";
+
+/**
+ * Legal candidates as a chain, best first: the version asked for (the newest legal one where none was), then by `prefer`
+ * rules with parents first, then older versions before substitutes, then by draw. What cannot share a chain with its
+ * head is removed.
+ */
+export function chainOf(
+  session: Session,
+  legal: readonly Candidate[],
+  wanted: Wanted,
+  frame: Frame,
+): readonly Target[] {
+  const rules = frame.rules.prefer;
+  const scores = new Map(rules.map((rule) => [rule, scoresBy(session, rule, frame, legal)]));
+  const head = headVersion(wanted, legal);
+  const arrange = (active: readonly CompiledRule[]) => {
+    const vectors = active.map((rule) => scores.get(rule));
+    const items = legal.map((candidate) => {
+      const preferences = vectors.map((vector) => -(vector?.get(candidate) ?? Number.NEGATIVE_INFINITY));
+      return placed(session, candidate.target, preferences, wanted, head);
+    });
+    return inOrder(items, session.input.draw).map(({ target }) => target);
+  };
+  const enforced = rules.filter((rule) => rule.mode === "enforce");
+  const ordered = arrange(enforced);
+  for (const rule of rules) {
+    if (rule.mode !== "shadow") continue;
+    const [first] = arrange(rules.filter((other) => other.mode === "enforce" || other === rule));
+    if (first !== undefined && first !== ordered[0]) {
+      session.trace.wouldHave(`preference of ${first.pool} by ${rule.rule.id}`);
+    }
+  }
+  return ofOneKind(session, ordered);
+}
+
+/** Where `when` does not hold, or there is no number, a candidate has no score, which is lower than any. */
+function scoresBy(
+  session: Session,
+  rule: CompiledRule,
+  frame: Frame,
+  legal: readonly Candidate[],
+): ReadonlyMap<Candidate, number> {
+  const scores = new Map<Candidate, number>();
+  for (const candidate of legal) {
+    if (whenHolds(session, rule, frame, candidate).result !== "true") continue;
+    const score = scoreOf(session, rule, frame, candidate);
+    if (score !== undefined) scores.set(candidate, score);
+  }
+  return scores;
+}
+
+function placed(
+  session: Session,
+  target: Target,
+  preferences: readonly number[],
+  wanted: Wanted,
+  headVersion: string | undefined,
+): Orderable & { readonly target: Target } {
+  const { model, pool } = target;
+  if (model === undefined) {
+    const weight = session.input.weights?.get(pool) ?? 1;
+    const drawn = session.input.requested.upstream === target.upstream ? 0 : 1;
+    return { target, name: pool, weight, keys: [drawn, ...preferences] };
+  }
+  const substitute = model.model === wanted.model ? -1 : session.input.application.substitutes.indexOf(model.model);
+  const keys = [model.version === headVersion ? 0 : 1, ...preferences, substitute, -model.age];
+  return { target, name: pool, weight: model.weight, keys };
+}
+
+function headVersion(wanted: Wanted, legal: readonly Candidate[]): string | undefined {
+  if (wanted.version !== undefined) return wanted.version;
+  let newest: ModelTarget | undefined;
+  for (const { target } of legal) {
+    const { model } = target;
+    if (model !== undefined && model.model === wanted.model && model.age > (newest?.age ?? -1)) newest = model;
+  }
+  return newest?.version;
+}
+
+/** One chain has one provider API and one kind of credential: an attempt replays the body and headers of the first. */
+function ofOneKind(session: Session, ordered: readonly Target[]): readonly Target[] {
+  const [head] = ordered;
+  if (head === undefined) return ordered;
+  return ordered.filter((target) => {
+    if (target.model?.api !== head.model?.api) {
+      session.trace.remove(
+        target.pool,
+        REMOVED.api,
+        `it speaks ${target.model?.api ?? "no model API"}, the chain ${head.model?.api ?? "none"}`,
+      );
+      return false;
+    }
+    if (target.model !== undefined && passes(target) !== passes(head)) {
+      session.trace.remove(
+        target.pool,
+        REMOVED.api,
+        "it takes the client's own credential where the chain does not, or the reverse",
+      );
+      return false;
+    }
+    return true;
+  });
+}
+
+function passes(target: Target): boolean {
+  return target.credential === "passThrough";
+}

@@ -1,0 +1,119 @@
+import type { Key } from "../resources/index.ts";
+import { compileExpression } from "./cel.ts";
+import type { ExpressionProblem } from "./expression.ts";
+import type { PolicyProgram, ProgramRule } from "./program.ts";
+import { MAX_HOPS } from "./reroute.ts";
+import { circlesIn, type Reroute, reroutesOf } from "./reroute-graph.ts";
+import { expressionsOf } from "./rules.ts";
+
+/** Something wrong (or doubtful) in a rule. */
+export interface RuleProblem {
+  /** Id of the rule. */
+  readonly rule: string;
+  readonly field: "when" | "require" | "score" | "to";
+  readonly severity: "error" | "warning";
+  /** Stable: "expression", "optional-field", "missing-part", "surplus-part", "reroute-circle", "reroute-too-long". */
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+  /** Inside the expression, UTF-16 units from its start; 0 for problems of the field as a whole. */
+  readonly offset: number;
+  /** Inside the expression, from 1. */
+  readonly line: number;
+  readonly column: number;
+}
+
+/** What the check looks at: a whole program, or its rules alone (then versions have no known model). */
+export type Checkable = readonly ProgramRule[] | Pick<PolicyProgram, "rules" | "targets">;
+
+/** Every problem of every rule, rules that are off included. Empty: the program can be compiled. */
+export function checkProgram(program: Checkable): readonly RuleProblem[] {
+  const { rules, targets } = "rules" in program ? program : { rules: program, targets: [] };
+  const models = new Map<Key, Key>();
+  for (const { model } of targets) {
+    if (model !== undefined) models.set(model.version, model.model);
+  }
+  return [
+    ...rules.flatMap((rule) => [...partProblems(rule), ...expressionProblems(rule)]),
+    ...rerouteProblems(reroutesOf(rules, (version) => models.get(version))),
+  ];
+}
+
+const NEEDED = { restrict: "require", reroute: "to", prefer: "score" } as const;
+
+/** A part that the effect needs and the rule has not, or the reverse. */
+function partProblems(rule: ProgramRule): readonly RuleProblem[] {
+  const needed = rule.effect === "deny" || rule.effect === "allow" ? undefined : NEEDED[rule.effect];
+  const problems: RuleProblem[] = [];
+  for (const part of ["require", "to", "score"] as const) {
+    if (part === needed && rule[part] === undefined) {
+      problems.push(ofField(rule, part, "missing-part", `A ${rule.effect} rule needs "${part}"`));
+    }
+    if (part !== needed && rule[part] !== undefined) {
+      problems.push(ofField(rule, part, "surplus-part", `A ${rule.effect} rule has no use for "${part}"`));
+    }
+  }
+  const { to } = rule;
+  if (needed === "to" && to !== undefined && (to.model ?? to.version ?? to.upstream) === undefined) {
+    problems.push(ofField(rule, "to", "missing-part", '"to" names no model, version or upstream'));
+  }
+  return problems;
+}
+
+function expressionProblems(rule: ProgramRule): readonly RuleProblem[] {
+  return expressionsOf(rule).flatMap(({ field, text, scope, expected }) => {
+    const compiled = compileExpression(text, scope, expected);
+    if (!compiled.ok) return compiled.errors.map((problem) => inField(rule, field, "error", "expression", problem));
+    // Elsewhere an unknown only fails to allow or to prefer.
+    if (rule.effect !== "deny" && rule.effect !== "restrict") return [];
+    return compiled.warnings.map((problem) => inField(rule, field, "warning", "optional-field", problem));
+  });
+}
+
+function rerouteProblems(reroutes: readonly Reroute[]): readonly RuleProblem[] {
+  const circles = circlesIn(reroutes).flatMap((circle) => {
+    const [first] = circle;
+    if (first === undefined) return [];
+    const way = [first.from, ...circle.map(({ to }) => to)].join(" → ");
+    const ids = circle.map(({ rule }) => rule.id).join(", ");
+    return [ofField(first.rule, "to", "reroute-circle", `Reroutes lead in a circle: ${way} (${ids})`)];
+  });
+  if (circles.length > 0) return circles;
+  const from = Map.groupBy(reroutes, (reroute) => reroute.from);
+  return reroutes.flatMap((reroute) => {
+    const beyond = longestAfter(reroute, from);
+    if (beyond.length <= MAX_HOPS) return [];
+    const way = [reroute.from, ...beyond.map(({ to }) => to)].join(" → ");
+    const message = `Only ${MAX_HOPS} reroutes of a request are followed, and this one can start ${way}`;
+    return [{ ...ofField(reroute.rule, "to", "reroute-too-long", message), severity: "warning" as const }];
+  });
+}
+
+/** A way of `MAX_HOPS + 1` steps that starts with a reroute; where there is none, the reroute alone. */
+function longestAfter(first: Reroute, from: ReadonlyMap<Key, readonly Reroute[]>): readonly Reroute[] {
+  let ways = new Map<Key, readonly Reroute[]>([[first.to, [first]]]);
+  for (let hop = 0; hop < MAX_HOPS; hop += 1) {
+    // One way to each model is enough.
+    const longer = new Map<Key, readonly Reroute[]>();
+    for (const [at, way] of ways) {
+      for (const next of from.get(at) ?? []) longer.set(next.to, [...way, next]);
+    }
+    ways = longer;
+  }
+  const [longest] = ways.values();
+  return longest ?? [first];
+}
+
+function inField(
+  rule: ProgramRule,
+  field: RuleProblem["field"],
+  severity: RuleProblem["severity"],
+  code: string,
+  problem: ExpressionProblem,
+): RuleProblem {
+  return { rule: rule.id, field, severity, code, ...problem };
+}
+
+function ofField(rule: ProgramRule, field: RuleProblem["field"], code: string, message: string): RuleProblem {
+  return { rule: rule.id, field, severity: "error", code, message, offset: 0, line: 1, column: 1 };
+}

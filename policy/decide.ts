@@ -1,0 +1,177 @@
+import type { Key } from "../resources/index.ts";
+import { approvalsOf } from "./approvals.ts";
+import { candidateOf, REMOVED, restricted, selectLegal } from "./candidates.ts";
+import { chainOf } from "./chain.ts";
+import type { DecisionInput, Policy, Removal, Verdict } from "./decision.ts";
+import { gateOf } from "./gate.ts";
+import type { PolicyProgram, Target } from "./program.ts";
+import { followReroutes, type Rerouted } from "./reroute.ts";
+import { restrictionsOf } from "./restrictions.ts";
+import { indexRules } from "./rules.ts";
+import { type CompiledProgram, frameOf, type Merits, type Refusal, type Session } from "./session.ts";
+import { certificationsOf, scoresOf } from "./standing.ts";
+import { newTrace, type Trace } from "./trace.ts";
+import { RequestFacts } from "./views.ts";
+
+/** Makes a program ready to decide. Rules that do not compile are unknown for every request, and listed. */
+export function compilePolicy(program: PolicyProgram): Policy {
+  const compiled = compileProgram(program);
+  const decide = (input: DecisionInput) => decideSafely(compiled, input);
+  return {
+    decide,
+    usableModels: (input) => input.models.filter((model) => decide(asking(input, model)).effect === "allow"),
+    problems: compiled.rules.problems,
+  };
+}
+
+/** The same request, as if it asked for the model. */
+function asking(input: DecisionInput, model: Key): DecisionInput {
+  return { ...input, requested: { modelName: model, model, stream: input.requested.stream } };
+}
+
+function compileProgram(program: PolicyProgram): CompiledProgram {
+  const merits = new WeakMap<Target, Merits>();
+  return {
+    rules: indexRules(program),
+    models: new Map(program.models.map((model) => [model.key, model])),
+    versions: new Map(
+      program.targets.flatMap(({ model }) =>
+        model === undefined ? [] : [[model.version, { model: model.model, age: model.age }] as const],
+      ),
+    ),
+    approvals: approvalsOf(program.approvals),
+    merits(target) {
+      let known = merits.get(target);
+      if (known === undefined) {
+        const { model } = target;
+        known =
+          model === undefined
+            ? { scores: new Map(), certifications: [] }
+            : { scores: scoresOf(model), certifications: certificationsOf(model) };
+        merits.set(target, known);
+      }
+      return known;
+    },
+  };
+}
+
+/** Nothing here should throw; if it does, that is a denial like any other. */
+function decideSafely(program: CompiledProgram, input: DecisionInput): Verdict {
+  const trace = newTrace();
+  try {
+    return decide({
+      program,
+      input,
+      trace,
+      facts: new RequestFacts(input),
+      restrictions: restrictionsOf(input.restrictions),
+      answers: new Map(),
+      frames: new Map(),
+    });
+  } catch (error) {
+    trace.fail("chancery:decide", error instanceof Error ? error.message : String(error));
+    const reason = "The policy could not be evaluated for this request";
+    return denied(trace, { code: "evaluation_error", rule: "chancery:evaluation-error", reason });
+  }
+}
+
+function decide(session: Session): Verdict {
+  const { input, trace, restrictions } = session;
+  const { application, requested } = input;
+  const blocked = restrictions.onApplication(application.key, input.now);
+  if (blocked !== undefined) return denied(trace, { code: "denied", rule: blocked.id, reason: blocked.reason });
+  const unknown = unknownModel(input);
+  if (unknown !== undefined) return denied(trace, unknown);
+
+  const observe = input.observe === true || application.mode === "observe";
+  let observed: Refusal | undefined;
+  const gate = gateOf(session, frameOf(session, requested.model));
+  for (const line of gate.shadow) trace.wouldHave(line);
+  if (!gate.open) {
+    if (!observe) return denied(trace, gate.refusal);
+    observed = gate.refusal;
+  }
+
+  const rerouted = followReroutes(session, requested);
+  if (rerouted.refusal !== undefined) {
+    const { hard, ...refusal } = rerouted.refusal;
+    if (hard || !observe) return denied(trace, refusal);
+    observed ??= refusal;
+  }
+
+  const chain = legalChain(session, rerouted);
+  // A redirect, say, has nothing to choose from.
+  const needsTarget = input.candidates.length > 0 || input.models.length > 0;
+  if (chain.length > 0 || !needsTarget) return allowed(session, chain, rerouted, observed);
+
+  const refusal = noLegalTarget(trace.removed);
+  if (!observe) return denied(trace, refusal);
+  const fallback = everyTarget(session);
+  if (fallback.length === 0) return denied(trace, refusal);
+  return allowed(session, fallback, rerouted, observed ?? refusal);
+}
+
+function unknownModel({ models, requested }: DecisionInput): Refusal | undefined {
+  if (models.length === 0) return undefined;
+  if (requested.model !== undefined && models.includes(requested.model)) return undefined;
+  const { modelName } = requested;
+  const reason =
+    modelName === undefined ? "The request names no model" : `There is no model "${modelName.slice(0, 200)}" here`;
+  return { code: "model_not_found", rule: "chancery:model-not-found", reason };
+}
+
+function legalChain(session: Session, rerouted: Rerouted): readonly Target[] {
+  if (rerouted.refusal?.code === "no_legal_target") return [];
+  const legal = selectLegal(session, rerouted);
+  const frame = rerouted.frames.at(-1) ?? frameOf(session, rerouted.wanted.model);
+  return chainOf(session, legal, rerouted.wanted, frame);
+}
+
+/** Observe mode, nothing legal: all that the request as it stands could reach, but for the kill switch. */
+function everyTarget(session: Session): readonly Target[] {
+  const { model, version } = session.input.requested;
+  const wanted = { ...(model === undefined ? {} : { model }), ...(version === undefined ? {} : { version }) };
+  const targets = session.input.candidates.filter(
+    (target) => target.model?.model === model && restricted(session, target) === undefined,
+  );
+  const candidates = targets.map((target) => candidateOf(session, target));
+  return chainOf(session, candidates, wanted, frameOf(session, model));
+}
+
+/** Removals that are worth naming in a reason. */
+const NAMED_REMOVALS = 5;
+
+function noLegalTarget(removed: readonly Removal[]): Refusal {
+  const relevant = removed.filter(({ rule }) => rule !== REMOVED.model);
+  const named = relevant.slice(0, NAMED_REMOVALS).map(({ pool, rule, reason }) => `${pool}: ${reason} (${rule})`);
+  const more = relevant.length > NAMED_REMOVALS ? ` and ${relevant.length - NAMED_REMOVALS} more` : "";
+  const why = named.length === 0 ? "this route has none for what is asked" : `${named.join("; ")}${more}`;
+  return { code: "no_legal_target", rule: "chancery:no-legal-target", reason: `No target may answer: ${why}` };
+}
+
+function allowed(
+  session: Session,
+  targets: readonly Target[],
+  rerouted: Rerouted,
+  observed: Refusal | undefined,
+): Verdict {
+  const last = rerouted.frames.at(-1) ?? frameOf(session, rerouted.wanted.model);
+  const gate = gateOf(session, last);
+  const { rule, reason } = gate.open ? gate : { rule: "chancery:observe", reason: "Let through in observe mode" };
+  return {
+    effect: "allow",
+    targets,
+    rule,
+    reason,
+    ...(observed === undefined ? {} : { observed: { rule: observed.rule, reason: observed.reason } }),
+    ...explanation(session.trace),
+  };
+}
+
+function denied(trace: Trace, { code, rule, reason }: Refusal): Verdict {
+  return { effect: "deny", code, rule, reason, ...explanation(trace) };
+}
+
+function explanation({ considered, removed, rerouted, errors, shadow }: Trace) {
+  return { considered, removed, rerouted, errors, shadow };
+}

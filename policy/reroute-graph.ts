@@ -1,0 +1,110 @@
+import type { Key } from "../resources/index.ts";
+import { parseExpression } from "./cel.ts";
+import { type CelNode, childrenOf, literalText, memberOf } from "./cel-tree.ts";
+import type { ProgramRule } from "./program.ts";
+
+/** A reroute rule that certainly leads from one model to another. */
+export interface Reroute {
+  readonly rule: ProgramRule;
+  readonly from: Key;
+  readonly to: Key;
+}
+
+/**
+ * Reroutes whose source can be told from the rule: attached to a Model, or with `model.name == "x"` (or `in [...]`) among
+ * the conjuncts of `when`. Of others the source is not known before a request comes; the decision follows two hops at
+ * most and never back.
+ *
+ * @param modelOf  the model of a version
+ */
+export function reroutesOf(
+  rules: readonly ProgramRule[],
+  modelOf: (version: Key) => Key | undefined,
+): readonly Reroute[] {
+  return rules.flatMap((rule) => {
+    if (rule.effect !== "reroute" || rule.mode === "off") return [];
+    const to = rule.to?.version === undefined ? rule.to?.model : (modelOf(rule.to.version) ?? rule.to.model);
+    if (to === undefined) return [];
+    return sourcesOf(rule)
+      .filter((from) => from !== to)
+      .map((from) => ({ rule, from, to }));
+  });
+}
+
+function sourcesOf(rule: ProgramRule): readonly Key[] {
+  if (rule.target?.kind === "Model") return [rule.target.key];
+  const root = rule.when === undefined ? undefined : parseExpression(rule.when, "request");
+  return root === undefined ? [] : conjunctsOf(root).flatMap(modelsNamed);
+}
+
+function conjunctsOf(node: CelNode): readonly CelNode[] {
+  return node.op === "&&" ? childrenOf(node).flatMap(conjunctsOf) : [node];
+}
+
+function modelsNamed(node: CelNode): readonly Key[] {
+  const [left, right] = childrenOf(node);
+  if (left === undefined || right === undefined) return [];
+  if (node.op === "in" && isModelName(left) && right.op === "list") return childrenOf(right).flatMap(textOf);
+  if (node.op !== "==") return [];
+  if (isModelName(left)) return textOf(right);
+  return isModelName(right) ? textOf(left) : [];
+}
+
+function isModelName(node: CelNode): boolean {
+  const member = memberOf(node);
+  return member?.field === "name" && member.left.op === "id" && member.left.args === "model";
+}
+
+function textOf(node: CelNode): readonly string[] {
+  const text = literalText(node);
+  return text === undefined ? [] : [text];
+}
+
+/** Circles, each once, as the reroutes that make it up, starting from the one that is written first. */
+export function circlesIn(reroutes: readonly Reroute[]): readonly (readonly Reroute[])[] {
+  const from = Map.groupBy(reroutes, (reroute) => reroute.from);
+  const done = new Set<Key>();
+  const circles: (readonly Reroute[])[] = [];
+  for (const first of reroutes) {
+    if (done.has(first.from)) continue;
+    const circle = wayBack(first.from, from, done);
+    if (circle !== undefined) circles.push(circle);
+    done.add(first.from);
+  }
+  return circles;
+}
+
+/** A shortest way from a model back to itself, not through models that are done with. */
+function wayBack(
+  start: Key,
+  from: ReadonlyMap<Key, readonly Reroute[]>,
+  done: ReadonlySet<Key>,
+): readonly Reroute[] | undefined {
+  const reachedBy = new Map<Key, Reroute>();
+  const queue = [start];
+  for (const at of queue) {
+    for (const step of from.get(at) ?? []) {
+      if (step.to === start) return pathTo(at, start, reachedBy, [step]);
+      if (done.has(step.to) || reachedBy.has(step.to)) continue;
+      reachedBy.set(step.to, step);
+      queue.push(step.to);
+    }
+  }
+  return undefined;
+}
+
+function pathTo(
+  end: Key,
+  start: Key,
+  reachedBy: ReadonlyMap<Key, Reroute>,
+  tail: readonly Reroute[],
+): readonly Reroute[] {
+  const path = [...tail];
+  for (let at = end; at !== start; ) {
+    const step = reachedBy.get(at);
+    if (step === undefined) break;
+    path.unshift(step);
+    at = step.from;
+  }
+  return path;
+}

@@ -1,0 +1,142 @@
+import type { Key } from "../resources/index.ts";
+import type { Approvals } from "./approvals.ts";
+import type { DecisionInput, DenyCode, RuleResult } from "./decision.ts";
+import { type Expression, isUnknown, type Unknown, type Value } from "./expression.ts";
+import type { ModelFacts, Target } from "./program.ts";
+import type { Restrictions } from "./restrictions.ts";
+import type { CompiledRule, RuleIndex, RuleSet } from "./rules.ts";
+import type { CertificationPeriod } from "./standing.ts";
+import type { Trace } from "./trace.ts";
+import { ModelView, type RequestFacts, RuleContext, type TargetView } from "./views.ts";
+
+/** What a program is compiled to. Immutable but for its caches. */
+export interface CompiledProgram {
+  readonly rules: RuleIndex;
+  readonly models: ReadonlyMap<Key, ModelFacts>;
+  /** Version → its model and its place among that model's versions. */
+  readonly versions: ReadonlyMap<Key, { readonly model: Key; readonly age: number }>;
+  readonly approvals: Approvals;
+  merits(target: Target): Merits;
+}
+
+/** What a target's version has to show, worked out once. */
+export interface Merits {
+  readonly scores: ReadonlyMap<string, number>;
+  readonly certifications: readonly CertificationPeriod[];
+}
+
+type Answers = Map<Expression, Value | Unknown>;
+
+/** One decision in the making. */
+export interface Session {
+  readonly program: CompiledProgram;
+  readonly input: DecisionInput;
+  readonly facts: RequestFacts;
+  readonly restrictions: Restrictions;
+  readonly trace: Trace;
+  /** Answers of expressions that read neither model nor target. */
+  readonly answers: Answers;
+  readonly frames: Map<Key | undefined, Frame>;
+}
+
+/** A decision as seen while a certain model is asked for: its rules, and what depends on `model`. */
+export interface Frame {
+  readonly model: Key | undefined;
+  readonly rules: RuleSet;
+  readonly view: ModelView;
+  readonly context: RuleContext;
+  readonly answers: Answers;
+  /** Set when first asked for. */
+  gate?: Gate;
+}
+
+export interface Refusal {
+  readonly code: DenyCode;
+  readonly rule: string;
+  readonly reason: string;
+}
+
+/** Whether the caller may ask for the model of a frame (or use a plain route) at all: deny rules, then allow rules. */
+export type Gate =
+  | { readonly open: true; readonly rule: string; readonly reason: string; readonly shadow: readonly string[] }
+  | { readonly open: false; readonly refusal: Refusal; readonly shadow: readonly string[] };
+
+/** A candidate, with what depends on it. */
+export interface Candidate {
+  readonly target: Target;
+  readonly view: TargetView;
+  readonly answers: Answers;
+}
+
+export interface Answer {
+  readonly result: RuleResult;
+  readonly error?: string;
+}
+
+const TRUE: Answer = { result: "true" };
+const FALSE: Answer = { result: "false" };
+
+export function frameOf(session: Session, model: Key | undefined): Frame {
+  let frame = session.frames.get(model);
+  if (frame === undefined) {
+    const { application, gateway, httpRoute } = session.input;
+    const known = model === undefined ? undefined : session.program.models.get(model);
+    // A model that the program does not describe still has its name.
+    const view = new ModelView(model === undefined ? undefined : (known ?? { key: model, names: [], labels: {} }));
+    frame = {
+      model,
+      rules: session.program.rules.rulesFor(application.scope, gateway, httpRoute, model),
+      view,
+      context: new RuleContext(session.facts, view),
+      answers: new Map(),
+    };
+    session.frames.set(model, frame);
+  }
+  return frame;
+}
+
+/** Whether the rule's `when` holds. Counts and explains; an expression is evaluated once per what it reads. */
+export function whenHolds(session: Session, rule: CompiledRule, frame: Frame, candidate?: Candidate): Answer {
+  const answer = rule.when === undefined ? TRUE : ask(session, rule, rule.when, frame, candidate);
+  session.trace.consider(rule, answer.result, answer.error, candidate?.target.pool);
+  return answer;
+}
+
+/** Three-valued answer of one of the rule's boolean expressions. */
+export function ask(
+  session: Session,
+  rule: CompiledRule,
+  expression: Expression,
+  frame: Frame,
+  candidate?: Candidate,
+): Answer {
+  const value = valueFor(session, expression, frame, candidate);
+  if (value === true) return TRUE;
+  if (value === false) return FALSE;
+  const error = typeof value === "number" ? `the result is ${value}, not a bool` : value.unknown;
+  session.trace.fail(rule.rule.id, error);
+  return { result: "unknown", error };
+}
+
+/** The rule's score for a candidate; undefined where it has none. */
+export function scoreOf(session: Session, rule: CompiledRule, frame: Frame, candidate: Candidate): number | undefined {
+  if (rule.score === undefined) return undefined;
+  const value = valueFor(session, rule.score, frame, candidate);
+  if (typeof value === "number") return value;
+  const error = isUnknown(value) ? value.unknown : "the result is a bool, not a number";
+  session.trace.fail(rule.rule.id, error);
+  session.trace.consider(rule, "unknown", error, candidate.target.pool);
+  return undefined;
+}
+
+function valueFor(session: Session, expression: Expression, frame: Frame, candidate?: Candidate): Value | Unknown {
+  const aboutTarget = candidate !== undefined && expression.reads.has("target");
+  const answers = aboutTarget ? candidate.answers : expression.reads.has("model") ? frame.answers : session.answers;
+  let value = answers.get(expression);
+  if (value === undefined) {
+    const context = aboutTarget ? new RuleContext(session.facts, frame.view, candidate.view) : frame.context;
+    value = expression.evaluate(context);
+    answers.set(expression, value);
+  }
+  return value;
+}

@@ -1,0 +1,201 @@
+import { CountriesView } from "./countries.ts";
+import { ApplicationView, CostView, ModelView, PeerView, RequestView, TargetView, TrainingDataView } from "./views.ts";
+
+/**
+ * The words of rules: every variable with its type, in CEL's names, and whether it can be missing. The expression
+ * engine, `chancery schema` and the docs all read this one table.
+ */
+
+/**
+ * When a field is there: always; `sometimes` (an unguarded read in a deny or restrict rule is warned about);
+ * `modelTarget`/`modelRoute`: wherever a model answers, and nowhere else.
+ */
+export type Presence = "always" | "sometimes" | "modelTarget" | "modelRoute";
+
+export interface FieldDeclaration {
+  /** A CEL type, or the name of a record below. */
+  readonly type: string;
+  readonly presence: Presence;
+  readonly description: string;
+}
+
+export interface RecordDeclaration {
+  /** Values of this record are instances of this class. */
+  readonly view: abstract new (
+    ...parameters: never[]
+  ) => object;
+  readonly fields: Readonly<Record<string, FieldDeclaration>>;
+}
+
+export interface VariableDeclaration extends FieldDeclaration {
+  /** Only in rules about a target: restrict and prefer. */
+  readonly aboutTarget?: true;
+}
+
+function always(type: string, description: string): FieldDeclaration {
+  return { type, presence: "always", description };
+}
+function sometimes(type: string, description: string): FieldDeclaration {
+  return { type, presence: "sometimes", description };
+}
+function modelTarget(type: string, description: string): FieldDeclaration {
+  return { type, presence: "modelTarget", description };
+}
+function modelRoute(type: string, description: string): FieldDeclaration {
+  return { type, presence: "modelRoute", description };
+}
+
+export const RECORDS: Readonly<Record<string, RecordDeclaration>> = {
+  "chancery.Request": {
+    view: RequestView,
+    fields: {
+      method: always("string", "HTTP method, as sent."),
+      scheme: always("string", "http or https."),
+      host: always("string", "Host, lower case, without port and trailing dot."),
+      path: always("string", "Path and query as Envoy routes it."),
+      url_path: always("string", "Path in canonical form, without query."),
+      query: always("string", "Query without the question mark; empty when there is none."),
+      protocol: always("string", "HTTP/1.0, HTTP/1.1, HTTP/2 or HTTP/3."),
+      id: always("string", "Envoy's request id."),
+      size: sometimes("int", "Bytes of the body; missing when not known."),
+      time: always("google.protobuf.Timestamp", "When Envoy got the first byte."),
+      headers: always("map<string, string>", "Header by lower-case name; a repeated header cannot be read here."),
+      header_values: always("map<string, list<string>>", "Every value of a header by lower-case name, in order."),
+    },
+  },
+  "chancery.Peer": {
+    view: PeerView,
+    fields: {
+      address: always("string", "IP address."),
+      port: always("int", "Port."),
+      principal: sometimes("string", "URI SAN of a verified certificate."),
+    },
+  },
+  "chancery.Application": {
+    view: ApplicationView,
+    fields: {
+      name: always("string", "Key of the Application."),
+      scope: always("string", 'Its scope, "." for the root.'),
+      purpose: always("string", "What it is for, as declared."),
+      riskTier: always("string", "prohibited, high, transparency, limited or minimal."),
+      dataClasses: always("list<string>", "Classes of data it sends."),
+      jurisdictions: always("list<string>", "Jurisdictions it works under."),
+      minimumMaturity: sometimes("string", "Lowest maturity it accepts."),
+      labels: always("map<string, string>", "Labels of the Application."),
+    },
+  },
+  "chancery.Model": {
+    view: ModelView,
+    fields: {
+      name: modelRoute("string", "Key of the Model."),
+      names: modelRoute("list<string>", "Names by which applications ask for it."),
+      labels: modelRoute("map<string, string>", "Labels of the Model."),
+    },
+  },
+  "chancery.TrainingData": {
+    view: TrainingDataView,
+    fields: {
+      gdprBasis: always("string", "Attested lawful basis (GDPR Art. 6); empty when nothing is attested."),
+      attestation: sometimes("string", "Reference of the attestation."),
+      cutoff: sometimes("string", "Date up to which data went in."),
+    },
+  },
+  "chancery.Cost": {
+    view: CostView,
+    fields: {
+      input: always("double", "Price of a million input tokens."),
+      output: always("double", "Price of a million output tokens."),
+      currency: always("string", "ISO 4217 code."),
+    },
+  },
+  "chancery.Target": {
+    view: TargetView,
+    fields: {
+      kind: always("string", "model or upstream."),
+      pool: always("string", "Name of the pool."),
+      upstream: always("string", "Key of the Upstream."),
+      credential: always("string", "passThrough, none or inject."),
+      labels: always("map<string, string>", "Labels of the Upstream or Deployment."),
+      model: modelTarget("string", "Key of its Model."),
+      version: modelTarget("string", "Key of its ModelVersion."),
+      versionName: modelTarget("string", "The version's own name."),
+      age: modelTarget("int", "Place among the model's versions, 0 the oldest."),
+      deployment: modelTarget("string", "Key of the Deployment."),
+      provider: modelTarget("string", "Who provides the version."),
+      maturity: modelTarget("string", "experimental, shadow, canary, production, deprecated or retired."),
+      region: modelTarget("string", "Region it runs in."),
+      country: modelTarget("string", "Country it runs in (ISO 3166-1 alpha-2)."),
+      api: modelTarget("string", "Provider API: openai-chat, anthropic-messages, …"),
+      wireName: modelTarget("string", "The model's name in requests to it."),
+      trainingData: modelTarget("chancery.TrainingData", "What the version was trained on."),
+      certifications: modelTarget("list<string>", "Names of the certifications that are valid now."),
+      scores: modelTarget("map<string, double>", 'Score by metric, or by "metric/slice".'),
+      cost: sometimes("chancery.Cost", "What its tokens cost."),
+      approved: modelTarget("bool", "Whether a valid Approval for the version and the application exists."),
+    },
+  },
+  "chancery.Countries": {
+    view: CountriesView,
+    fields: {
+      EU: always("list<string>", "The 27 members of the European Union (ISO 3166-1 alpha-2)."),
+      EEA: always("list<string>", "The European Union with Iceland, Liechtenstein and Norway."),
+    },
+  },
+};
+
+export const VARIABLES: Readonly<Record<string, VariableDeclaration>> = {
+  request: always("chancery.Request", "The request as Envoy matched it."),
+  source: always("chancery.Peer", "The client's end of the connection."),
+  destination: always("chancery.Peer", "Envoy's end of the connection."),
+  metadata: always("map<string, dyn>", "Filter metadata that Envoy sent, by namespace."),
+  xds: always("map<string, string>", "Context extensions of the route: route and layout."),
+  subject: always("map<string, dyn>", "Who asks: kind, id, claims, and the fields that the Application maps."),
+  application: always("chancery.Application", "The use case that asks."),
+  model: always(
+    "chancery.Model",
+    "The model asked for, after reroutes what is asked for instead; no fields elsewhere.",
+  ),
+  now: always("google.protobuf.Timestamp", "The time of the decision."),
+  countries: always("chancery.Countries", "Lists of country codes."),
+  target: { ...always("chancery.Target", "The pool in question."), aboutTarget: true },
+};
+
+/** Members of `subject` that are always there. */
+const SUBJECT_MEMBERS: Readonly<Record<string, FieldDeclaration>> = {
+  kind: always("string", "jwt, apiKey, mtls or anonymous."),
+  id: always("string", "The sub claim, the API key's id, the URI SAN or anonymous."),
+  claims: always("map<string, dyn>", "Verified JWT claims."),
+  "<field>": sometimes("string", "A field that the Application maps, such as region or tenant."),
+};
+
+/** One line of the rule vocabulary. */
+export interface VocabularyEntry {
+  /** As it is written in a rule: "request.method", "target.trainingData.gdprBasis". */
+  readonly path: string;
+  readonly type: string;
+  /** Whether a read never finds it missing. `target.*` and `model.*` of models: false, plain upstreams have none. */
+  readonly required: boolean;
+  readonly description: string;
+  readonly readableIn: "every rule" | "restrict and prefer rules";
+}
+
+/** Every word that a rule can read, in the order of the docs. */
+export function vocabulary(): readonly VocabularyEntry[] {
+  return Object.entries(VARIABLES).flatMap(([name, variable]) => {
+    const readableIn = variable.aboutTarget === true ? "restrict and prefer rules" : "every rule";
+    return describe(name, variable, readableIn);
+  });
+}
+
+function describe(
+  path: string,
+  field: FieldDeclaration,
+  readableIn: VocabularyEntry["readableIn"],
+): readonly VocabularyEntry[] {
+  const members = path === "subject" ? SUBJECT_MEMBERS : RECORDS[field.type]?.fields;
+  if (members !== undefined) {
+    return Object.entries(members).flatMap(([name, member]) => describe(`${path}.${name}`, member, readableIn));
+  }
+  const type = field.type === "google.protobuf.Timestamp" ? "timestamp" : field.type;
+  return [{ path, type, required: field.presence === "always", description: field.description, readableIn }];
+}
