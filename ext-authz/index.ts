@@ -2,4 +2,17 @@
  * In: the active revision and `CheckRequest`s. Out: a decision for each, its record, and Envoy's answer. Promises: fails
  * closed, never throws on the request path, and the record is durable before the answer leaves.
  */
+
+export { canonicalPath } from "./canonical-path.ts";
+export { canonicalHost } from "./check-request.ts";
+export { DENIALS, type DenialCode } from "./denials.ts";
 export type * from "./record.ts";
+export { type DecisionServer, type DecisionServerOptions, serveDecisions } from "./server.ts";
+export {
+  createDecisionService,
+  type DecisionLog,
+  type DecisionService,
+  type DecisionServiceOptions,
+  type DecisionServiceState,
+} from "./service.ts";
+export type { ActiveRevision } from "./tables.ts";

@@ -43,3 +43,22 @@ export interface DecisionRecord {
   /** Microseconds from the arrival of the Check to the verdict. */
   readonly decidedInUs: number;
 }
+
+/**
+ * Refusals that were counted instead of being recorded one by one, because too many of their kind came within a second:
+ * those of callers that nobody knows, and those for which the request was not even read. Written each second in which
+ * there were any.
+ */
+export interface SuppressionRecord {
+  readonly format: 1;
+  readonly kind: "suppressed";
+  /** RFC 3339 with milliseconds; the end of the time that is counted. */
+  readonly at: string;
+  readonly since: string;
+  readonly service: string;
+  /** Code → number of refusals without a record of their own. */
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+/** What the decision service hands to the journal. */
+export type JournalRecord = DecisionRecord | SuppressionRecord;

@@ -1,0 +1,62 @@
+import { create } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { HeaderMapSchema } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
+import { decodeHeaderValue, readHeaders } from "./headers.ts";
+
+const read = (pairs: readonly (readonly [string, string])[]) =>
+  readHeaders(
+    create(HeaderMapSchema, {
+      headers: pairs.map(([key, value]) => ({ key, rawValue: Buffer.from(value, "latin1") })),
+    }),
+  );
+
+describe("readHeaders", () => {
+  it("keeps repeated headers apart, in order, under the lower-case name", () => {
+    const { fields } = read([
+      ["x-role", "user"],
+      ["X-Role", "admin"],
+      ["x-role", "a, b"],
+    ]);
+    expect([...fields]).toEqual([["x-role", ["user", "admin", "a, b"]]]);
+  });
+
+  it("keeps pseudo headers out of the fields, and drops one that stands twice", () => {
+    const { fields, pseudo } = read([
+      [":path", "/a"],
+      [":authority", "one"],
+      [":authority", "two"],
+      ["x", ""],
+    ]);
+    expect([...pseudo]).toEqual([[":path", "/a"]]);
+    expect(fields.get("x")).toEqual([""]);
+  });
+});
+
+describe("decodeHeaderValue", () => {
+  it("marks bytes that are not UTF-8 and keeps the rest", () => {
+    expect(decodeHeaderValue(Buffer.from("admin\xff", "latin1"))).toBe("admin\udcff");
+    expect(decodeHeaderValue(Buffer.from("é\xc3", "latin1"))).toBe("\udce9\udcc3");
+    expect(decodeHeaderValue(Buffer.concat([Buffer.from("é"), Buffer.from([0x80])]))).toBe("é\udc80");
+  });
+
+  it("gives different text for different bytes", () => {
+    const bytes = fc.uint8Array({ maxLength: 6 }).map((array) => Buffer.from(array));
+    fc.assert(
+      fc.property(bytes, bytes, (a, b) => {
+        expect(decodeHeaderValue(a) === decodeHeaderValue(b)).toBe(a.equals(b));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it("never gives text that a rule can be written with to bytes that are not UTF-8", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 8 }), (array) => {
+        const bytes = Buffer.from(array);
+        const text = decodeHeaderValue(bytes);
+        expect(text.isWellFormed()).toBe(Buffer.from(text).equals(bytes));
+      }),
+    );
+  });
+});

@@ -1,0 +1,313 @@
+import type { Registry } from "prom-client";
+import type { Layout } from "../compiler/index.ts";
+import type { Policy, PolicyProgram } from "../policy/index.ts";
+import { ChanceryError } from "../resources/index.ts";
+import { encodeAnswer } from "./answer.ts";
+import { type Check, decodeCheck } from "./check-request.ts";
+import { decide, type Outcome } from "./decide.ts";
+import { DENIALS, type FailureCode } from "./denials.ts";
+import { FloodGate } from "./flood-gate.ts";
+import { createMetrics } from "./metrics.ts";
+import type { JournalRecord } from "./record.ts";
+import { type ActiveRevision, buildTables, type DecisionTables, LayoutHistory } from "./tables.ts";
+
+/** The part of a pino logger that is used. */
+export interface DecisionLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface DecisionServiceOptions {
+  /** Names this process in records. */
+  readonly serviceName: string;
+  readonly compilePolicy: (program: PolicyProgram) => Policy;
+  /** Resolves when the record is durable; rejects when it is not kept. */
+  readonly appendRecord: (record: JournalRecord) => Promise<void>;
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number;
+  /** Milliseconds of a clock that never goes back (`performance.now`). */
+  readonly monotonic: () => number;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** Unique over all services and restarts. */
+  readonly newId: () => string;
+  readonly log: DecisionLog;
+  readonly metrics: Registry;
+  /** Called at most once a second: the tables of a live Envoy are missing, so look for newer revisions at once. */
+  readonly onUnknownLayout?: (layout: string, nodeGroup: string) => void;
+  /** Checks that may be in flight before more are refused at once; 2,000 by default. */
+  readonly maxInFlight?: number;
+  /** Records of their own that refusals of unknown callers get, per code and second; 100 by default. */
+  readonly refusalRecordsPerSecond?: number;
+  /** Revisions whose layouts are kept, the active one included; 8 by default. */
+  readonly layoutRevisions?: number;
+  /**
+   * Milliseconds that `bestEffort` applications wait for a durable record; 80 by default, under the 0.1 s after which
+   * Envoy asks another decision service. `strict` applications wait until Envoy gives up.
+   */
+  readonly recordWaitMs?: number;
+}
+
+/** What the service says of itself, in the words of a NodeReport. */
+export interface DecisionServiceState {
+  readonly prepared: number;
+  readonly active: number;
+  readonly layouts: readonly string[];
+  readonly firstDecisions: Readonly<Record<string, string>>;
+  readonly activeSince: Readonly<Record<string, string>>;
+  readonly decisions: number;
+}
+
+export interface DecisionService {
+  /** Decides by this revision from now on, for Envoys on its layouts and on those kept. Throws "stale" for an older one. */
+  activate(revision: ActiveRevision): void;
+  /** Keeps the layouts of another revision, for Envoys that still (or already) run it. */
+  keepLayouts(revision: { readonly number: number; readonly layouts: readonly Layout[] }): void;
+  /** Bytes of a CheckRequest to bytes of a CheckResponse. Never rejects. */
+  check(request: Uint8Array): Promise<Uint8Array>;
+  state(): DecisionServiceState;
+  /** Whether a revision is active. */
+  readonly ready: boolean;
+  /** Calls back once, when the first revision is active. */
+  onReady(listener: () => void): void;
+  /** Writes what is counted. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** How many revisions `activeSince` reports. */
+const REPORTED_REVISIONS = 16;
+
+export function createDecisionService(options: DecisionServiceOptions): DecisionService {
+  return new Service(options);
+}
+
+class Service implements DecisionService {
+  readonly #options: DecisionServiceOptions;
+  readonly #metrics: ReturnType<typeof createMetrics>;
+  readonly #gate: FloodGate;
+  readonly #history: LayoutHistory;
+  readonly #maxInFlight: number;
+  readonly #recordWaitMs: number;
+  readonly #firstDecisions = new Map<string, string>();
+  readonly #activeSince = new Map<number, string>();
+  readonly #summaryTimer: NodeJS.Timeout;
+  #readyListeners: (() => void)[] = [];
+  #revision: ActiveRevision | undefined;
+  #tables: DecisionTables | undefined;
+  #inFlight = 0;
+  #decisions = 0;
+  #countedSince: number;
+  #alarmedAt = Number.NEGATIVE_INFINITY;
+  #closed = false;
+
+  constructor(options: DecisionServiceOptions) {
+    this.#options = options;
+    this.#metrics = createMetrics(options.metrics);
+    this.#gate = new FloodGate(options.refusalRecordsPerSecond ?? 100);
+    this.#history = new LayoutHistory(options.layoutRevisions ?? 8);
+    this.#maxInFlight = options.maxInFlight ?? 2_000;
+    this.#recordWaitMs = options.recordWaitMs ?? 80;
+    this.#countedSince = options.clock();
+    this.#summaryTimer = setInterval(() => void this.#writeSummary(), 1000);
+    this.#summaryTimer.unref();
+  }
+
+  get ready(): boolean {
+    return this.#tables !== undefined;
+  }
+
+  onReady(listener: () => void): void {
+    if (this.ready) listener();
+    else this.#readyListeners.push(listener);
+  }
+
+  activate(revision: ActiveRevision): void {
+    const active = this.#revision?.number ?? 0;
+    if (revision.number < active) {
+      throw new ChanceryError("stale", `revision ${revision.number} is older than ${active}, which is in force`);
+    }
+    const policy = this.#options.compilePolicy(revision.program);
+    for (const problem of policy.problems) this.#options.log.warn(problem, "a rule does not compile: it is unknown");
+    this.#history.add(revision.number, revision.layouts);
+    this.#tables = buildTables(revision, this.#history.layouts(), policy);
+    this.#revision = revision;
+    this.#activeSince.set(revision.number, this.#now());
+    for (const number of [...this.#activeSince.keys()].slice(0, -REPORTED_REVISIONS)) this.#activeSince.delete(number);
+    this.#forgetFirstDecisions();
+    this.#metrics.revision.set(revision.number);
+    this.#options.log.info({ revision: revision.number, digest: revision.digest }, "deciding by a revision");
+    const listeners = this.#readyListeners;
+    this.#readyListeners = [];
+    for (const listener of listeners) listener();
+  }
+
+  keepLayouts(revision: { readonly number: number; readonly layouts: readonly Layout[] }): void {
+    this.#history.add(revision.number, revision.layouts);
+    if (this.#revision === undefined || this.#tables === undefined) return;
+    this.#tables = buildTables(this.#revision, this.#history.layouts(), this.#tables.policy);
+    this.#forgetFirstDecisions();
+  }
+
+  state(): DecisionServiceState {
+    const number = this.#revision?.number ?? 0;
+    return {
+      prepared: number,
+      active: number,
+      layouts: [...(this.#tables?.layouts.keys() ?? [])],
+      firstDecisions: Object.fromEntries(this.#firstDecisions),
+      activeSince: Object.fromEntries(this.#activeSince),
+      decisions: this.#decisions,
+    };
+  }
+
+  async check(bytes: Uint8Array): Promise<Uint8Array> {
+    const started = this.#options.monotonic();
+    if (this.#inFlight >= this.#maxInFlight) return this.#fail("overloaded");
+    this.#inFlight++;
+    this.#metrics.inFlight.set(this.#inFlight);
+    try {
+      return await this.#decide(bytes, started);
+    } catch (thrown) {
+      this.#options.log.error({ err: thrown }, "a decision failed");
+      return this.#fail("internal");
+    } finally {
+      this.#inFlight--;
+      this.#metrics.inFlight.set(this.#inFlight);
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#summaryTimer);
+    await this.#writeSummary();
+  }
+
+  async #decide(bytes: Uint8Array, started: number): Promise<Uint8Array> {
+    const { monotonic, clock, random, newId, serviceName } = this.#options;
+    const tables = this.#tables;
+    if (tables === undefined) return this.#fail("no_revision");
+    const check = decodeCheck(bytes);
+    if (check === undefined) return this.#fail("malformed_check");
+    const now = clock();
+    const outcome = decide(check, {
+      tables,
+      service: serviceName,
+      decisionId: newId(),
+      now,
+      random,
+      elapsedUs: () => Math.round((monotonic() - started) * 1000),
+    });
+    this.#observe(check, outcome);
+    if (outcome.record.code === "unknown_layout") this.#alarm(check, now);
+    if (!(await this.#record(outcome, now))) return this.#fail("record_unavailable", outcome, check.grpc);
+    this.#count(outcome, now);
+    return encodeAnswer(outcome.answer);
+  }
+
+  #observe(check: Check, { record }: Outcome): void {
+    this.#metrics.decisionSeconds.observe(record.decidedInUs / 1e6);
+    if (check.http.rawBody.length > 0) this.#metrics.bodyBytes.inc(check.http.rawBody.length);
+    for (const { rule } of record.errors) this.#metrics.ruleErrors.inc({ rule });
+  }
+
+  #count({ record }: Outcome, now: number): void {
+    const { effect, code, application, layout } = record;
+    this.#decisions++;
+    this.#metrics.decisions.inc({ effect, code, application });
+    if (effect !== "error" && !this.#firstDecisions.has(layout)) {
+      this.#firstDecisions.set(layout, new Date(now).toISOString());
+    }
+  }
+
+  /** @returns whether the answer may leave */
+  async #record({ record, application, answer }: Outcome, now: number): Promise<boolean> {
+    if (application === undefined && !this.#gate.admit(record.code, now)) return true;
+    const { monotonic, appendRecord, log } = this.#options;
+    const started = monotonic();
+    this.#metrics.recordsPending.inc();
+    const written = appendRecord(record).then(
+      () => {
+        this.#metrics.recordSeconds.observe((monotonic() - started) / 1000);
+        return true;
+      },
+      (thrown: unknown) => {
+        this.#metrics.recordsLost.inc({ how: "lost" });
+        log.error({ err: thrown, decision: record.id }, "a decision could not be recorded");
+        return false;
+      },
+    );
+    void written.finally(() => this.#metrics.recordsPending.dec());
+    // A refusal gives nothing away that had to be recorded first; without an application there is nobody to ask.
+    const strict = application?.durability === "strict" && answer.kind !== "refuse";
+    if (strict) return written;
+    const inTime = await withinMs(written, this.#recordWaitMs);
+    if (!inTime) this.#metrics.recordsLost.inc({ how: "late" });
+    return true;
+  }
+
+  /** An answer for a request of which nothing (more) is known or kept: fails closed, and is counted. */
+  #fail(code: FailureCode, outcome?: Outcome, grpc?: string): Uint8Array {
+    const decisionId = outcome?.record.id ?? this.#options.newId();
+    const application = outcome?.record.application ?? "";
+    this.#gate.count(code);
+    this.#metrics.decisions.inc({ effect: "error", code, application });
+    const metadata = { decision: "deny", decision_id: decisionId, code, application };
+    const { meaning: message } = DENIALS[code];
+    const answer = { kind: "refuse", decisionId, code, rule: "", message, metadata } as const;
+    return encodeAnswer(grpc === undefined ? answer : { ...answer, grpc });
+  }
+
+  #alarm(check: Check, now: number): void {
+    this.#metrics.unknownLayouts.inc();
+    if (now - this.#alarmedAt < 1000) return;
+    this.#alarmedAt = now;
+    const { layout, nodeGroup } = check.context;
+    this.#options.log.error({ layout, nodeGroup }, "an Envoy runs a route table that is not known here");
+    this.#options.onUnknownLayout?.(layout, nodeGroup);
+  }
+
+  async #writeSummary(): Promise<void> {
+    const since = this.#countedSince;
+    this.#countedSince = this.#options.clock();
+    const counts = this.#gate.drain();
+    if (counts === undefined) return;
+    try {
+      await this.#options.appendRecord({
+        format: 1,
+        kind: "suppressed",
+        at: new Date(this.#countedSince).toISOString(),
+        since: new Date(since).toISOString(),
+        service: this.#options.serviceName,
+        counts,
+      });
+    } catch (thrown) {
+      this.#gate.restore(counts);
+      this.#options.log.error({ err: thrown, counts }, "counted refusals could not be recorded");
+    }
+  }
+
+  #forgetFirstDecisions(): void {
+    for (const layout of this.#firstDecisions.keys()) {
+      if (this.#tables?.layouts.has(layout) !== true) this.#firstDecisions.delete(layout);
+    }
+  }
+
+  #now(): string {
+    return new Date(this.#options.clock()).toISOString();
+  }
+}
+
+/** Whether the promise settled in time; it goes on either way. */
+async function withinMs(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,152 @@
+import type { Layout, LayoutRoute } from "../compiler/index.ts";
+import { WEIGHTED_GROUP } from "../envoy/index.ts";
+import type { ModelFacts, Policy, PolicyProgram, Target } from "../policy/index.ts";
+import type { Key } from "../resources/index.ts";
+import type { Revision } from "../revision/index.ts";
+import { type IdentityIndex, indexIdentities } from "./identity-index.ts";
+import { type ModelReader, modelReader } from "./model-source.ts";
+
+/** What the decision service needs of a revision. */
+export type ActiveRevision = Pick<Revision, "number" | "digest" | "createdAt" | "signedBy" | "program" | "layouts">;
+
+/** Everything a decision reads, made once per revision: the newest policy, with the route tables of all live layouts. */
+export interface DecisionTables {
+  readonly revision: {
+    readonly number: number;
+    readonly digest: string;
+    readonly signed: boolean;
+    /** Seconds since the epoch. */
+    readonly createdAt: number;
+  };
+  readonly policy: Policy;
+  readonly identities: IdentityIndex;
+  readonly models: ReadonlyMap<Key, ModelFacts>;
+  /** Model → version name → key of the version. */
+  readonly versions: ReadonlyMap<Key, ReadonlyMap<string, Key>>;
+  /** Layout hash → route id → route. */
+  readonly layouts: ReadonlyMap<string, ReadonlyMap<string, RouteTable>>;
+}
+
+export interface RouteTable {
+  readonly route: LayoutRoute;
+  /** Targets of the newest program that the layout has a group for: what is gone from the program is no candidate. */
+  readonly candidates: readonly Target[];
+  /** Plain routes: pools of the route's own backends by weight; others can only be rerouted to. */
+  readonly weights: ReadonlyMap<string, number>;
+  /** Members of the weighted group. */
+  readonly weighted: readonly string[] | undefined;
+  /** Name that applications use → model; of two models with one name, the route's first. */
+  readonly names: ReadonlyMap<string, Key>;
+  /** How a model route is asked for a model; undefined: its source cannot be read by this build. */
+  readonly readModel: ModelReader | undefined;
+  /** Whether the client's own Authorization is for whatever answers here. */
+  readonly passesAuthorization: boolean;
+  /** Model list: the routes of the layout on which listed models are served. */
+  readonly servedBy: readonly RouteTable[];
+}
+
+export function buildTables(revision: ActiveRevision, layouts: Iterable<Layout>, policy: Policy): DecisionTables {
+  const { program } = revision;
+  const context: Context = {
+    targets: new Map(program.targets.map((target) => [target.pool, target])),
+    models: new Map(program.models.map((model) => [model.key, model])),
+  };
+  return {
+    revision: {
+      number: revision.number,
+      digest: revision.digest,
+      signed: revision.signedBy.length > 0,
+      createdAt: Math.floor(Date.parse(revision.createdAt) / 1000) || 0,
+    },
+    policy,
+    identities: indexIdentities(program.applications),
+    models: context.models,
+    versions: indexVersions(program),
+    layouts: new Map([...layouts].map((layout) => [layout.hash, layoutTable(layout, context)])),
+  };
+}
+
+interface Context {
+  readonly targets: ReadonlyMap<string, Target>;
+  readonly models: ReadonlyMap<Key, ModelFacts>;
+}
+
+function layoutTable(layout: Layout, context: Context): ReadonlyMap<string, RouteTable> {
+  const routes = layout.routes
+    .filter((route) => route.action !== "modelList")
+    .map((route): [string, RouteTable] => [route.id, routeTable(route, context, [])]);
+  const serving = routes.map(([, table]) => table).filter((table) => table.route.action === "model");
+  const lists = layout.routes
+    .filter((route) => route.action === "modelList")
+    .map((route): [string, RouteTable] => {
+      const servedBy = serving.filter(
+        (table) =>
+          table.route.gateway === route.gateway && table.route.models.some((model) => route.models.includes(model)),
+      );
+      return [route.id, routeTable(route, context, servedBy)];
+    });
+  return new Map([...routes, ...lists]);
+}
+
+function routeTable(route: LayoutRoute, context: Context, servedBy: readonly RouteTable[]): RouteTable {
+  const weighted = route.groups.find((group) => group.name === WEIGHTED_GROUP)?.clusters;
+  const singles = route.groups.filter((group) => group.name !== WEIGHTED_GROUP);
+  const candidates = singles.flatMap((group) => context.targets.get(group.name) ?? []);
+  // Without a weighted group there is one backend, and its group comes first; the rest are there for reroute rules.
+  const own = weighted ?? singles.slice(0, 1).map((group) => ({ name: group.name, weight: 1 }));
+  const names = new Map<string, Key>();
+  for (const key of route.models) {
+    for (const name of context.models.get(key)?.names ?? []) if (!names.has(name)) names.set(name, key);
+  }
+  return {
+    route,
+    candidates,
+    weights: new Map(route.action === "plain" ? own.map(({ name, weight }) => [name, weight]) : []),
+    weighted: weighted?.map((cluster) => cluster.name),
+    names,
+    readModel: route.modelSource === undefined ? undefined : modelReader(route.modelSource),
+    passesAuthorization:
+      route.action === "redirect" ||
+      (route.action === "plain" &&
+        candidates.length > 0 &&
+        candidates.length === singles.length &&
+        candidates.every((target) => target.credential === "passThrough")),
+    servedBy,
+  };
+}
+
+function indexVersions(program: PolicyProgram): ReadonlyMap<Key, ReadonlyMap<string, Key>> {
+  const versions = new Map<Key, Map<string, Key>>();
+  for (const { model } of program.targets) {
+    if (model === undefined) continue;
+    const ofModel = versions.get(model.model) ?? new Map<string, Key>();
+    ofModel.set(model.versionName, model.version);
+    versions.set(model.model, ofModel);
+  }
+  return versions;
+}
+
+/**
+ * Layouts of the newest revisions, because an Envoy runs its old route table until it has the new one, and for a while
+ * after a restart of ours. Bounded by revisions, not by layouts: one revision can bring many.
+ */
+export class LayoutHistory {
+  readonly #revisions: number;
+  /** Revision number → its layouts. */
+  #kept = new Map<number, readonly Layout[]>();
+
+  constructor(revisions: number) {
+    this.#revisions = revisions;
+  }
+
+  add(number: number, layouts: readonly Layout[]): void {
+    const kept = new Map(this.#kept).set(number, layouts);
+    const newest = [...kept.keys()].sort((a, b) => b - a).slice(0, this.#revisions);
+    this.#kept = new Map(newest.map((key) => [key, kept.get(key) ?? []]));
+  }
+
+  /** One of each hash. */
+  layouts(): readonly Layout[] {
+    return [...new Map([...this.#kept.values()].flat().map((layout) => [layout.hash, layout])).values()];
+  }
+}
