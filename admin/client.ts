@@ -1,4 +1,4 @@
-import { createClient } from "@connectrpc/connect";
+import { ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { AdminService, type GetStatusResponse } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
@@ -24,7 +24,7 @@ export async function getStatus(options: AdminClientOptions): Promise<GetStatusR
       },
     );
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ChanceryError("unavailable", `no status from ${baseUrl}: ${reason}`, { cause });
+    const { rawMessage } = ConnectError.from(cause);
+    throw new ChanceryError("unavailable", `no status from ${baseUrl}: ${rawMessage}`, { cause });
   }
 }

@@ -95,8 +95,8 @@ test("has no API where there is no status", async () => {
 
 test("demands its token for the API, not for health", async () => {
   const { address } = await start({ status: () => STATUS, token: "secret" });
-  await expect(getStatus({ control: address })).rejects.toThrow(/unauthenticated/);
-  await expect(getStatus({ control: address, token: "wrong!" })).rejects.toThrow(/unauthenticated/);
+  await expect(getStatus({ control: address })).rejects.toThrow("a bearer token is needed");
+  await expect(getStatus({ control: address, token: "wrong!" })).rejects.toThrow("a bearer token is needed");
   expect((await getStatus({ control: address, token: "secret" })).revision?.number).toBe(7n);
   expect((await fetch(`http://${address}/healthz`)).status).toBe(200);
 });

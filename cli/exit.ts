@@ -28,8 +28,8 @@ const BY_CODE: Readonly<Record<ErrorCode, number>> = {
   internal: EXIT.defect,
 };
 
-export function exitCodeOf(error: ChanceryError): number {
-  return BY_CODE[error.code];
+export function exitCodeOf(thrown: unknown): number {
+  return BY_CODE[ChanceryError.from(thrown).code];
 }
 
 /** Writes an error for a person; the stack only where it is a defect of ours. */

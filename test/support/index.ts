@@ -7,6 +7,7 @@ export {
   createCertificateAuthority,
   type KeyedCertificate,
 } from "./certificates.ts";
+export { runChancery, startChancery } from "./chancery.ts";
 export { type Closable, closeAtEnd } from "./close-at-end.ts";
 export { type EnvoyOptions, type RunningEnvoy, startEnvoy } from "./envoy.ts";
 export { freePort, freePorts } from "./free-port.ts";

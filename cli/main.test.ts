@@ -1,0 +1,118 @@
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { createRegistry, startAdminServer } from "../admin/index.ts";
+import { freePort, runChancery } from "../test/support/index.ts";
+
+async function temporaryDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "chancery-cli-"));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+test("explains itself", async () => {
+  const help = await runChancery("--help");
+  expect(help.code).toBe(0);
+  expect(help.stdout).toContain("Exit codes:");
+  expect((await runChancery("--version")).stdout.trim()).toMatch(/^\d+\.\d+\.\d+$/);
+});
+
+test.each([
+  [["no-such-verb"], "unknown command 'no-such-verb'"],
+  [["bootstrap"], "required option '--gateway <key>' not specified"],
+  [["bootstrap", "--gateway", "g", "--node-id", "n", "--admin", "nope"], '"nope" is not an address'],
+  [["keys", "init", "x", "--days", "0"], "whole number"],
+  [["status", "--format", "xml"], "Allowed choices are text, json"],
+])("calls %j wrong usage", async (args, message) => {
+  const run = await runChancery(...args);
+  expect(run.stderr).toContain(message);
+  expect(run.code).toBe(2);
+});
+
+test("prints the bootstrap of a node", async () => {
+  const run = await runChancery(
+    ...["bootstrap", "--gateway", "team/edge", "--node-id", "edge-1"],
+    ...["--xds", "10.0.0.5:18000", "--authz", "9191,unix:/run/authz.sock", "--region", "eu"],
+  );
+  expect(run.code).toBe(0);
+  const json = JSON.parse(run.stdout);
+  expect(json.node).toMatchObject({ id: "edge-1", cluster: "team/edge", locality: { region: "eu" } });
+  expect(json.admin.address.socket_address).toEqual({ address: "127.0.0.1", port_value: 9901 });
+  const clusters = JSON.stringify(json.static_resources.clusters);
+  expect(clusters).toContain("10.0.0.5");
+  expect(clusters).toContain("/run/authz.sock");
+});
+
+test("makes keys once, private ones readable by their owner alone", async () => {
+  const directory = join(await temporaryDirectory(), "keys");
+  expect((await runChancery("keys", "init", directory)).code).toBe(0);
+  expect((await stat(join(directory, "signing-1.pem"))).mode & 0o777).toBe(0o600);
+  const trust = await readFile(join(directory, "trust.json"), "utf8");
+  expect(trust).not.toContain("PRIVATE");
+
+  const again = await runChancery("keys", "init", directory);
+  expect(again.code).toBe(1);
+  expect(again.stderr).toContain("is there already");
+});
+
+test("shows the status of a control plane, for people and as JSON", async () => {
+  const server = await startAdminServer({
+    host: "127.0.0.1",
+    port: 0,
+    notReady: () => [],
+    metrics: createRegistry(),
+    status: () => ({
+      revision: { number: 7, digest: "sha256:ab", createdAt: 1_000, signedBy: ["key-1"] },
+      nodes: [
+        {
+          id: "edge-1",
+          cluster: "edge",
+          nodeGroup: "edge",
+          envoyVersion: "1.40.0",
+          plan: "full",
+          connected: true,
+          lastSeenAt: 2_000,
+          acknowledgedRevision: 6,
+          layout: "abc",
+          types: [],
+          lastRejection: {
+            typeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            resources: ["upstream/web"],
+            message: "no such thing",
+            at: 3_000,
+            revision: 7,
+          },
+        },
+      ],
+      decisionServices: [
+        { id: "authz-1", activeRevision: 7, layouts: [], lastReportAt: 4_000, decisions: 42, lastError: "" },
+      ],
+      frozenScopes: [{ scope: "team", problems: ["team/a.yaml:1:2: error: no"] }],
+    }),
+  });
+  onTestFinished(() => server.close());
+  const text = await runChancery("status", "--control", server.address);
+  expect(text.code).toBe(0);
+  expect(text.stdout).toBe(`revision 7  published 1970-01-01T00:00:01.000Z  signed by key-1
+  sha256:ab
+nodes:
+  edge-1  gateway edge  envoy 1.40.0  plan full  connected
+    acknowledged revision 6  layout abc
+    rejected revision 7 at 1970-01-01T00:00:03.000Z: Cluster upstream/web
+      no such thing
+decision services:
+  authz-1  revision 7  42 decisions  reported 1970-01-01T00:00:04.000Z
+frozen scopes (their last good objects stay in force):
+  team
+    team/a.yaml:1:2: error: no
+`);
+  const json = await runChancery("status", "--control", server.address, "--format", "json");
+  expect(JSON.parse(json.stdout).nodes[0].acknowledgedRevision).toBe("6");
+});
+
+test("says that no control plane answers", async () => {
+  const run = await runChancery("status", "--control", `127.0.0.1:${await freePort()}`);
+  expect(run.code).toBe(3);
+  expect(run.stderr).toContain("no status from");
+});

@@ -1,0 +1,35 @@
+import { InvalidArgumentError } from "commander";
+import { ChanceryError } from "../resources/index.ts";
+import { type Address, formatAddress, parseAddress } from "./address.ts";
+
+/** Parsers of option values; what is wrong is told with the option's name. */
+
+export function parseCount(text: string): number {
+  const value = Number(text);
+  if (!/^\d{1,9}$/.test(text) || value < 1) throw new InvalidArgumentError("It must be a whole number from 1.");
+  return value;
+}
+
+export function parseSeconds(text: string): number {
+  const value = Number(text);
+  if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError("It must be a whole number of seconds.");
+  return value;
+}
+
+export function addressOption(text: string): Address {
+  try {
+    return parseAddress(text);
+  } catch (error) {
+    throw new InvalidArgumentError(ChanceryError.from(error).message);
+  }
+}
+
+/** HOST:PORT, PORT, or unix:/path; comma-separated. */
+export function addressListOption(text: string): string[] {
+  return text.split(",").map((each) => (each.startsWith("unix:/") ? each : formatAddress(addressOption(each.trim()))));
+}
+
+/** Adds to a repeatable option. */
+export function collect(value: string, previous: readonly string[]): string[] {
+  return [...previous, value];
+}
