@@ -1,7 +1,8 @@
-import type { Inventory, Key, Problem, Secret, SourcePosition } from "../resources/index.ts";
-import { checkCombinations } from "./combinations.ts";
+import type { Inventory, Positions, Problem, Secret } from "../resources/index.ts";
+import { checkCredentialModes } from "./credential-modes.ts";
 import type { Jwks } from "./jwt.ts";
 import { compileNodeGroup } from "./node-group.ts";
+import { policyProblems } from "./policy-problems.ts";
 import { secretName } from "./pools.ts";
 import { byKey, policyProgram } from "./program.ts";
 import type { RevisionParts, SecretReference } from "./revision-parts.ts";
@@ -10,9 +11,11 @@ import { tableContext } from "./route-table.ts";
 export interface CompileOptions {
   /** Keys of the issuers, by source (`jwksSource`). */
   readonly jwks: Jwks;
-  /** Where a value of an object was written. */
-  readonly locate: (kind: string, key: Key, path: readonly (string | number)[]) => SourcePosition;
+  readonly positions: Locator;
 }
+
+/** Where things were written (`Positions` of resources/). */
+export type Locator = Pick<Positions, "locate" | "within">;
 
 export interface CompileResult {
   readonly parts: RevisionParts;
@@ -23,6 +26,7 @@ export interface CompileResult {
 /** Compiles an inventory. Pure: equal inventories give equal parts, byte for byte. */
 export function compile(inventory: Inventory, options: CompileOptions): CompileResult {
   const context = tableContext(inventory);
+  const program = policyProgram(inventory);
   const groups = byKey(inventory.gateways).map((gateway) => ({
     gateway,
     compiled: compileNodeGroup(gateway, inventory, context, options.jwks),
@@ -34,18 +38,22 @@ export function compile(inventory: Inventory, options: CompileOptions): CompileR
         code: "invalid-envoy-resource",
         message: `${violation.resource} would be rejected by Envoy: ${violation.path}: ${violation.message}`,
         scope: gateway.scope,
-        at: options.locate("Gateway", gateway.key, []),
+        at: options.positions.locate("Gateway", gateway.key, []) ?? { file: gateway.key, line: 1, column: 1 },
       }),
     ),
   );
   return {
     parts: {
-      program: policyProgram(inventory),
+      program,
       layouts: groups.map(({ compiled }) => compiled.layout),
       nodeGroups: groups.map(({ compiled }) => compiled.group),
       secrets: byKey(inventory.secrets).map(secretReference),
     },
-    problems: [...checkCombinations(inventory, options), ...violations],
+    problems: [
+      ...checkCredentialModes(inventory, options.positions),
+      ...policyProblems(inventory, program, options.positions),
+      ...violations,
+    ],
   };
 }
 
