@@ -1,0 +1,87 @@
+import type { RevisionParts } from "../compiler/index.ts";
+import { ChanceryError } from "../resources/index.ts";
+import {
+  contentDigest,
+  createManifest,
+  type Digest,
+  digestOf,
+  encodeParts,
+  encodeSignedManifest,
+  manifestDigest,
+  parseSignedManifest,
+  type SignedManifest,
+  type SigningKey,
+  signManifest,
+} from "../revision/index.ts";
+import type { Bus, SequencedHead } from "./bus.ts";
+
+const MAX_ATTEMPTS = 8;
+
+export interface PublishOptions {
+  readonly bus: Bus;
+  /** None: unsigned, good only on this machine. */
+  readonly signers: readonly SigningKey[];
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** The number given is above this one, whatever the bus says: the bus may have lost its heads. */
+  readonly numberFloor: number;
+}
+
+export type PublishResult =
+  /** `digest` as in `Revision.digest`; `at` in milliseconds since the epoch. */
+  | { readonly outcome: "published"; readonly number: number; readonly digest: Digest; readonly at: number }
+  /** The newest revision on the bus says the same and carries the same signatures. */
+  | { readonly outcome: "unchanged"; readonly number: number };
+
+/**
+ * Puts a revision on the bus, numbered after the newest one there, unless that says the same. All blobs are put in either
+ * case, which mends what was damaged and keeps them from being dropped.
+ *
+ * @throws ChanceryError "conflict" when others publish all the time; what the bus throws
+ */
+export async function publish(parts: RevisionParts, source: string, options: PublishOptions): Promise<PublishResult> {
+  const { bus, signers, now, numberFloor } = options;
+  const encoded = encodeParts(parts);
+  const content = contentDigest(encoded.parts);
+  for (let attempt = 1; ; attempt++) {
+    const head = await bus.head();
+    for (const [digest, bytes] of encoded.blobs) await bus.putBlob(digest, bytes);
+    const newest = await readHead(bus, head);
+    if (newest !== undefined && contentDigest(newest.manifest.parts) === content && isSignedBy(newest, signers)) {
+      return { outcome: "unchanged", number: newest.manifest.number };
+    }
+    const at = now();
+    const number = Math.max(head?.number ?? 0, numberFloor) + 1;
+    const manifest = createManifest(number, at, source, encoded.parts);
+    const bytes = encodeSignedManifest(signManifest(manifest, signers));
+    const digest = digestOf(bytes);
+    await bus.putBlob(digest, bytes);
+    try {
+      await bus.publishHead({ manifest: digest, number }, head?.sequence ?? 0);
+      return { outcome: "published", number, digest: manifestDigest(manifest), at: now() };
+    } catch (error) {
+      // Another publisher was first: number after its revision, or find that it says the same.
+      const isConflict = error instanceof ChanceryError && error.code === "conflict";
+      if (!isConflict || attempt === MAX_ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** undefined where the newest manifest is lost or damaged: then it is superseded. */
+async function readHead(bus: Bus, head: SequencedHead | undefined): Promise<SignedManifest | undefined> {
+  if (head === undefined) return undefined;
+  try {
+    const bytes = await bus.getBlob(head.manifest);
+    return bytes === undefined ? undefined : parseSignedManifest(bytes);
+  } catch (error) {
+    if (error instanceof ChanceryError && (error.code === "corrupt" || error.code === "unsupported-format")) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+function isSignedBy(signed: SignedManifest, signers: readonly SigningKey[]): boolean {
+  const keyIds = new Set(signed.signatures.map((signature) => signature.keyId));
+  return signers.every((signer) => keyIds.has(signer.keyId));
+}

@@ -1,0 +1,66 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { ChanceryError } from "../resources/index.ts";
+import { canonicalJson, digestOf, durableFiles, ensureDirectory, errorCode } from "../revision/index.ts";
+
+const lastGoodSchema = z.strictObject({
+  format: z.literal(1),
+  checksum: z.string(),
+  files: z.record(z.string(), z.string()),
+});
+const publishedSchema = z.strictObject({ format: z.literal(1), number: z.int().nonnegative() });
+
+/** What a publisher must know again after a restart, in files that are written whole or not at all. */
+export interface PublisherState {
+  /** Path → text of the last tree that compiled; undefined before the first. */
+  readonly lastGood: ReadonlyMap<string, string> | undefined;
+  /** Number of the newest revision that was published from here; 0 before the first. */
+  readonly number: number;
+  saveLastGood(files: ReadonlyMap<string, string>): Promise<void>;
+  saveNumber(number: number): Promise<void>;
+}
+
+/** @param onAlarm  told of a file that is damaged; it counts as not there */
+export async function openPublisherState(
+  directory: string,
+  onAlarm: (alarm: ChanceryError) => void,
+): Promise<PublisherState> {
+  const temporary = join(directory, "tmp");
+  await ensureDirectory(temporary);
+  const durable = durableFiles(temporary);
+  await durable.removeTemporary(Number.POSITIVE_INFINITY);
+  const lastGoodFile = join(directory, "last-good.json");
+  const numberFile = join(directory, "published.json");
+
+  const stored = await read(lastGoodFile, lastGoodSchema, onAlarm);
+  let lastGood: ReadonlyMap<string, string> | undefined;
+  if (stored !== undefined) {
+    if (digestOf(canonicalJson(stored.files)) === stored.checksum) lastGood = new Map(Object.entries(stored.files));
+    else onAlarm(new ChanceryError("corrupt", `${lastGoodFile} does not match its checksum`));
+  }
+  return {
+    lastGood,
+    number: (await read(numberFile, publishedSchema, onAlarm))?.number ?? 0,
+    saveLastGood: async (files) => {
+      const texts = Object.fromEntries(files);
+      const state = { format: 1, checksum: digestOf(canonicalJson(texts)), files: texts };
+      await durable.write(lastGoodFile, Buffer.from(JSON.stringify(state)));
+    },
+    saveNumber: (number) => durable.write(numberFile, Buffer.from(JSON.stringify({ format: 1, number }))),
+  };
+}
+
+async function read<T>(
+  file: string,
+  schema: z.ZodType<T>,
+  onAlarm: (alarm: ChanceryError) => void,
+): Promise<T | undefined> {
+  try {
+    return schema.parse(JSON.parse(await readFile(file, "utf8")));
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return undefined;
+    onAlarm(new ChanceryError("corrupt", `${file} cannot be read and counts as not there`, { cause: error }));
+    return undefined;
+  }
+}

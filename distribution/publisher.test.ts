@@ -1,0 +1,236 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import {
+  decodeRevision,
+  digestOf,
+  initKeys,
+  loadSigningKey,
+  loadTrust,
+  parseSignedManifest,
+  type Revision,
+  type SignedManifest,
+  verifyManifest,
+} from "../revision/index.ts";
+import type { Bus } from "./bus.ts";
+import { createInProcessBus } from "./in-process-bus.ts";
+import { type Publisher, type PublisherEvent, type PublisherOptions, startPublisher } from "./publisher.ts";
+import { compileLoaded, policy, save, upstream } from "./tree-fixture.ts";
+
+const DEADLINE = { timeout: 15_000, interval: 5 };
+
+let root: string;
+let tree: string;
+let bus: Bus;
+let events: PublisherEvent[];
+const publishers: Publisher[] = [];
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "chancery-publisher-"));
+  tree = join(root, "tree");
+  await mkdir(tree);
+  await save(tree, "web.yaml", upstream("web", 8001));
+  await save(tree, "team/limits.yaml", policy("limits", "false"));
+  bus = createInProcessBus();
+  events = [];
+});
+afterEach(async () => {
+  for (const publisher of publishers.splice(0)) await publisher.close();
+  await bus.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+async function starting(options: Partial<PublisherOptions> = {}): Promise<Publisher> {
+  const publisher = await startPublisher({
+    directory: tree,
+    stateDirectory: join(root, "state"),
+    bus,
+    signers: [],
+    compile: compileLoaded,
+    now: Date.now,
+    onEvent: (event) => events.push(event),
+    ...options,
+  });
+  publishers.push(publisher);
+  return publisher;
+}
+
+function told<Type extends PublisherEvent["type"]>(type: Type): Extract<PublisherEvent, { type: Type }>[] {
+  return events.filter((event): event is Extract<PublisherEvent, { type: Type }> => event.type === type);
+}
+
+async function newestManifest(): Promise<SignedManifest> {
+  const head = await bus.head();
+  return parseSignedManifest((await bus.getBlob(head?.manifest ?? "")) ?? new Uint8Array());
+}
+
+async function newest(): Promise<Revision> {
+  return await decodeRevision(await newestManifest(), (digest) => bus.getBlob(digest), []);
+}
+
+async function rules(): Promise<(string | undefined)[]> {
+  return (await newest()).program.rules.map((rule) => rule.when);
+}
+
+test("publishes the tree at the start, and each change of it", async () => {
+  const publisher = await starting();
+  expect(publisher.status()).toMatchObject({ number: 1, frozen: [], refused: [] });
+  expect(told("published")).toMatchObject([{ number: 1, digest: (await newest()).digest }]);
+  await save(tree, "team/limits.yaml", policy("limits", "true"));
+  await vi.waitFor(() => expect(told("published")).toHaveLength(2), DEADLINE);
+  expect(await newest()).toMatchObject({ number: 2 });
+  expect(await rules()).toEqual(["true"]);
+  await save(tree, "new/deep/limits.yaml", policy("limits", "false"));
+  await vi.waitFor(() => expect(told("published")).toHaveLength(3), DEADLINE);
+  await rm(join(tree, "new"), { recursive: true });
+  await vi.waitFor(() => expect(told("published")).toHaveLength(4), DEADLINE);
+  expect(await rules()).toEqual(["true"]);
+});
+
+test("a change that means nothing makes no revision", async () => {
+  await starting();
+  await save(tree, "team/limits.yaml", `# as before\n${policy("limits", "false")}`);
+  await vi.waitFor(() => expect(told("unchanged")).toEqual([{ type: "unchanged", number: 1 }]), DEADLINE);
+  expect((await bus.head())?.sequence).toBe(1);
+});
+
+test.each([
+  ["broken YAML", "kind: ["],
+  ["a rule that does not compile", policy("limits", "nonsense")],
+])("%s freezes its own scope, says why, and others are published", async (_, text) => {
+  const publisher = await starting();
+  await save(tree, "team/limits.yaml", text);
+  await vi.waitFor(() => expect(told("frozen")).toHaveLength(1), DEADLINE);
+  expect(told("frozen")[0]?.scopes.map((scope) => scope.scope)).toEqual(["team"]);
+  expect(publisher.status().frozen[0]?.problems[0]?.at.file).toBe("team/limits.yaml");
+  await save(tree, "other/limits.yaml", policy("limits", "true"));
+  await vi.waitFor(() => expect(told("published")).toHaveLength(2), DEADLINE);
+  expect((await rules()).sort()).toEqual(["false", "true"]);
+  await save(tree, "team/limits.yaml", policy("limits", "true"));
+  await vi.waitFor(() => expect(told("published")).toHaveLength(3), DEADLINE);
+  expect(told("frozen").at(-1)?.scopes).toEqual([]);
+  expect(await rules()).toEqual(["true", "true"]);
+});
+
+test("a restart with a broken tree keeps the last good scopes and makes no revision", async () => {
+  await (await starting()).close();
+  await save(tree, "team/limits.yaml", "kind: [");
+  const again = await starting();
+  expect(again.status()).toMatchObject({ number: 1, frozen: [{ scope: "team" }] });
+  expect((await bus.head())?.sequence).toBe(1);
+});
+
+test("a first tree with errors is refused as a whole, and taken once it is right", async () => {
+  await save(tree, "team/limits.yaml", "kind: [");
+  const publisher = await starting();
+  expect(publisher.status()).toMatchObject({ number: 0, refused: [{ scope: "team" }] });
+  expect(await bus.head()).toBeUndefined();
+  expect(told("refused")).toHaveLength(1);
+  await save(tree, "team/limits.yaml", policy("limits", "false"));
+  await vi.waitFor(() => expect(told("published")).toHaveLength(1), DEADLINE);
+  expect(publisher.status()).toMatchObject({ number: 1, refused: [] });
+});
+
+test("numbers go on after a restart, and even when the bus has lost everything", async () => {
+  await (await starting()).close();
+  await save(tree, "team/limits.yaml", policy("limits", "true"));
+  await (await starting()).close();
+  expect((await bus.head())?.number).toBe(2);
+  bus = createInProcessBus();
+  await starting({ bus });
+  expect(await bus.head()).toMatchObject({ number: 3, sequence: 1 });
+});
+
+test("without its own state it numbers after the newest revision of the bus, and finds it unchanged", async () => {
+  await (await starting()).close();
+  await rm(join(root, "state"), { recursive: true });
+  await starting();
+  expect(told("unchanged")).toHaveLength(1);
+  await save(tree, "team/limits.yaml", policy("limits", "true"));
+  await vi.waitFor(() => expect(told("published").at(-1)?.number).toBe(2), DEADLINE);
+});
+
+test("a damaged state file is told, and counts as not there", async () => {
+  await (await starting()).close();
+  for (const name of ["last-good.json", "published.json"]) await truncate(join(root, "state", name), 9);
+  await starting();
+  expect(told("alarm").map((event) => event.error.code)).toEqual(["corrupt", "corrupt"]);
+  expect(told("unchanged")).toHaveLength(1);
+});
+
+test("two publishers of one bus number one after the other", async () => {
+  const second = join(root, "second");
+  await mkdir(second);
+  await save(second, "web.yaml", upstream("web", 9001));
+  await Promise.all([starting(), starting({ directory: second, stateDirectory: join(root, "state-2") })]);
+  expect(told("published").map((event) => event.number)).toEqual([1, 2]);
+  expect((await bus.head())?.number).toBe(2);
+});
+
+test("with keys, revisions are signed, also one that was on the bus unsigned", async () => {
+  await (await starting()).close();
+  const keys = await initKeys(join(root, "keys"), { now: Date.now() });
+  await starting({ signers: [await loadSigningKey(keys.signing[0]?.file ?? "")] });
+  const manifest = await newestManifest();
+  expect(manifest.manifest.number).toBe(2);
+  expect(verifyManifest(manifest, await loadTrust(keys.trust), Date.now()).signedBy).toHaveLength(1);
+});
+
+test("blobs that the bus lost are put again", async () => {
+  const publisher = await starting();
+  const part = (await newestManifest()).manifest.parts[0];
+  (await bus.getBlob(part?.digest ?? ""))?.fill(0);
+  await expect(bus.getBlob(part?.digest ?? "")).rejects.toMatchObject({ code: "corrupt" });
+  await publisher.refresh();
+  expect(digestOf((await bus.getBlob(part?.digest ?? "")) ?? "")).toBe(part?.digest);
+});
+
+test("a bus that fails is told once and tried again", async () => {
+  let failing = true;
+  const faulty: Bus = {
+    ...delegate(bus),
+    head: async () => {
+      if (failing) throw new Error("no space left");
+      return await bus.head();
+    },
+  };
+  const publisher = await starting({ bus: faulty, pollMs: 10 });
+  expect(publisher.status()).toMatchObject({ number: 0, error: { message: "no space left" } });
+  failing = false;
+  await vi.waitFor(() => expect(told("published")).toHaveLength(1), DEADLINE);
+  expect(told("failed")).toHaveLength(1);
+  expect(publisher.status().error).toBeUndefined();
+});
+
+test("a tree that is not there is told, and published once it is", async () => {
+  const publisher = await starting({ directory: join(root, "later"), pollMs: 10 });
+  expect(publisher.status()).toMatchObject({ number: 0, error: { code: "not-found" } });
+  await save(join(root, "later"), "web.yaml", upstream("web", 1));
+  await vi.waitFor(() => expect(told("published")).toHaveLength(1), DEADLINE);
+});
+
+test("nothing of the tree's own bookkeeping wakes it, and closing twice is safe", async () => {
+  const publisher = await starting({ stateDirectory: join(tree, ".state") });
+  await save(tree, "team/limits.yaml", policy("limits", "true"));
+  await vi.waitFor(() => expect(told("published")).toHaveLength(2), DEADLINE);
+  await publisher.close();
+  await publisher.close();
+  await writeFile(join(tree, "team", "limits.yaml"), policy("limits", "false"));
+  expect(await publisher.refresh()).toMatchObject({ number: 2 });
+  expect((await readdir(join(tree, ".state"))).sort()).toEqual(["last-good.json", "published.json", "tmp"]);
+  expect(JSON.parse(await readFile(join(tree, ".state", "published.json"), "utf8"))).toMatchObject({ number: 2 });
+});
+
+/** A bus whose methods can be replaced one by one. */
+function delegate(to: Bus): Bus {
+  return {
+    putBlob: (digest, bytes) => to.putBlob(digest, bytes),
+    getBlob: (digest) => to.getBlob(digest),
+    publishHead: (head, expected) => to.publishHead(head, expected),
+    head: () => to.head(),
+    watchHead: (listener) => to.watchHead(listener),
+    report: (report) => to.report(report),
+    watchReports: (listener) => to.watchReports(listener),
+    close: () => to.close(),
+  };
+}

@@ -1,0 +1,203 @@
+import {
+  ChanceryError,
+  checkFiles,
+  type FrozenScope,
+  freeze,
+  type LoadResult,
+  type OperationalLog,
+  ParseCache,
+  type Problem,
+  type ResourceFiles,
+  readTree,
+  resourceFiles,
+} from "../resources/index.ts";
+import type { Digest, SigningKey } from "../revision/index.ts";
+import type { Bus } from "./bus.ts";
+import { publish } from "./publish.ts";
+import { openPublisherState, type PublisherState } from "./publisher-state.ts";
+import { type Compiled, resolveTree } from "./resolve-tree.ts";
+import { type TreeWatch, watchTree } from "./tree-watch.ts";
+
+export interface PublisherOptions {
+  /** The resource tree. */
+  readonly directory: string;
+  /** Where the publisher keeps the last good tree and its number. One publisher at a time. */
+  readonly stateDirectory: string;
+  readonly bus: Bus;
+  /** None: revisions are unsigned, good only on this machine. */
+  readonly signers: readonly SigningKey[];
+  readonly compile: (loaded: LoadResult) => Promise<Compiled> | Compiled;
+  /** What the API and controllers did; empty unless given. Call `refresh` when it has grown. */
+  readonly log?: () => Promise<OperationalLog>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly onEvent: (event: PublisherEvent) => void;
+  /** Milliseconds between two looks at every file; 1,000 unless given. */
+  readonly pollMs?: number;
+  /** Milliseconds without a further change before a change is taken up; 50 unless given. */
+  readonly quietMs?: number;
+  /** Milliseconds after which a change is taken up though others follow; 500 unless given. */
+  readonly maximumWaitMs?: number;
+}
+
+/** Each is told when it is other than the last time. */
+export type PublisherEvent =
+  | {
+      readonly type: "published";
+      readonly number: number;
+      readonly digest: Digest;
+      /** Milliseconds since the epoch. */
+      readonly at: number;
+      /** From the first sign of a change until the revision was on the bus. */
+      readonly durationMs: number;
+      readonly warnings: readonly Problem[];
+    }
+  /** The tree changed, and what it means did not. */
+  | { readonly type: "unchanged"; readonly number: number }
+  /** Scopes that stay at their last good state; none: all is as written again. */
+  | { readonly type: "frozen"; readonly scopes: readonly FrozenScope[] }
+  /** Entries of the operational log that do not hold in the tree as it is. */
+  | { readonly type: "leftOut"; readonly problems: readonly Problem[] }
+  /** The tree as a whole is not taken; the last good revision stays. */
+  | { readonly type: "refused"; readonly problems: readonly Problem[] }
+  /** The work was hindered; it is tried again within `pollMs`. */
+  | { readonly type: "failed"; readonly error: ChanceryError }
+  | { readonly type: "alarm"; readonly error: ChanceryError };
+
+export interface PublisherStatus {
+  /** The newest revision published or found unchanged; 0 before the first. */
+  readonly number: number;
+  readonly frozen: readonly FrozenScope[];
+  /** Why the tree as it is now is not taken as a whole; empty when it is. */
+  readonly refused: readonly Problem[];
+  readonly error?: ChanceryError;
+}
+
+export interface Publisher {
+  status(): PublisherStatus;
+  /** Compiles and publishes now; for what changes outside the tree (fetched keys of issuers). */
+  refresh(): Promise<PublisherStatus>;
+  close(): Promise<void>;
+}
+
+/** Publishes the tree as it is, then after each change of it. Resolves after the first attempt, whatever came of it. */
+export async function startPublisher(options: PublisherOptions): Promise<Publisher> {
+  const alarm = (error: ChanceryError): void => options.onEvent({ type: "alarm", error });
+  const state = await openPublisherState(options.stateDirectory, alarm);
+  const publisher = new TreePublisher(options, state);
+  await publisher.refresh();
+  return publisher;
+}
+
+class TreePublisher implements Publisher {
+  readonly #options: PublisherOptions;
+  readonly #state: PublisherState;
+  readonly #watch: TreeWatch;
+  readonly #cache = new ParseCache();
+  readonly #told = new Map<PublisherEvent["type"], string>();
+  #lastGood: ResourceFiles | undefined;
+  #floor: number;
+  #status: PublisherStatus = { number: 0, frozen: [], refused: [] };
+  #last: Promise<void> = Promise.resolve();
+  /** An attempt that has not begun and so will see every change until then. */
+  #next: Promise<void> | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: PublisherOptions, state: PublisherState) {
+    const { directory, now, onEvent, pollMs = 1_000, quietMs = 50, maximumWaitMs = 500 } = options;
+    this.#options = options;
+    this.#state = state;
+    this.#floor = state.number;
+    this.#lastGood = state.lastGood === undefined ? undefined : resourceFiles(state.lastGood);
+    this.#watch = watchTree(directory, (since) => void this.#enqueue(since), {
+      pollMs,
+      quietMs,
+      maximumWaitMs,
+      now,
+      onAlarm: (error) => onEvent({ type: "alarm", error }),
+    });
+  }
+
+  status(): PublisherStatus {
+    return this.#status;
+  }
+
+  async refresh(): Promise<PublisherStatus> {
+    await this.#enqueue(this.#options.now());
+    return this.#status;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#watch.close();
+    clearTimeout(this.#retry);
+    await this.#last;
+  }
+
+  /** One attempt at a time, and at most one that waits; `#attempt` never throws. */
+  #enqueue(since: number): Promise<void> {
+    if (this.#next !== undefined) return this.#next;
+    this.#next = this.#last.then(() => {
+      this.#next = undefined;
+      return this.#attempt(since);
+    });
+    this.#last = this.#next;
+    return this.#last;
+  }
+
+  async #attempt(since: number): Promise<void> {
+    if (this.#closed) return;
+    clearTimeout(this.#retry);
+    try {
+      await this.#publish(since);
+    } catch (thrown) {
+      const error = ChanceryError.from(thrown);
+      this.#status = { ...this.#status, error };
+      this.#tell({ type: "failed", error }, error.message);
+      const { pollMs = 1_000, now } = this.#options;
+      if (!this.#closed) this.#retry = setTimeout(() => void this.#enqueue(now()), pollMs);
+    }
+  }
+
+  async #publish(since: number): Promise<void> {
+    const { directory, compile, bus, signers, now, onEvent } = this.#options;
+    const log = (await this.#options.log?.()) ?? [];
+    const current = await readTree(directory);
+    const resolved = await resolveTree(current, this.#lastGood, {
+      freeze: (tree, lastGood, problems) => freeze(tree, lastGood, { log, problems, cache: this.#cache }),
+      inspect: (loaded) => checkFiles(loaded, directory),
+      compile,
+    });
+    if (resolved.outcome === "refused") {
+      this.#status = { number: this.#status.number, frozen: this.#status.frozen, refused: resolved.problems };
+      this.#tell({ type: "refused", problems: resolved.problems }, JSON.stringify(resolved.problems));
+      return;
+    }
+    // Before it is published: after a crash in between, the last good tree is the one that was about to be.
+    if (resolved.files.digest !== this.#lastGood?.digest) await this.#state.saveLastGood(resolved.files.files);
+    this.#lastGood = resolved.files;
+    const source = `sha256:${resolved.files.digest}`;
+    const result = await publish(resolved.parts, source, { bus, signers, now, numberFloor: this.#floor });
+    if (result.number > this.#floor) await this.#state.saveNumber(result.number);
+    this.#floor = Math.max(this.#floor, result.number);
+    this.#status = { number: result.number, frozen: resolved.frozen, refused: [] };
+    this.#told.delete("failed");
+    this.#told.delete("refused");
+    this.#tell({ type: "frozen", scopes: resolved.frozen }, JSON.stringify(resolved.frozen));
+    this.#tell({ type: "leftOut", problems: resolved.leftOut }, JSON.stringify(resolved.leftOut));
+    if (result.outcome === "unchanged") {
+      onEvent({ type: "unchanged", number: result.number });
+      return;
+    }
+    const { number, digest, at } = result;
+    onEvent({ type: "published", number, digest, at, durationMs: at - since, warnings: resolved.warnings });
+  }
+
+  /** Tells what is other than the last time; that nothing is frozen is no news at first. */
+  #tell(event: PublisherEvent, content: string): void {
+    if ((this.#told.get(event.type) ?? "[]") === content) return;
+    this.#told.set(event.type, content);
+    this.#options.onEvent(event);
+  }
+}

@@ -1,0 +1,38 @@
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { compile } from "../compiler/index.ts";
+import type { LoadResult } from "../resources/index.ts";
+import type { Compiled } from "./resolve-tree.ts";
+
+/** Test data: a small resource tree. Imported by tests only. */
+export function upstream(name: string, port: number): string {
+  return `apiVersion: chancery.dev/v1
+kind: Upstream
+metadata: { name: ${name} }
+spec:
+  endpoints: [{ address: 127.0.0.1, port: ${port} }]
+`;
+}
+
+export function policy(name: string, when: string): string {
+  return `apiVersion: chancery.dev/v1
+kind: Policy
+metadata: { name: ${name} }
+spec:
+  rules:
+    - { id: no, effect: deny, when: '${when}', reason: Nobody may }
+`;
+}
+
+/** As editors save: the file is there whole, or as it was. */
+export async function save(root: string, path: string, text: string): Promise<void> {
+  const file = join(root, path);
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(`${file}.saving`, text);
+  await rename(`${file}.saving`, file);
+}
+
+/** The real compiler, without keys of token issuers. */
+export function compileLoaded(loaded: LoadResult): Compiled {
+  return compile(loaded.inventory, { jwks: new Map(), positions: loaded.positions });
+}
