@@ -1,7 +1,7 @@
 /**
  * The syntax tree of cel-js beyond what its types declare: the loops that macros expand to, and the handlers that the
  * checker leaves in the nodes. The pinned version of the library is read here and in `cel-guards.ts`, nowhere else;
- * `cel-guards.test.ts` fails if it ever stops looking like this.
+ * `expression.test.ts` fails where it stops looking like this.
  */
 
 export type Handle = (...parameters: readonly unknown[]) => unknown;

@@ -6,14 +6,24 @@ import { MAX_HOPS } from "./reroute.ts";
 import { circlesIn, type Reroute, reroutesOf } from "./reroute-graph.ts";
 import { expressionsOf } from "./rules.ts";
 
+/** Every code that a RuleProblem can carry, with what it means. */
+export const RULE_PROBLEM_CODES = {
+  expression: "An expression does not parse, reads what is not there, or is of the wrong type.",
+  "optional-field": "A deny or restrict rule reads a field that can be missing, and is then unknown.",
+  "missing-field": "The rule lacks the field that its effect needs.",
+  conflict: "The rule has a field that its effect does not use.",
+  "reroute-cycle": "Reroute rules lead in a circle (a warning where it depends on who asks).",
+  "reroute-too-long": "Reroute rules in a row are more than are followed.",
+} as const;
+export type RuleProblemCode = keyof typeof RULE_PROBLEM_CODES;
+
 /** Something wrong (or doubtful) in a rule. */
 export interface RuleProblem {
   /** Id of the rule. */
   readonly rule: string;
   readonly field: "when" | "require" | "score" | "to";
   readonly severity: "error" | "warning";
-  /** Stable: "expression", "optional-field", "missing-part", "surplus-part", "reroute-circle", "reroute-too-long". */
-  readonly code: string;
+  readonly code: RuleProblemCode;
   readonly message: string;
   readonly hint?: string;
   /** Inside the expression, UTF-16 units from its start; 0 for problems of the field as a whole. */
@@ -47,15 +57,15 @@ function partProblems(rule: ProgramRule): readonly RuleProblem[] {
   const problems: RuleProblem[] = [];
   for (const part of ["require", "to", "score"] as const) {
     if (part === needed && rule[part] === undefined) {
-      problems.push(ofField(rule, part, "missing-part", `A ${rule.effect} rule needs "${part}"`));
+      problems.push(ofField(rule, part, "missing-field", `A ${rule.effect} rule needs "${part}"`));
     }
     if (part !== needed && rule[part] !== undefined) {
-      problems.push(ofField(rule, part, "surplus-part", `A ${rule.effect} rule has no use for "${part}"`));
+      problems.push(ofField(rule, part, "conflict", `A ${rule.effect} rule has no use for "${part}"`));
     }
   }
   const { to } = rule;
   if (needed === "to" && to !== undefined && (to.model ?? to.version ?? to.upstream) === undefined) {
-    problems.push(ofField(rule, "to", "missing-part", '"to" names no model, version or upstream'));
+    problems.push(ofField(rule, "to", "missing-field", '"to" names no model, version or upstream'));
   }
   return problems;
 }
@@ -71,14 +81,14 @@ function expressionProblems(rule: ProgramRule): readonly RuleProblem[] {
 }
 
 function rerouteProblems(reroutes: readonly Reroute[]): readonly RuleProblem[] {
-  const circles = circlesIn(reroutes).flatMap((circle) => {
-    const [first] = circle;
-    if (first === undefined) return [];
-    const way = [first.from, ...circle.map(({ to }) => to)].join(" → ");
-    const ids = circle.map(({ rule }) => rule.id).join(", ");
-    return [ofField(first.rule, "to", "reroute-circle", `Reroutes lead in a circle: ${way} (${ids})`)];
-  });
-  if (circles.length > 0) return circles;
+  const certain = circlesIn(reroutes.filter(({ always }) => always));
+  const possible = circlesIn(reroutes).filter((circle) => circle.some(({ always }) => !always));
+  if (certain.length + possible.length > 0) {
+    return [
+      ...certain.flatMap((circle) => circleProblem(circle, "error", "lead")),
+      ...possible.flatMap((circle) => circleProblem(circle, "warning", "can lead")),
+    ];
+  }
   const from = Map.groupBy(reroutes, (reroute) => reroute.from);
   return reroutes.flatMap((reroute) => {
     const beyond = longestAfter(reroute, from);
@@ -87,6 +97,18 @@ function rerouteProblems(reroutes: readonly Reroute[]): readonly RuleProblem[] {
     const message = `Only ${MAX_HOPS} reroutes of a request are followed, and this one can start ${way}`;
     return [{ ...ofField(reroute.rule, "to", "reroute-too-long", message), severity: "warning" as const }];
   });
+}
+
+function circleProblem(
+  circle: readonly Reroute[],
+  severity: RuleProblem["severity"],
+  verb: string,
+): readonly RuleProblem[] {
+  const [first] = circle;
+  if (first === undefined) return [];
+  const way = [first.from, ...circle.map(({ to }) => to)].join(" → ");
+  const ids = circle.map(({ rule }) => rule.id).join(", ");
+  return [{ ...ofField(first.rule, "to", "reroute-cycle", `Reroutes ${verb} in a circle: ${way} (${ids})`), severity }];
 }
 
 /** A way of `MAX_HOPS + 1` steps that starts with a reroute; where there is none, the reroute alone. */
@@ -108,12 +130,12 @@ function inField(
   rule: ProgramRule,
   field: RuleProblem["field"],
   severity: RuleProblem["severity"],
-  code: string,
+  code: RuleProblemCode,
   problem: ExpressionProblem,
 ): RuleProblem {
   return { rule: rule.id, field, severity, code, ...problem };
 }
 
-function ofField(rule: ProgramRule, field: RuleProblem["field"], code: string, message: string): RuleProblem {
+function ofField(rule: ProgramRule, field: RuleProblem["field"], code: RuleProblemCode, message: string): RuleProblem {
   return { rule: rule.id, field, severity: "error", code, message, offset: 0, line: 1, column: 1 };
 }

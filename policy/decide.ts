@@ -2,7 +2,7 @@ import type { Key } from "../resources/index.ts";
 import { approvalsOf } from "./approvals.ts";
 import { candidateOf, REMOVED, restricted, selectLegal } from "./candidates.ts";
 import { chainOf } from "./chain.ts";
-import type { DecisionInput, Policy, Removal, Verdict } from "./decision.ts";
+import type { DecisionInput, Policy, Removal, Requested, Verdict } from "./decision.ts";
 import { gateOf } from "./gate.ts";
 import type { PolicyProgram, Target } from "./program.ts";
 import { followReroutes, type Rerouted } from "./reroute.ts";
@@ -40,6 +40,7 @@ function compileProgram(program: PolicyProgram): CompiledProgram {
       ),
     ),
     approvals: approvalsOf(program.approvals),
+    observedGateways: new Set(program.observedGateways),
     merits(target) {
       let known = merits.get(target);
       if (known === undefined) {
@@ -80,28 +81,33 @@ function decide(session: Session): Verdict {
   const { application, requested } = input;
   const blocked = restrictions.onApplication(application.key, input.now);
   if (blocked !== undefined) return denied(trace, { code: "denied", rule: blocked.id, reason: blocked.reason });
-  const unknown = unknownModel(input);
-  if (unknown !== undefined) return denied(trace, unknown);
-
-  const observe = input.observe === true || application.mode === "observe";
+  const observe =
+    input.observe === true || application.mode === "observe" || session.program.observedGateways.has(input.gateway);
+  const modelRoute = input.models.length > 0;
+  const known = !modelRoute || (requested.model !== undefined && input.models.includes(requested.model));
   let observed: Refusal | undefined;
-  const gate = gateOf(session, frameOf(session, requested.model));
-  for (const line of gate.shadow) trace.wouldHave(line);
-  if (!gate.open) {
-    if (!observe) return denied(trace, gate.refusal);
-    observed = gate.refusal;
+  if (known) {
+    const gate = gateOf(session, frameOf(session, requested.model));
+    for (const line of gate.shadow) trace.wouldHave(line);
+    if (!gate.open) {
+      if (!observe) return denied(trace, gate.refusal);
+      observed = gate.refusal;
+    }
   }
 
-  const rerouted = followReroutes(session, requested);
+  // A name that stands for no model here has no rules of its own; a reroute may still give it one, with its rules.
+  const rerouted = followReroutes(session, known ? requested : { stream: requested.stream });
   if (rerouted.refusal !== undefined) {
     const { hard, ...refusal } = rerouted.refusal;
     if (hard || !observe) return denied(trace, refusal);
     observed ??= refusal;
+  } else if (modelRoute && rerouted.wanted.model === undefined) {
+    return denied(trace, modelNotFound(requested));
   }
 
   const chain = legalChain(session, rerouted);
   // A redirect, say, has nothing to choose from.
-  const needsTarget = input.candidates.length > 0 || input.models.length > 0;
+  const needsTarget = input.candidates.length > 0 || modelRoute;
   if (chain.length > 0 || !needsTarget) return allowed(session, chain, rerouted, observed);
 
   const refusal = noLegalTarget(trace.removed);
@@ -111,10 +117,7 @@ function decide(session: Session): Verdict {
   return allowed(session, fallback, rerouted, observed ?? refusal);
 }
 
-function unknownModel({ models, requested }: DecisionInput): Refusal | undefined {
-  if (models.length === 0) return undefined;
-  if (requested.model !== undefined && models.includes(requested.model)) return undefined;
-  const { modelName } = requested;
+function modelNotFound({ modelName }: Requested): Refusal {
   const reason =
     modelName === undefined ? "The request names no model" : `There is no model "${modelName.slice(0, 200)}" here`;
   return { code: "model_not_found", rule: "chancery:model-not-found", reason };

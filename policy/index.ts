@@ -3,7 +3,7 @@
  * with their explanation. Promises: pure, total, three-valued; an error is a value and never an allow.
  */
 export { compileExpression } from "./cel.ts";
-export { type Checkable, checkProgram, type RuleProblem } from "./check.ts";
+export { type Checkable, checkProgram, RULE_PROBLEM_CODES, type RuleProblem, type RuleProblemCode } from "./check.ts";
 export { compilePolicy } from "./decide.ts";
 export type * from "./decision.ts";
 export { explainVerdict } from "./explain.ts";

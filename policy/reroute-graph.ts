@@ -8,6 +8,8 @@ export interface Reroute {
   readonly rule: ProgramRule;
   readonly from: Key;
   readonly to: Key;
+  /** Whether every request for `from` is rerouted, whoever asks. */
+  readonly always: boolean;
 }
 
 /**
@@ -25,16 +27,20 @@ export function reroutesOf(
     if (rule.effect !== "reroute" || rule.mode === "off") return [];
     const to = rule.to?.version === undefined ? rule.to?.model : (modelOf(rule.to.version) ?? rule.to.model);
     if (to === undefined) return [];
-    return sourcesOf(rule)
-      .filter((from) => from !== to)
-      .map((from) => ({ rule, from, to }));
+    const { sources, always } = sourcesOf(rule);
+    return sources.filter((from) => from !== to).map((from) => ({ rule, from, to, always }));
   });
 }
 
-function sourcesOf(rule: ProgramRule): readonly Key[] {
-  if (rule.target?.kind === "Model") return [rule.target.key];
+function sourcesOf(rule: ProgramRule): { readonly sources: readonly Key[]; readonly always: boolean } {
   const root = rule.when === undefined ? undefined : parseExpression(rule.when, "request");
-  return root === undefined ? [] : conjunctsOf(root).flatMap(modelsNamed);
+  const conjuncts = root === undefined ? [] : conjunctsOf(root);
+  const named = conjuncts.map(modelsNamed);
+  const always =
+    rule.mode === "enforce" &&
+    (rule.when === undefined || (root !== undefined && named.every(({ length }) => length > 0)));
+  if (rule.target?.kind === "Model") return { sources: [rule.target.key], always };
+  return { sources: named.flat(), always };
 }
 
 function conjunctsOf(node: CelNode): readonly CelNode[] {

@@ -16,6 +16,7 @@ export interface CompiledProgram {
   /** Version → its model and its place among that model's versions. */
   readonly versions: ReadonlyMap<Key, { readonly model: Key; readonly age: number }>;
   readonly approvals: Approvals;
+  readonly observedGateways: ReadonlySet<Key>;
   merits(target: Target): Merits;
 }
 

@@ -38,9 +38,9 @@ export function scoresOf(model: ModelTarget): ReadonlyMap<string, number> {
   return new Map([...latest].map(([key, { value }]) => [key, value]));
 }
 
-/** "metric/slice"; the metric alone where the score is not of a slice. */
+/** "metric/slice"; the metric alone for the slice "all". */
 export function scoreKey(metric: string, slice: string): string {
-  return slice === "" ? metric : `${metric}/${slice}`;
+  return slice === "all" || slice === "" ? metric : `${metric}/${slice}`;
 }
 
 /** The first of the application's minimum scores that is missing or not reached; undefined when all are. */

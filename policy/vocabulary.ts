@@ -125,7 +125,7 @@ export const RECORDS: Readonly<Record<string, RecordDeclaration>> = {
       maturity: modelTarget("string", "experimental, shadow, canary, production, deprecated or retired."),
       region: modelTarget("string", "Region it runs in."),
       country: modelTarget("string", "Country it runs in (ISO 3166-1 alpha-2)."),
-      api: modelTarget("string", "Provider API: openai-chat, anthropic-messages, …"),
+      api: modelTarget("string", "Provider API: openai-chat, anthropic-messages and the like."),
       wireName: modelTarget("string", "The model's name in requests to it."),
       trainingData: modelTarget("chancery.TrainingData", "What the version was trained on."),
       certifications: modelTarget("list<string>", "Names of the certifications that are valid now."),
@@ -183,19 +183,23 @@ export interface VocabularyEntry {
 export function vocabulary(): readonly VocabularyEntry[] {
   return Object.entries(VARIABLES).flatMap(([name, variable]) => {
     const readableIn = variable.aboutTarget === true ? "restrict and prefer rules" : "every rule";
-    return describe(name, variable, readableIn);
+    return describe(name, variable, true, readableIn);
   });
 }
 
 function describe(
   path: string,
   field: FieldDeclaration,
+  insideRequired: boolean,
   readableIn: VocabularyEntry["readableIn"],
 ): readonly VocabularyEntry[] {
+  const required = insideRequired && field.presence === "always";
   const members = path === "subject" ? SUBJECT_MEMBERS : RECORDS[field.type]?.fields;
   if (members !== undefined) {
-    return Object.entries(members).flatMap(([name, member]) => describe(`${path}.${name}`, member, readableIn));
+    return Object.entries(members).flatMap(([name, member]) =>
+      describe(`${path}.${name}`, member, required, readableIn),
+    );
   }
   const type = field.type === "google.protobuf.Timestamp" ? "timestamp" : field.type;
-  return [{ path, type, required: field.presence === "always", description: field.description, readableIn }];
+  return [{ path, type, required, description: field.description, readableIn }];
 }

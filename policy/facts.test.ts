@@ -1,0 +1,127 @@
+import { describe, expect, test } from "vitest";
+import { approvalsOf } from "./approvals.ts";
+import { APPLICATION, application, modelTarget, NOW } from "./fixtures.ts";
+import { scopeChain } from "./rules.ts";
+import { certificationsOf, scoresOf, validCertifications } from "./standing.ts";
+import { vocabulary } from "./vocabulary.ts";
+
+describe("approvals", () => {
+  const approved = (
+    changes: { jurisdictions?: readonly string[]; validFrom?: string; validUntil?: string },
+    jurisdictions: readonly string[] = ["EU"],
+  ) => {
+    const fact = { key: "k", version: "m@1", application: APPLICATION.key, jurisdictions: [], ...changes };
+    return approvalsOf([fact])("m@1", application({ jurisdictions }), NOW);
+  };
+
+  test.each([
+    [{}, ["EU", "US"], true],
+    [{ jurisdictions: ["EU"] }, ["EU"], true],
+    [{ jurisdictions: ["EU", "UK"] }, ["EU"], true],
+    [{ jurisdictions: ["EU"] }, ["EU", "US"], false],
+    [{ jurisdictions: ["EU"] }, [], false],
+    [{}, [], true],
+  ])("%j for an application in %j: %s", (changes, jurisdictions, expected) => {
+    expect(approved(changes, jurisdictions)).toBe(expected);
+  });
+
+  test.each([
+    [{ validFrom: "2026-11-21T12:00:00Z" }, true],
+    [{ validFrom: "2026-11-21T12:00:01Z" }, false],
+    [{ validUntil: "2026-11-21T12:00:00Z" }, false],
+    [{ validUntil: "2026-11-21T14:00:01+02:00" }, true],
+    [{ validUntil: "next year" }, false],
+    [{ validFrom: "last year" }, false],
+  ])("%j at noon: %s", (changes, expected) => {
+    expect(approved(changes)).toBe(expected);
+  });
+
+  test("are of one version and one application", () => {
+    const approvals = approvalsOf([{ key: "k", version: "m@1", application: APPLICATION.key, jurisdictions: [] }]);
+    expect(approvals("m@2", APPLICATION, NOW)).toBe(false);
+    expect(approvals("m@1", application({ key: "other" }), NOW)).toBe(false);
+  });
+
+  test("two that cover half each do not make a whole", () => {
+    const half = (jurisdiction: string) => ({
+      key: jurisdiction,
+      version: "m@1",
+      application: APPLICATION.key,
+      jurisdictions: [jurisdiction],
+    });
+    const approvals = approvalsOf([half("EU"), half("US")]);
+    expect(approvals("m@1", application({ jurisdictions: ["EU", "US"] }), NOW)).toBe(false);
+  });
+});
+
+describe("what a version shows", () => {
+  const of = (changes: Parameters<typeof modelTarget>[2]) => {
+    const { model } = modelTarget("m", 1, changes);
+    if (model === undefined) throw new Error("not a model");
+    return model;
+  };
+
+  test("the latest evaluation counts, the lowest of equally late ones", () => {
+    const score = (value: number, evaluatedAt?: string, slice = "all") => ({
+      metric: "accuracy",
+      slice,
+      value,
+      ...(evaluatedAt === undefined ? {} : { evaluatedAt }),
+    });
+    const scores = scoresOf(
+      of({
+        scores: [
+          score(0.9, "2026-01-01T00:00:00Z"),
+          score(0.7, "2026-06-01T00:00:00Z"),
+          score(0.99),
+          score(0.5, undefined, "de"),
+          score(0.4, undefined, "de"),
+        ],
+      }),
+    );
+    expect(Object.fromEntries(scores)).toEqual({ accuracy: 0.7, "accuracy/de": 0.4 });
+  });
+
+  test("certifications count while they are valid", () => {
+    const model = of({
+      certifications: [
+        { name: "always" },
+        { name: "over", validUntil: "2026-11-01T00:00:00Z" },
+        { name: "coming", validFrom: "2027-01-01T00:00:00Z" },
+        { name: "current", validFrom: "2026-01-01T00:00:00Z", validUntil: "2027-01-01T00:00:00Z" },
+        { name: "unreadable", validUntil: "?" },
+      ],
+    });
+    expect(validCertifications(certificationsOf(model), NOW)).toEqual(["always", "current"]);
+  });
+});
+
+describe("scopeChain", () => {
+  test.each([
+    ["a/b/c", ["a/b/c", "a/b", "a", "."]],
+    ["a", ["a", "."]],
+    [".", ["."]],
+  ])("of %s", (scope, chain) => {
+    expect(scopeChain(scope)).toEqual(chain);
+  });
+});
+
+describe("vocabulary", () => {
+  test("lists every word once, described, down to the leaves", () => {
+    const words = vocabulary();
+    expect(new Set(words.map(({ path }) => path)).size).toBe(words.length);
+    for (const { path, type, description } of words) {
+      expect(description, path).toMatch(/\.$/);
+      expect(type, path).not.toContain("chancery.");
+    }
+    expect(words).toContainEqual({
+      path: "target.trainingData.gdprBasis",
+      type: "string",
+      required: false,
+      description: expect.stringContaining("GDPR"),
+      readableIn: "restrict and prefer rules",
+    });
+    expect(words.find(({ path }) => path === "request.method")?.required).toBe(true);
+    expect(words.find(({ path }) => path === "source.principal")?.required).toBe(false);
+  });
+});
