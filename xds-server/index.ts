@@ -2,4 +2,17 @@
  * In: the active revision and secret material. Out: Envoys that run it. Promises: a rejected resource leaves the last
  * good one, a change sends only what changed, a restart sends nothing that the Envoy already has.
  */
+export { type Clock, systemClock } from "./clock.ts";
+export type { NodeIdentity, NodePlan } from "./node-identity.ts";
+export type { NodeNack, NodeState, NodeTypeState } from "./node-state.ts";
+export { createSecretSource, type SecretSource, type SecretSourceOptions } from "./secret-source.ts";
+export {
+  createXdsServer,
+  DEFAULT_XDS_SETTINGS,
+  type XdsServer,
+  type XdsServerOptions,
+  type XdsSettings,
+  type XdsTls,
+} from "./server.ts";
 export type * from "./snapshot.ts";
+export type { XdsEvent } from "./stream.ts";

@@ -1,0 +1,66 @@
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { TYPE_URLS } from "../envoy/index.ts";
+
+export interface XdsMetrics {
+  pushed(typeUrl: string, bytes: number): void;
+  accepted(typeUrl: string): void;
+  rejected(typeUrl: string): void;
+  /** @param seconds  from publishing a change to its acknowledgement by one node */
+  converged(typeUrl: string, seconds: number): void;
+}
+
+const SHORT_NAMES = new Map(Object.entries(TYPE_URLS).map(([name, typeUrl]) => [typeUrl as string, name]));
+
+/** A label of few values: clients choose type URLs, and must not choose how many series there are. */
+function label(typeUrl: string): { type: string } {
+  return { type: SHORT_NAMES.get(typeUrl) ?? "other" };
+}
+
+/** @param connectedNodes  read at each scrape */
+export function createXdsMetrics(registry: Registry, connectedNodes: () => number): XdsMetrics {
+  const registers = [registry];
+  const labelNames = ["type"] as const;
+  new Gauge({
+    name: "chancery_xds_connected_nodes",
+    help: "Nodes with an open xDS stream.",
+    registers,
+    collect() {
+      this.set(connectedNodes());
+    },
+  });
+  const pushes = new Counter({
+    name: "chancery_xds_pushes_total",
+    help: "xDS responses sent.",
+    labelNames,
+    registers,
+  });
+  const pushBytes = new Counter({
+    name: "chancery_xds_push_bytes_total",
+    help: "Bytes of xDS responses sent.",
+    labelNames,
+    registers,
+  });
+  const acks = new Counter({ name: "chancery_xds_acks_total", help: "xDS responses accepted.", labelNames, registers });
+  const nacks = new Counter({
+    name: "chancery_xds_nacks_total",
+    help: "xDS responses refused.",
+    labelNames,
+    registers,
+  });
+  const convergence = new Histogram({
+    name: "chancery_xds_convergence_seconds",
+    help: "From publishing a change to its acknowledgement by a node.",
+    labelNames,
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers,
+  });
+  return {
+    pushed(typeUrl, bytes) {
+      pushes.inc(label(typeUrl));
+      pushBytes.inc(label(typeUrl), bytes);
+    },
+    accepted: (typeUrl) => acks.inc(label(typeUrl)),
+    rejected: (typeUrl) => nacks.inc(label(typeUrl)),
+    converged: (typeUrl, seconds) => convergence.observe(label(typeUrl), seconds),
+  };
+}

@@ -1,0 +1,41 @@
+import { REQUIRED_EXTENSIONS } from "../envoy/index.ts";
+import type { Node } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
+
+/** Who a client says it is, and what it can do. */
+export interface NodeIdentity {
+  readonly id: string;
+  /** `node.cluster`. */
+  readonly group: string;
+  /** "1.40.0"; "" where the client does not say. */
+  readonly version: string;
+  readonly plan: NodePlan;
+  /** Extensions that the full plan needs and that the node does not list. */
+  readonly missingExtensions: readonly string[];
+}
+
+/** What a node is given: all of its group's resources, or none, since it lacks a floor that they rest on. */
+export type NodePlan = "full" | "none";
+
+/**
+ * @param trustUnlisted  give everything to a client that lists no extensions at all (tests, clients that are not Envoy)
+ */
+export function identityOf(node: Node, trustUnlisted: boolean): NodeIdentity {
+  const listed = new Set(node.extensions.map((extension) => extension.name));
+  const trusted = trustUnlisted && listed.size === 0;
+  const missingExtensions = trusted ? [] : REQUIRED_EXTENSIONS.filter((name) => !listed.has(name));
+  return {
+    id: node.id,
+    group: node.cluster,
+    version: versionOf(node),
+    plan: missingExtensions.length === 0 ? "full" : "none",
+    missingExtensions,
+  };
+}
+
+function versionOf(node: Node): string {
+  const kind = node.userAgentVersionType;
+  if (kind.case === "userAgentVersion") return kind.value;
+  if (kind.case !== "userAgentBuildVersion" || kind.value.version === undefined) return "";
+  const { majorNumber, minorNumber, patch } = kind.value.version;
+  return `${majorNumber}.${minorNumber}.${patch}`;
+}

@@ -1,0 +1,185 @@
+import { TYPE_URLS } from "../envoy/index.ts";
+import type { NodeIdentity, NodePlan } from "./node-identity.ts";
+import { type Leftovers, leftoversOf, type Session } from "./session-state.ts";
+
+/** What is known of a node, connected or not. Holds names and versions, never content. */
+export interface NodeState {
+  readonly id: string;
+  /** `node.cluster`: the node group. */
+  readonly group: string;
+  /** false: no snapshot names the group, so the node is given nothing, and keeps what it has. */
+  readonly knownGroup: boolean;
+  readonly envoyVersion: string;
+  readonly plan: NodePlan;
+  readonly missingExtensions: readonly string[];
+  readonly connected: boolean;
+  /** RFC 3339. */
+  readonly lastSeen: string;
+  readonly types: readonly NodeTypeState[];
+  /** The newest revision of which the node accepted every type. */
+  readonly acknowledgedRevision?: number;
+  readonly acknowledgedLayout?: string;
+  readonly lastNack?: NodeNack;
+}
+
+export interface NodeTypeState {
+  readonly typeUrl: string;
+  /** "" before the first response, and for secrets: a version would let short secrets be guessed. */
+  readonly sentVersion: string;
+  readonly ackedVersion: string;
+  /** Resources that the node holds. */
+  readonly resources: number;
+}
+
+export interface NodeNack {
+  readonly typeUrl: string;
+  /** Those that the message names; where it names none, those of the response. */
+  readonly resources: readonly string[];
+  readonly message: string;
+  /** RFC 3339. */
+  readonly at: string;
+  readonly revision: number;
+  /** Whether it stands: nothing the node accepted since has replaced what it refused. */
+  readonly standing: boolean;
+}
+
+interface NodeEntry {
+  identity: NodeIdentity;
+  /** Streams that are open, oldest first; a node that reconnects may have two for a moment. */
+  readonly sessions: Set<Session>;
+  /** The newest stream, open or not. Only its state is read. */
+  types: readonly NodeTypeState[];
+  lastSeen: number;
+  leftovers: Leftovers;
+  acknowledged: { readonly revision: number; readonly layout: string } | undefined;
+  lastNack: Omit<NodeNack, "standing"> | undefined;
+}
+
+/** The nodes that have been seen. Bounded: the longest-gone are forgotten first. */
+export interface NodeTable {
+  connected(session: Session, identity: NodeIdentity, now: number): { readonly leftovers: Leftovers };
+  /** The session changed: what it holds, accepted or refused. */
+  seen(session: Session, now: number): void;
+  acknowledged(session: Session, revision: number, layout: string): void;
+  rejected(session: Session, nack: Omit<NodeNack, "standing" | "at">, now: number): void;
+  disconnected(session: Session, now: number): void;
+  /** Connected nodes. */
+  count(): number;
+  states(knownGroup: (group: string) => boolean): NodeState[];
+}
+
+export function createNodeTable(maxNodes: number): NodeTable {
+  /** Most recently connected or disconnected last. */
+  const nodes = new Map<string, NodeEntry>();
+
+  const keyOf = (identity: NodeIdentity) => JSON.stringify([identity.group, identity.id]);
+  const entryOf = (session: Session) => (session.node === undefined ? undefined : nodes.get(keyOf(session.node)));
+
+  function touch(key: string, entry: NodeEntry): void {
+    nodes.delete(key);
+    nodes.set(key, entry);
+    if (nodes.size <= maxNodes) return;
+    for (const [oldest, { sessions }] of nodes) {
+      if (sessions.size > 0) continue;
+      nodes.delete(oldest);
+      return;
+    }
+  }
+
+  return {
+    connected(session, identity, now) {
+      const key = keyOf(identity);
+      const known = nodes.get(key);
+      // Another build may well take what this one refused.
+      const leftovers =
+        known !== undefined && known.identity.version === identity.version ? known.leftovers : new Map();
+      const entry: NodeEntry = known ?? {
+        identity,
+        sessions: new Set(),
+        types: [],
+        lastSeen: now,
+        leftovers,
+        acknowledged: undefined,
+        lastNack: undefined,
+      };
+      entry.identity = identity;
+      entry.leftovers = leftovers;
+      entry.lastSeen = now;
+      entry.sessions.add(session);
+      touch(key, entry);
+      return { leftovers };
+    },
+    seen(session, now) {
+      const entry = entryOf(session);
+      if (entry !== undefined) entry.lastSeen = now;
+    },
+    acknowledged(session, revision, layout) {
+      const entry = entryOf(session);
+      if (entry === undefined) return;
+      entry.acknowledged = { revision, layout };
+      entry.leftovers = leftoversOf(session);
+    },
+    rejected(session, nack, now) {
+      const entry = entryOf(session);
+      if (entry === undefined) return;
+      entry.lastNack = { ...nack, at: rfc3339(now) };
+      entry.leftovers = leftoversOf(session);
+    },
+    disconnected(session, now) {
+      const entry = entryOf(session);
+      if (entry === undefined || session.node === undefined || !entry.sessions.delete(session)) return;
+      entry.types = typesOf(session);
+      // A stream that overlapped its successor must not overwrite what that one knows.
+      if (entry.sessions.size === 0) entry.leftovers = leftoversOf(session);
+      entry.lastSeen = now;
+      touch(keyOf(session.node), entry);
+    },
+    count() {
+      let connected = 0;
+      for (const { sessions } of nodes.values()) if (sessions.size > 0) connected += 1;
+      return connected;
+    },
+    states(knownGroup) {
+      return [...nodes.values()].map((entry) => stateOf(entry, knownGroup(entry.identity.group)));
+    },
+  };
+}
+
+function stateOf(entry: NodeEntry, knownGroup: boolean): NodeState {
+  const { identity, sessions, acknowledged, lastNack } = entry;
+  const newest = [...sessions].at(-1);
+  const leftovers = newest === undefined ? entry.leftovers : leftoversOf(newest);
+  return {
+    id: identity.id,
+    group: identity.group,
+    knownGroup,
+    envoyVersion: identity.version,
+    plan: identity.plan,
+    missingExtensions: identity.missingExtensions,
+    connected: sessions.size > 0,
+    lastSeen: rfc3339(entry.lastSeen),
+    types: newest === undefined ? entry.types : typesOf(newest),
+    ...(acknowledged === undefined
+      ? {}
+      : { acknowledgedRevision: acknowledged.revision, acknowledgedLayout: acknowledged.layout }),
+    ...(lastNack === undefined ? {} : { lastNack: { ...lastNack, standing: leftovers.has(lastNack.typeUrl) } }),
+  };
+}
+
+function typesOf(session: Session): NodeTypeState[] {
+  return [...session.types.values()].map(({ typeUrl, sentVersion, ackedVersion, held }) => {
+    const secret = typeUrl === TYPE_URLS.secret;
+    let resources = 0;
+    for (const version of held.values()) if (typeof version === "string") resources += 1;
+    return {
+      typeUrl,
+      sentVersion: secret ? "" : sentVersion,
+      ackedVersion: secret ? "" : ackedVersion,
+      resources,
+    };
+  });
+}
+
+function rfc3339(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,111 @@
+import { TYPE_URLS } from "../envoy/index.ts";
+import type { Session, TypeState } from "./session-state.ts";
+import { namesReferenced } from "./view.ts";
+
+/**
+ * Moves what may go out now from "waiting" to "pending", and names whose removal is due from "retained" to "pending".
+ *
+ * Additions go CDS, EDS, SDS, then LDS and RDS once the clusters are acknowledged. Envoy holds that acknowledgement
+ * back until every cluster is warm, which needs their endpoints and secrets, so those never wait; and one cluster that
+ * does not get warm holds it back for ever, so the wait is bounded. Removals come last: a request keeps the route table
+ * that it started with, while clusters are looked up live.
+ *
+ * @returns when to look again (ms since the epoch), or undefined when nothing waits for time to pass
+ */
+export function release(session: Session, now: number): number | undefined {
+  const ordered = releaseOrdered(session, now);
+  const removals = releaseRemovals(session, now);
+  return earlier(ordered, removals);
+}
+
+function releaseOrdered(session: Session, now: number): number | undefined {
+  const waiting = [...session.types.values()].filter((type) => type.waiting.size > 0);
+  if (waiting.length === 0) {
+    session.orderDeadline = undefined;
+    return undefined;
+  }
+  const clusters = session.types.get(TYPE_URLS.cluster);
+  const inFlight = clusters !== undefined && (clusters.outstanding.size > 0 || clusters.pending.size > 0);
+  // The deadline stays where it is when further changes come, or a stream of changes would starve the routes.
+  session.orderDeadline ??= now + session.settings.orderWaitMs;
+  if (inFlight && now < session.orderDeadline) return session.orderDeadline;
+  session.orderDeadline = undefined;
+  for (const type of waiting) {
+    for (const name of type.waiting) type.pending.add(name);
+    type.waiting.clear();
+  }
+  return undefined;
+}
+
+function releaseRemovals(session: Session, now: number): number | undefined {
+  let next: number | undefined;
+  for (const type of session.types.values()) {
+    if (type.retained.size === 0) continue;
+    for (const [name, { since }] of type.retained) {
+      const due = removalDue(session, type, name, since, now);
+      if (due <= now) {
+        type.retained.delete(name);
+        type.pending.add(name);
+      } else if (due !== Number.POSITIVE_INFINITY) {
+        next = earlier(next, due);
+      }
+    }
+  }
+  return next;
+}
+
+/** When a retained name may be taken away; Infinity while only an event can tell. */
+function removalDue(session: Session, type: TypeState, name: string, since: number, now: number): number {
+  // An extension config that a listener names must not go while that listener lives (envoyproxy/envoy#32823).
+  if (type.typeUrl === TYPE_URLS.extensionConfig && neededByListener(session, name)) return Number.POSITIVE_INFINITY;
+  const users = type.typeUrl === TYPE_URLS.route ? [TYPE_URLS.listener] : [TYPE_URLS.listener, TYPE_URLS.route];
+  const bound = since + session.settings.removalWaitMs;
+  let due = now;
+  for (const typeUrl of users) {
+    const user = session.types.get(typeUrl);
+    if (user === undefined || !user.requested) {
+      // A reconnected node asks for all its types within moments; what its routes need is not known before.
+      const mayAsk = session.reconnected && (session.view.types.get(typeUrl)?.resources.size ?? 0) > 0;
+      if (mayAsk) due = Math.max(due, Math.min(bound, session.identifiedAt + session.settings.reconnectWaitMs));
+      continue;
+    }
+    // The node runs its last good routes, for as long as it takes: what they need stays.
+    if (user.rejected.size > 0) return Number.POSITIVE_INFINITY;
+    if (user.waiting.size > 0 || user.pending.size > 0 || user.outstanding.size > 0) due = Math.max(due, bound);
+    else due = Math.max(due, user.ackedAt + session.settings.removalGraceMs);
+  }
+  return due;
+}
+
+/** Whether a listener of the view names this extension config. */
+export function neededByListener(session: Session, name: string): boolean {
+  return namesReferenced(session.view.types.get(TYPE_URLS.listener), TYPE_URLS.extensionConfig).has(name);
+}
+
+/**
+ * The node runs all of the view: everything was asked for, sent, and accepted. Removals that wait for their time do not
+ * count; routes no longer need what they remove.
+ */
+export function settled(session: Session): boolean {
+  const { view, types } = session;
+  if (!view.known) return false;
+  for (const type of types.values()) {
+    if (type.pending.size > 0 || type.waiting.size > 0 || type.outstanding.size > 0 || type.answer) return false;
+    if (type.rejected.size > 0) return false;
+  }
+  const listeners = view.types.get(TYPE_URLS.listener);
+  const mustAsk = (typeUrl: string) => (view.types.get(typeUrl)?.resources.size ?? 0) > 0;
+  if (mustAsk(TYPE_URLS.cluster) && !types.get(TYPE_URLS.cluster)?.requested) return false;
+  if (mustAsk(TYPE_URLS.listener) && !types.get(TYPE_URLS.listener)?.requested) return false;
+  // A listener is in force when its routes are: Envoy accepts it before it asks for them.
+  const routes = types.get(TYPE_URLS.route);
+  for (const name of namesReferenced(listeners, TYPE_URLS.route)) {
+    if (view.types.get(TYPE_URLS.route)?.resources.has(name) && !routes?.held.has(name)) return false;
+  }
+  return true;
+}
+
+function earlier(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined) return b;
+  return b === undefined ? a : Math.min(a, b);
+}

@@ -1,0 +1,200 @@
+import { randomBytes } from "node:crypto";
+import * as grpc from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import type { EncodedResource } from "../compiler/index.ts";
+import { serviceDefinition } from "../envoy/index.ts";
+import { AggregatedDiscoveryService } from "../protos/gen/envoy/service/discovery/v3/ads_pb.ts";
+import { ChanceryError } from "../resources/index.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { createXdsMetrics } from "./metrics.ts";
+import { createNodeTable, type NodeState } from "./node-state.ts";
+import type { SessionRequest } from "./session.ts";
+import type { Protocol, SessionSettings } from "./session-state.ts";
+import type { GroupSnapshot } from "./snapshot.ts";
+import { createSnapshotStore } from "./store.ts";
+import { type StreamContext, type XdsEvent, XdsStream } from "./stream.ts";
+import { fromDelta, fromSotw } from "./wire.ts";
+
+export interface XdsSettings extends SessionSettings {
+  readonly maxStreams: number;
+  /** Largest request, bytes. */
+  readonly maxMessageBytes: number;
+  /** Nodes that are remembered, connected or not. */
+  readonly maxNodes: number;
+  /** Silence after which a connection is probed, ms; and how long the answer may take, ms. */
+  readonly keepaliveMs: number;
+  readonly keepaliveTimeoutMs: number;
+  /** Give the full plan to clients that list no extensions at all: clients that are not Envoy. */
+  readonly trustUnlistedNodes: boolean;
+}
+
+export const DEFAULT_XDS_SETTINGS: XdsSettings = {
+  orderWaitMs: 2_000,
+  removalGraceMs: 2_000,
+  removalWaitMs: 5_000,
+  reconnectWaitMs: 500,
+  maxTypes: 64,
+  maxNames: 100_000,
+  maxStreams: 10_000,
+  maxMessageBytes: 4 * 1024 * 1024,
+  maxNodes: 10_000,
+  keepaliveMs: 30_000,
+  keepaliveTimeoutMs: 10_000,
+  trustUnlistedNodes: false,
+};
+
+/** PEM. Clients must present a certificate of `clientCa`: what goes over this channel includes private keys. */
+export interface XdsTls {
+  readonly certificate: Buffer;
+  readonly privateKey: Buffer;
+  readonly clientCa: Buffer;
+}
+
+export interface XdsServerOptions {
+  readonly log: Logger;
+  readonly clock?: Clock;
+  readonly registry?: Registry;
+  readonly settings?: Partial<XdsSettings>;
+  readonly tls?: XdsTls;
+  /** Called synchronously; must not throw. */
+  readonly onEvent?: (event: XdsEvent) => void;
+}
+
+export interface XdsServer {
+  /** Replaces what the nodes of a group shall run. Only what differs in content is sent. */
+  setSnapshot(snapshot: GroupSnapshot): void;
+  /** The group is no more: its nodes are told to drop everything. */
+  removeGroup(group: string): void;
+  /** Replaces the secrets (by SDS name). A group is served those that its resources refer to. */
+  setSecrets(secrets: ReadonlyMap<string, EncodedResource>): void;
+  /**
+   * Serves ADS. May be called for several addresses. Set the snapshots first: nodes of a group that is not known yet are
+   * left as they are, and new ones get nothing.
+   *
+   * @param address  "host:port" (port 0: any free one) or "unix:/path"; off loopback only with `tls`
+   * @returns the port, 0 for a Unix socket
+   */
+  listen(address: string): Promise<number>;
+  nodes(): NodeState[];
+  /** Ends all streams, then what is left of them after `deadlineMs`. Safe to call twice. */
+  close(deadlineMs?: number): Promise<void>;
+}
+
+export function createXdsServer(options: XdsServerOptions): XdsServer {
+  const { log, tls } = options;
+  const clock = options.clock ?? systemClock;
+  const settings: XdsSettings = { ...DEFAULT_XDS_SETTINGS, ...options.settings };
+  const store = createSnapshotStore();
+  const nodes = createNodeTable(settings.maxNodes);
+  const context: StreamContext = {
+    store,
+    nodes,
+    clock,
+    log,
+    metrics: options.registry === undefined ? undefined : createXdsMetrics(options.registry, nodes.count),
+    settings,
+    onEvent: options.onEvent ?? (() => {}),
+  };
+  const streams = new Set<XdsStream>();
+  // Nonces must not be taken for those of another stream, process or replica.
+  const process = randomBytes(6).toString("base64url");
+  let opened = 0;
+
+  function accept(call: grpc.ServerDuplexStream<SessionRequest, Buffer>, protocol: Protocol): void {
+    if (closing !== undefined || streams.size >= settings.maxStreams) {
+      const details = closing === undefined ? "too many xDS streams" : "the xDS server is stopping";
+      call.emit("error", { code: grpc.status.UNAVAILABLE, details });
+      return;
+    }
+    opened += 1;
+    const stream = new XdsStream(context, call, protocol, `${process}-${opened}-`, () => streams.delete(stream));
+    streams.add(stream);
+  }
+
+  const server = new grpc.Server({
+    "grpc.max_receive_message_length": settings.maxMessageBytes,
+    "grpc.max_send_message_length": -1,
+    "grpc.keepalive_time_ms": settings.keepaliveMs,
+    "grpc.keepalive_timeout_ms": settings.keepaliveTimeoutMs,
+  });
+  const ads = serviceDefinition(AggregatedDiscoveryService);
+  const { streamAggregatedResources: sotw, deltaAggregatedResources: delta } = ads;
+  const asIs = (bytes: Buffer) => bytes;
+  server.addService(
+    {
+      streamAggregatedResources: {
+        ...sotw,
+        requestDeserialize: (bytes: Buffer) => fromSotw(sotw.requestDeserialize(bytes), settings.trustUnlistedNodes),
+        responseSerialize: asIs,
+      },
+      deltaAggregatedResources: {
+        ...delta,
+        requestDeserialize: (bytes: Buffer) => fromDelta(delta.requestDeserialize(bytes), settings.trustUnlistedNodes),
+        responseSerialize: asIs,
+      },
+    },
+    {
+      streamAggregatedResources: (call: grpc.ServerDuplexStream<SessionRequest, Buffer>) => accept(call, "sotw"),
+      deltaAggregatedResources: (call: grpc.ServerDuplexStream<SessionRequest, Buffer>) => accept(call, "delta"),
+    },
+  );
+  let closing: Promise<void> | undefined;
+
+  return {
+    setSnapshot: (snapshot) => store.setSnapshot(snapshot, clock.now()),
+    removeGroup: (group) => store.removeGroup(group, clock.now()),
+    setSecrets: (secrets) => store.setSecrets(secrets, clock.now()),
+    nodes: () => nodes.states((group) => store.view(group).known),
+    async listen(address) {
+      if (tls === undefined && !isLocal(address)) {
+        throw new ChanceryError(
+          "invalid-argument",
+          `xDS carries private keys and cannot listen on ${address} without TLS: listen on 127.0.0.1, [::1] or a ` +
+            "Unix socket, or give a certificate, a key and the CA of the Envoys' client certificates",
+        );
+      }
+      const credentials =
+        tls === undefined
+          ? grpc.ServerCredentials.createInsecure()
+          : grpc.ServerCredentials.createSsl(
+              tls.clientCa,
+              [{ cert_chain: tls.certificate, private_key: tls.privateKey }],
+              true,
+            );
+      return new Promise((resolve, reject) => {
+        server.bindAsync(address, credentials, (error, port) => {
+          if (error !== null) {
+            reject(
+              new ChanceryError("unavailable", `xDS cannot listen on ${address}: ${error.message}`, { cause: error }),
+            );
+            return;
+          }
+          log.info({ address, port }, "xDS server listens");
+          resolve(address.startsWith("unix:") ? 0 : port);
+        });
+      });
+    },
+    close(deadlineMs = 5_000) {
+      closing ??= new Promise<void>((resolve) => {
+        const cancel = clock.after(deadlineMs, () => {
+          server.forceShutdown();
+          resolve();
+        });
+        server.tryShutdown(() => {
+          cancel();
+          resolve();
+        });
+        for (const stream of [...streams]) stream.close();
+      });
+      return closing;
+    },
+  };
+}
+
+/** Whether only this machine can reach an address. */
+function isLocal(address: string): boolean {
+  if (address.startsWith("unix:")) return true;
+  const host = address.slice(0, address.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1");
+  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}

@@ -1,0 +1,181 @@
+import type { EncodedResource } from "../compiler/index.ts";
+import type { NodeIdentity } from "./node-identity.ts";
+import { type TypeTraits, traitsOf } from "./resource-types.ts";
+import { covers, noSubscription, type Subscription } from "./subscription.ts";
+import type { GroupView } from "./view.ts";
+
+export type Protocol = "sotw" | "delta";
+
+/** The client holds something, but not surely what was sent: its batch was rejected, or it asked for it again. */
+export const UNKNOWN = Symbol("unknown");
+/** The client was told that the resource does not exist. */
+export const ABSENT = Symbol("absent");
+/** What a client holds under a name: the version that was sent (or that it claims). */
+export type Held = string | typeof UNKNOWN | typeof ABSENT;
+
+/** A response that has not been answered yet. */
+export interface Batch {
+  readonly resources: readonly EncodedResource[];
+  readonly removed: readonly string[];
+  readonly version: string;
+  readonly revision: number;
+  /** When the change that caused it was published; undefined when a request caused it. */
+  readonly publishedAt: number | undefined;
+}
+
+/** A resource that is gone from the view but still served, because routes that the node runs may need it. */
+export interface Retained {
+  /** undefined: the bytes are not known here (the client claims it since before this process started). */
+  readonly resource: EncodedResource | undefined;
+  readonly since: number;
+}
+
+export interface TypeState {
+  readonly typeUrl: string;
+  readonly traits: TypeTraits;
+  readonly subscription: Subscription;
+  /** false until the first request for the type; its parents may be sent before. */
+  requested: boolean;
+  readonly held: Map<string, Held>;
+  /** Names to look at when the next response is made. */
+  readonly pending: Set<string>;
+  /** Names of pushed changes that wait until the clusters are acknowledged. */
+  readonly waiting: Set<string>;
+  readonly retained: Map<string, Retained>;
+  /** Name → version (undefined: its removal) that the client refused, or that came in a batch with what it refused. */
+  readonly rejected: Map<string, string | undefined>;
+  /** The version of the whole type in the response that was refused last. */
+  rejectedVersion: string;
+  /** Respond even if there is nothing to say. */
+  answer: boolean;
+  /** Publishing time of the oldest change that has not been sent. */
+  publishedAt: number | undefined;
+  /** Newest nonce; "" before the first response. */
+  nonce: string;
+  readonly outstanding: Map<string, Batch>;
+  sentVersion: string;
+  ackedVersion: string;
+  /** When the client last accepted something; -Infinity before. */
+  ackedAt: number;
+}
+
+export interface SessionSettings {
+  /** How long listeners and routes wait for the acknowledgement of clusters, ms. */
+  readonly orderWaitMs: number;
+  /** How long what routes no longer need stays after their acknowledgement, ms. */
+  readonly removalGraceMs: number;
+  /** How long a removal waits for the acknowledgement of routes at most, ms. A refusal of routes is waited out. */
+  readonly removalWaitMs: number;
+  /** How long a removal waits for a reconnected node to ask for its listeners and routes, ms. */
+  readonly reconnectWaitMs: number;
+  /** Types in one stream. */
+  readonly maxTypes: number;
+  /** Names subscribed to (or claimed) in one type. */
+  readonly maxNames: number;
+}
+
+/** What an earlier stream of the same node left behind: content that it refused. */
+export type Leftovers = ReadonlyMap<
+  string,
+  { readonly version: string; readonly rejected: ReadonlyMap<string, string | undefined> }
+>;
+
+/** Looks up what a node shall have; called once, at the first request of a stream. */
+export type Resolve = (node: NodeIdentity) => { readonly view: GroupView; readonly leftovers: Leftovers };
+
+/** One stream. Owned by whoever created it, and updated in place by `advance`. */
+export interface Session {
+  readonly protocol: Protocol;
+  /** Makes nonces of this stream differ from those of any other. */
+  readonly noncePrefix: string;
+  readonly settings: SessionSettings;
+  readonly resolve: Resolve;
+  readonly types: Map<string, TypeState>;
+  /** Clusters that were taken away in this stream, the newest few: their endpoints are still answered. */
+  readonly clustersGone: Set<string>;
+  /** Children of parents that were sent before the first request for the child's type: type URL → names. */
+  readonly due: Map<string, Set<string>>;
+  node: NodeIdentity | undefined;
+  view: GroupView;
+  leftovers: Leftovers;
+  identifiedAt: number;
+  /** The first request claimed resources from an earlier stream. */
+  reconnected: boolean;
+  responses: number;
+  /** Responses handed over and not yet taken by the transport; nothing more is made meanwhile. */
+  unwritten: number;
+  /** Until when listeners and routes wait for clusters. */
+  orderDeadline: number | undefined;
+  wakeAt: number | undefined;
+  acknowledgedRevision: number | undefined;
+  closed: boolean;
+}
+
+export function newTypeState(typeUrl: string): TypeState {
+  return {
+    typeUrl,
+    traits: traitsOf(typeUrl),
+    subscription: noSubscription(),
+    requested: false,
+    held: new Map(),
+    pending: new Set(),
+    waiting: new Set(),
+    retained: new Map(),
+    rejected: new Map(),
+    rejectedVersion: "",
+    answer: false,
+    publishedAt: undefined,
+    nonce: "",
+    outstanding: new Map(),
+    sentVersion: "",
+    ackedVersion: "",
+    ackedAt: Number.NEGATIVE_INFINITY,
+  };
+}
+
+/** The resource as this stream serves it: from the view, or retained until its removal. */
+export function served(session: Session, type: TypeState, name: string): EncodedResource | undefined {
+  return session.view.types.get(type.typeUrl)?.resources.get(name) ?? type.retained.get(name)?.resource;
+}
+
+/** Every subscribed resource that exists or is retained. */
+export function* servedAll(session: Session, type: TypeState): Generator<EncodedResource> {
+  const resources = session.view.types.get(type.typeUrl)?.resources;
+  if (type.subscription.wildcard) {
+    if (resources !== undefined) yield* resources.values();
+    for (const [name, { resource }] of type.retained) {
+      if (resource !== undefined && !resources?.has(name)) yield resource;
+    }
+    return;
+  }
+  for (const name of type.subscription.names) {
+    const resource = served(session, type, name);
+    if (resource !== undefined) yield resource;
+  }
+}
+
+/** Marks a name to be told anew, whatever the client holds. */
+export function tellAgain(type: TypeState, name: string): void {
+  if (!covers(type.subscription, name)) return;
+  type.held.set(name, UNKNOWN);
+  type.pending.add(name);
+}
+
+/** Forgets a name that is not subscribed to any more. */
+export function forget(type: TypeState, name: string): void {
+  type.held.delete(name);
+  type.pending.delete(name);
+  type.waiting.delete(name);
+  type.retained.delete(name);
+  type.rejected.delete(name);
+}
+
+/** Content that the client refused, to be held back in its next stream too. */
+export function leftoversOf(session: Session): Leftovers {
+  const leftovers = new Map();
+  for (const type of session.types.values()) {
+    if (type.rejected.size === 0) continue;
+    leftovers.set(type.typeUrl, { version: type.rejectedVersion, rejected: new Map(type.rejected) });
+  }
+  return leftovers;
+}

@@ -1,0 +1,185 @@
+import { type ServerDuplexStream, type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import type { Clock } from "./clock.ts";
+import type { XdsMetrics } from "./metrics.ts";
+import type { NodeIdentity } from "./node-identity.ts";
+import type { NodeTable } from "./node-state.ts";
+import { advance, createSession, type Effect, type SessionEvent, type SessionRequest } from "./session.ts";
+import type { Protocol, Session, SessionSettings } from "./session-state.ts";
+import type { SnapshotStore } from "./store.ts";
+import { emptyGroup } from "./view.ts";
+import { encodeResponse } from "./wire.ts";
+
+/** What happens to nodes. */
+export type XdsEvent =
+  | { readonly kind: "connected"; readonly node: NodeIdentity; readonly knownGroup: boolean }
+  | { readonly kind: "disconnected"; readonly node: NodeIdentity }
+  | {
+      readonly kind: "acknowledged";
+      readonly node: NodeIdentity;
+      readonly revision: number;
+      readonly layout: string;
+      /** From publishing the revision here; for a node that connected later, from its connecting. */
+      readonly milliseconds: number;
+    }
+  | {
+      readonly kind: "rejected";
+      readonly node: NodeIdentity;
+      readonly typeUrl: string;
+      readonly resources: readonly string[];
+      readonly message: string;
+      readonly revision: number;
+    };
+
+export interface StreamContext {
+  readonly store: SnapshotStore;
+  readonly nodes: NodeTable;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: XdsMetrics | undefined;
+  readonly settings: SessionSettings;
+  readonly onEvent: (event: XdsEvent) => void;
+}
+
+/** One ADS stream: carries events to its session and effects to the wire. Owns the call, its timer and subscription. */
+export class XdsStream {
+  readonly #context: StreamContext;
+  readonly #call: ServerDuplexStream<SessionRequest, Buffer>;
+  readonly #session: Session;
+  readonly #onClose: () => void;
+  #connectedAt = 0;
+  #unsubscribe: () => void = () => {};
+  #cancelWake: () => void = () => {};
+  #closed = false;
+
+  /** @param onClose  called once, when the stream is over for whatever reason */
+  constructor(
+    context: StreamContext,
+    call: ServerDuplexStream<SessionRequest, Buffer>,
+    protocol: Protocol,
+    noncePrefix: string,
+    onClose: () => void,
+  ) {
+    this.#context = context;
+    this.#call = call;
+    this.#onClose = onClose;
+    this.#session = createSession({
+      protocol,
+      noncePrefix,
+      settings: context.settings,
+      resolve: (node) => this.#identify(node),
+    });
+    call.on("data", (request: SessionRequest) => this.#deliver({ kind: "request", request, now: context.clock.now() }));
+    call.on("end", () => this.close());
+    call.on("cancelled", () => this.close());
+    call.on("close", () => this.close());
+    call.on("error", (error: Error) => {
+      context.log.debug({ err: error, node: this.#session.node?.id }, "xDS stream failed");
+      this.close();
+    });
+  }
+
+  /** Ends the stream. Safe to call twice. */
+  close(reason?: Pick<ServiceError, "code" | "details">): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#session.closed = true;
+    this.#unsubscribe();
+    this.#cancelWake();
+    const { nodes, clock, onEvent, log } = this.#context;
+    const { node } = this.#session;
+    if (node !== undefined) {
+      nodes.disconnected(this.#session, clock.now());
+      log.info({ node: node.id, group: node.group }, "node disconnected");
+      onEvent({ kind: "disconnected", node });
+    }
+    if (reason === undefined) this.#call.end();
+    else this.#call.emit("error", reason satisfies Partial<StatusObject>);
+    this.#onClose();
+  }
+
+  #identify(node: NodeIdentity): ReturnType<Session["resolve"]> {
+    const { store, nodes, clock, log, onEvent } = this.#context;
+    const now = clock.now();
+    this.#connectedAt = now;
+    const { leftovers } = nodes.connected(this.#session, node, now);
+    if (node.plan === "none") {
+      log.warn(
+        { node: node.id, group: node.group, version: node.version, missing: node.missingExtensions },
+        "node lacks extensions that governed traffic rests on; it is given no resources",
+      );
+      onEvent({ kind: "connected", node, knownGroup: store.view(node.group).known });
+      return { view: emptyGroup(node.group, 0, now), leftovers };
+    }
+    const view = store.view(node.group);
+    this.#unsubscribe = store.subscribe(node.group, (next, changes) =>
+      this.#deliver({ kind: "view", view: next, changes, now: clock.now() }),
+    );
+    if (view.known) log.info({ node: node.id, group: node.group, version: node.version }, "node connected");
+    else log.warn({ node: node.id, group: node.group, known: store.groups() }, "node of an unknown group connected");
+    onEvent({ kind: "connected", node, knownGroup: view.known });
+    return { view, leftovers };
+  }
+
+  #deliver(event: SessionEvent): void {
+    if (this.#closed) return;
+    const effects = advance(this.#session, event);
+    if (event.kind === "request") this.#context.nodes.seen(this.#session, event.now);
+    for (const effect of effects) this.#apply(effect, event.now);
+  }
+
+  #apply(effect: Effect, now: number): void {
+    const { nodes, clock, metrics, log, onEvent } = this.#context;
+    const { node } = this.#session;
+    switch (effect.kind) {
+      case "send": {
+        const bytes = encodeResponse(this.#session.protocol, effect.response);
+        metrics?.pushed(effect.response.typeUrl, bytes.length);
+        // The callback comes when the transport has taken the message, flow control included.
+        this.#call.write(bytes, () => this.#deliver({ kind: "written", now: clock.now() }));
+        return;
+      }
+      case "wake":
+        this.#cancelWake();
+        this.#cancelWake =
+          effect.at === undefined
+            ? () => {}
+            : clock.after(Math.max(0, effect.at - now), () => this.#deliver({ kind: "tick", now: clock.now() }));
+        return;
+      case "accepted":
+        metrics?.accepted(effect.typeUrl);
+        if (effect.publishedAt !== undefined) metrics?.converged(effect.typeUrl, (now - effect.publishedAt) / 1000);
+        return;
+      case "rejected": {
+        metrics?.rejected(effect.typeUrl);
+        if (node === undefined) return;
+        const { kind, ...nack } = effect;
+        nodes.rejected(this.#session, nack, now);
+        log.error(
+          { node: node.id, group: node.group, ...nack },
+          "node rejected resources; it keeps its last good ones",
+        );
+        onEvent({ kind, node, ...nack });
+        return;
+      }
+      case "acknowledged": {
+        if (node === undefined || node.plan === "none") return;
+        const { revision, layout, publishedAt } = effect;
+        nodes.acknowledged(this.#session, revision, layout);
+        const milliseconds = now - Math.max(publishedAt, this.#connectedAt);
+        log.info({ node: node.id, group: node.group, revision, milliseconds }, "node runs revision");
+        onEvent({ kind: "acknowledged", node, revision, layout, milliseconds });
+        return;
+      }
+      case "close":
+        log.warn({ node: node?.id, reason: effect.reason }, "xDS stream refused");
+        this.close({ code: STATUS[effect.code], details: effect.reason });
+        return;
+    }
+  }
+}
+
+const STATUS = {
+  "invalid-argument": status.INVALID_ARGUMENT,
+  "resource-exhausted": status.RESOURCE_EXHAUSTED,
+} as const;

@@ -1,0 +1,129 @@
+import type { EncodedResource } from "../compiler/index.ts";
+import { wildcardVersion } from "./respond.ts";
+import { forget, type Session, served, type TypeState, UNKNOWN } from "./session-state.ts";
+import { covers, type SubscriptionChange } from "./subscription.ts";
+
+/** State of the world, first request for a type: its nonce and its version may come from an earlier stream. */
+export function openSotw(session: Session, type: TypeState, change: SubscriptionChange, versionInfo: string): void {
+  for (const name of change.asked) type.pending.add(name);
+  if (!type.subscription.wildcard) return;
+  // Of a group that is not known (yet) nothing is known to be wrong: a node that has something keeps it.
+  if (!session.view.known && versionInfo !== "") return;
+  const current = wildcardVersion(session, type);
+  const leftover = session.leftovers.get(type.typeUrl);
+  const has = change.asked.length === 0 && versionInfo !== "";
+  if (has && versionInfo === current) {
+    for (const { name, version } of resourcesOf(session, type)) type.held.set(name, version);
+  } else if (has && leftover?.version === current) {
+    for (const { name } of resourcesOf(session, type)) type.held.set(name, UNKNOWN);
+    for (const [name, version] of leftover.rejected) type.rejected.set(name, version);
+    type.rejectedVersion = leftover.version;
+  } else {
+    for (const { name } of resourcesOf(session, type)) type.pending.add(name);
+    type.answer = true;
+  }
+}
+
+/** State of the world, later requests. */
+export function changeSotw(session: Session, type: TypeState, change: SubscriptionChange): void {
+  dropNames(type, change);
+  // A name is sent again even if the wildcard brought it before: the client may have forgotten it.
+  for (const name of change.asked) {
+    type.held.delete(name);
+    type.pending.add(name);
+  }
+  if (change.wildcardAsked) {
+    for (const { name } of resourcesOf(session, type)) type.pending.add(name);
+    type.answer = true;
+  }
+}
+
+/**
+ * Delta, first request for a type.
+ *
+ * @param claims  name → version that the client holds from an earlier stream
+ */
+export function openDelta(
+  session: Session,
+  type: TypeState,
+  change: SubscriptionChange,
+  claims: ReadonlyMap<string, string>,
+  now: number,
+): void {
+  const due = session.due.get(type.typeUrl);
+  if (claims.size > 0) session.reconnected = true;
+  for (const [name, version] of claims) {
+    if (covers(type.subscription, name)) type.held.set(name, due?.has(name) ? UNKNOWN : version);
+  }
+  // Of a group that is not known (yet) nothing is known to be gone: a node that has something keeps it.
+  if (!session.view.known) {
+    type.answer = type.subscription.wildcard && claims.size === 0;
+    return;
+  }
+  takeLeftovers(session, type, claims);
+  const names = new Set(change.asked);
+  if (type.subscription.wildcard) {
+    for (const { name } of resourcesOf(session, type)) names.add(name);
+    for (const name of type.held.keys()) names.add(name);
+    // Envoy's start waits for a first answer, also where there is nothing.
+    type.answer = names.size === 0;
+  }
+  for (const name of names) {
+    if (type.rejected.get(name) !== undefined && served(session, type, name)?.version === type.rejected.get(name))
+      continue;
+    const gone = type.held.has(name) && served(session, type, name) === undefined;
+    if (gone && type.traits.removedLast) type.retained.set(name, { resource: undefined, since: now });
+    else type.pending.add(name);
+  }
+}
+
+/**
+ * What the node refused in an earlier stream is not tried again by reconnecting, and what may have been applied of it
+ * is known, though the node does not claim it. A node that claims nothing has just started: it is given everything.
+ */
+function takeLeftovers(session: Session, type: TypeState, claims: ReadonlyMap<string, string>): void {
+  const leftover = session.leftovers.get(type.typeUrl);
+  if (leftover === undefined || claims.size === 0) return;
+  for (const [name, version] of leftover.rejected) {
+    if (!covers(type.subscription, name)) continue;
+    const claimed = claims.get(name);
+    if (claimed !== undefined && claimed === served(session, type, name)?.version) continue;
+    type.held.set(name, UNKNOWN);
+    type.rejected.set(name, version);
+  }
+  type.rejectedVersion = leftover.version;
+}
+
+/** Delta, later requests. */
+export function changeDelta(session: Session, type: TypeState, change: SubscriptionChange): void {
+  dropNames(type, change);
+  for (const name of change.asked) {
+    type.held.set(name, UNKNOWN);
+    type.pending.add(name);
+  }
+  if (change.wildcardAsked) {
+    for (const { name } of resourcesOf(session, type)) {
+      type.held.set(name, UNKNOWN);
+      type.pending.add(name);
+    }
+    type.answer = true;
+  }
+  // Still in the wildcard, or gone: the client has forgotten the name and waits to hear which.
+  if (!type.subscription.wildcard) return;
+  for (const name of change.dropped) {
+    type.held.set(name, UNKNOWN);
+    type.pending.add(name);
+  }
+}
+
+function dropNames(type: TypeState, change: SubscriptionChange): void {
+  if (change.wildcardDropped) {
+    for (const name of [...type.held.keys()]) if (!covers(type.subscription, name)) forget(type, name);
+  }
+  for (const name of change.dropped) if (!covers(type.subscription, name)) forget(type, name);
+}
+
+/** All resources of the type in the view. */
+export function resourcesOf(session: Session, type: TypeState): Iterable<EncodedResource> {
+  return session.view.types.get(type.typeUrl)?.resources.values() ?? [];
+}
