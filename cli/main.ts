@@ -15,9 +15,21 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: "print the bootstrap with which an Envoy becomes a node of a gateway",
     load: async () => (await import("./bootstrap.ts")).bootstrapCommand(),
   },
+  check: {
+    description: "check a resource tree and print every problem",
+    load: async () => (await import("./check.ts")).checkCommand(),
+  },
+  explain: {
+    description: "say what would be decided about a request, and why",
+    load: async () => (await import("./explain.ts")).explainCommand(),
+  },
   keys: {
     description: "make the keys that sign revisions",
     load: async () => (await import("./keys.ts")).keysCommand(),
+  },
+  schema: {
+    description: "print the JSON Schema of the resources, for editors",
+    load: async () => (await import("./schema.ts")).schemaCommand(),
   },
   status: {
     description: "show which node runs which revision, and what was refused",
