@@ -14,52 +14,36 @@ export interface Chain {
   readonly targets: readonly Target[];
 }
 
-const NOTHING: Chain = { groups: [], legal: [], targets: [] };
-
 /**
  * A chain shorter than the attempts of the route is left short: Envoy repeats the last group, which is legal by
  * construction and where another endpoint may answer. (Ending it with a group that leads nowhere would hide the
  * upstream's own error behind "no healthy upstream".) What a chain names that a route table does not have would fall back
  * to the table's own group of that number; those are blackholes, so it ends there.
  *
- * One chain has one credential mode and one provider API: header changes of one attempt are seen by the next, and a
- * request in one API's shape is none for another.
- *
- * @param random  in [0, 1)
+ * One chain has one provider API, since a request in one API's shape is none for another, and passes the client's own
+ * credential everywhere or nowhere, since header changes of one attempt are seen by the next.
  */
-export function chainOf(table: RouteTable, allow: Allow, random: () => number): Chain {
-  const { route } = table;
+export function chainOf(table: RouteTable, allow: Allow): Chain {
+  const { route, weights, weighted } = table;
   const inLayout = new Set(table.candidates.map((target) => target.pool));
-  const legal = allow.targets.filter((target) => inLayout.has(target.pool));
-  const rerouted = allow.rerouted.length > 0;
-  if (route.action === "plain" && !rerouted) return plainChain(table, legal, random);
-  const targets = compatible(legal).slice(0, route.attempts);
-  const groups = targets.map((target) => target.pool);
-  return { groups, legal: groups, targets };
-}
-
-function plainChain(table: RouteTable, allowed: readonly Target[], random: () => number): Chain {
-  const own = allowed.filter((target) => (table.weights.get(target.pool) ?? 0) > 0);
-  const ordered = weightedOrder(own, (target) => table.weights.get(target.pool) ?? 0, random);
-  if (ordered.length === 0) return NOTHING;
-  const { attempts } = table.route;
-  const { weighted } = table;
-  // Envoy draws within the group, so it is named only when every member is legal and of one credential mode.
-  if (weighted !== undefined && compatible(ordered).length === weighted.length) {
-    const byWeight = [...ordered].sort(
-      (a, b) => (table.weights.get(b.pool) ?? 0) - (table.weights.get(a.pool) ?? 0) || (a.pool < b.pool ? -1 : 1),
-    );
-    const singles = byWeight.map((target) => target.pool);
-    return { groups: [WEIGHTED_GROUP, ...singles].slice(0, attempts), legal: singles, targets: byWeight };
+  let targets: readonly Target[] = allow.targets.filter((target) => inLayout.has(target.pool));
+  // What is not a backend of the route is there for reroute rules alone.
+  const own = route.action === "plain" && allow.rerouted.length === 0;
+  if (own) targets = targets.filter((target) => weights.has(target.pool));
+  targets = compatible(targets);
+  const singles = targets.map((target) => target.pool);
+  // Envoy draws within the weighted group, so it is named only when every member may answer.
+  if (own && weighted !== undefined && targets.length === weighted.length) {
+    return { groups: [WEIGHTED_GROUP, ...singles].slice(0, route.attempts), legal: singles, targets };
   }
-  const targets = compatible(ordered).slice(0, attempts);
-  const groups = targets.map((target) => target.pool);
-  return { groups, legal: groups, targets };
+  const groups = singles.slice(0, route.attempts);
+  return { groups, legal: groups, targets: targets.slice(0, route.attempts) };
 }
 
 function compatible(targets: readonly Target[]): readonly Target[] {
   const [first] = targets;
-  return targets.filter((target) => target.credential === first?.credential && target.model?.api === first?.model?.api);
+  const passes = (target: Target | undefined) => target?.credential === "passThrough";
+  return targets.filter((target) => passes(target) === passes(first) && target.model?.api === first?.model?.api);
 }
 
 /** One item by weight; undefined when there is none with a weight. */
@@ -76,22 +60,6 @@ export function drawWeighted<Item>(
   }
   // Rounding can leave a rest of zero behind the last one.
   return items.findLast((item) => weightOf(item) > 0);
-}
-
-/** Drawn one after the other without putting back: the first place goes by weight, and so does each next one. */
-function weightedOrder<Item>(
-  items: readonly Item[],
-  weightOf: (item: Item) => number,
-  random: () => number,
-): readonly Item[] {
-  const left = [...items];
-  const order: Item[] = [];
-  for (let drawn = drawWeighted(left, weightOf, random); drawn !== undefined; ) {
-    order.push(drawn);
-    left.splice(left.indexOf(drawn), 1);
-    drawn = drawWeighted(left, weightOf, random);
-  }
-  return order;
 }
 
 /**
@@ -111,7 +79,7 @@ export function rewrites(
     metadata.span = [span.offset, span.length];
     metadata.models = Object.fromEntries(
       // The body gets it between quotes: what JSON escapes is escaped here.
-      targets.map((target) => [target.pool, JSON.stringify(target.model?.wireName ?? asked).slice(1, -1)]),
+      targets.map((target) => [target.pool, JSON.stringify(target.model?.wireName ?? asked ?? "").slice(1, -1)]),
     );
   }
   if (targets.some((target) => target.model?.path !== undefined)) {

@@ -70,6 +70,7 @@ export function decide(check: Check, context: DecisionContext): Outcome {
     weights: table.weights,
     now: context.now,
     draw: context.random(),
+    observe: context.tables.observedGateways.has(table.route.gateway),
   };
   if (table.route.action === "modelList") return draft.reply(listModels(table, input, context.tables));
 
@@ -92,8 +93,11 @@ export function decide(check: Check, context: DecisionContext): Outcome {
   const verdict = context.tables.policy.decide({ ...input, requested });
   draft.verdict = verdict;
   if (verdict.effect === "deny") return draft.refuse(refusal(verdict.code, verdict.reason));
-  const chain = chainOf(table, verdict, context.random);
-  if (chain.groups.length === 0 && table.route.action !== "redirect") return draft.refuse(refusal("no_legal_target"));
+  const chain = chainOf(table, verdict);
+  // What is legal can only be rerouted to, or is not in this layout (any more).
+  if (chain.groups.length === 0 && table.route.action !== "redirect") {
+    return draft.refuse(refusal("no_legal_target"), "chancery:no-legal-target");
+  }
   const plain = table.route.action !== "model";
   return draft.allow(chain, {
     mode: plain ? "plain" : model.stream ? "stream" : "whole",
@@ -157,13 +161,12 @@ class Draft {
     this.#context = context;
   }
 
-  refuse({ code, message }: Refusal): Outcome {
+  refuse({ code, message }: Refusal, rule = this.verdict?.rule ?? ""): Outcome {
     const { decisionId } = this.#context;
-    const rule = this.verdict?.rule ?? "";
-    const metadata = { ...this.#metadata("deny"), code };
+    const metadata = { ...this.#metadata("deny"), rule, code };
     const shared = { kind: "refuse", decisionId, code, rule, message, metadata } as const;
     const answer: Answer = this.#check.grpc === undefined ? shared : { ...shared, grpc: this.#check.grpc };
-    return this.#outcome(answer, { code, reason: message, targets: [] });
+    return this.#outcome(answer, { code, rule, reason: message, targets: [] });
   }
 
   allow(chain: Chain, extra: JsonObject): Outcome {
@@ -178,14 +181,15 @@ class Draft {
         ...extra,
       },
     };
-    const reason = this.verdict?.reason ?? "";
-    return this.#outcome(answer, { code: "ok", reason, targets: chain.groups });
+    const { rule = "", reason = "" } = this.verdict ?? {};
+    return this.#outcome(answer, { code: "ok", rule, reason, targets: chain.groups });
   }
 
   reply(json: string): Outcome {
     const { decisionId } = this.#context;
     const answer: Answer = { kind: "reply", decisionId, json, metadata: this.#metadata("answered") };
-    return this.#outcome(answer, { code: "ok", reason: "the decision service lists the models itself", targets: [] });
+    const reason = "the decision service lists the models itself";
+    return this.#outcome(answer, { code: "ok", rule: "chancery:model-list", reason, targets: [] });
   }
 
   #metadata(decision: "allow" | "deny" | "answered"): JsonObject {
@@ -203,7 +207,12 @@ class Draft {
 
   #outcome(
     answer: Answer,
-    said: { readonly code: DenialCode | "ok"; readonly reason: string; readonly targets: readonly string[] },
+    said: {
+      readonly code: DenialCode | "ok";
+      readonly rule: string;
+      readonly reason: string;
+      readonly targets: readonly string[];
+    },
   ): Outcome {
     const { tables, service, decisionId, now, elapsedUs } = this.#context;
     const { context, http, source } = this.#check;
@@ -230,7 +239,7 @@ class Draft {
       effect: said.code === "ok" ? "allow" : DENIALS[said.code].status === 503 ? "error" : "deny",
       status: said.code === "ok" ? 200 : DENIALS[said.code].status,
       code: said.code,
-      rule: verdict?.rule ?? (answer.kind === "reply" ? "chancery:model-list" : ""),
+      rule: said.rule,
       reason: plainText(said.reason),
       targets: said.targets,
       removed: verdict?.removed ?? [],

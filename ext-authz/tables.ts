@@ -20,6 +20,7 @@ export interface DecisionTables {
   };
   readonly policy: Policy;
   readonly identities: IdentityIndex;
+  readonly observedGateways: ReadonlySet<Key>;
   readonly models: ReadonlyMap<Key, ModelFacts>;
   /** Model → version name → key of the version. */
   readonly versions: ReadonlyMap<Key, ReadonlyMap<string, Key>>;
@@ -60,6 +61,7 @@ export function buildTables(revision: ActiveRevision, layouts: Iterable<Layout>,
     },
     policy,
     identities: indexIdentities(program.applications),
+    observedGateways: new Set(program.observedGateways),
     models: context.models,
     versions: indexVersions(program),
     layouts: new Map([...layouts].map((layout) => [layout.hash, layoutTable(layout, context)])),

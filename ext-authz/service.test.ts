@@ -1,0 +1,246 @@
+import { Registry } from "prom-client";
+import { describe, expect, it } from "vitest";
+import { compilePolicy } from "../policy/index.ts";
+import { BATCH_KEY, CHAT_KEY, checkBytes, decodeAnswer, EDGE, NOW, PROGRAM, revision, rule } from "./fixtures.ts";
+import type { DecisionRecord, JournalRecord } from "./record.ts";
+import { createDecisionService, type DecisionServiceOptions } from "./service.ts";
+
+interface Journal {
+  readonly records: JournalRecord[];
+  append: (record: JournalRecord) => Promise<void>;
+}
+
+function setUp(options: Partial<DecisionServiceOptions> = {}) {
+  const journal: Journal = {
+    records: [],
+    append: async (record) => {
+      journal.records.push(record);
+    },
+  };
+  const metrics = new Registry();
+  const logged: object[] = [];
+  const log = (fields: object, message: string) => void logged.push({ ...fields, message });
+  let ids = 0;
+  const clock = { now: NOW };
+  const service = createDecisionService({
+    serviceName: "authz-1",
+    compilePolicy,
+    appendRecord: (record) => journal.append(record),
+    clock: () => clock.now,
+    monotonic: () => performance.now(),
+    random: () => 0.5,
+    newId: () => `d${++ids}`,
+    log: { info: log, warn: log, error: log },
+    metrics,
+    ...options,
+  });
+  const metric = async (name: string) =>
+    (await metrics.getMetricsAsJSON()).find((entry) => entry.name === name)?.values;
+  return { service, journal, metric, logged, clock };
+}
+
+const chat = (key = CHAT_KEY, layout = EDGE.hash) =>
+  checkBytes({
+    layout,
+    body: '{"model":"chat"}',
+    headers: [
+      ["content-type", "application/json"],
+      ["x-api-key", key],
+    ],
+  });
+
+async function answer(service: { check(bytes: Uint8Array): Promise<Uint8Array> }, bytes: Uint8Array) {
+  const response = decodeAnswer(await service.check(bytes));
+  const { httpResponse } = response;
+  const body =
+    httpResponse.case === "errorResponse" || httpResponse.case === "deniedResponse" ? httpResponse.value.body : "";
+  return {
+    case: httpResponse.case,
+    code: body === "" ? "ok" : JSON.parse(body).error.code,
+    status: response.status?.code,
+    metadata: response.dynamicMetadata,
+  };
+}
+
+describe("the order of record and answer", () => {
+  it("lets no answer leave before its record is durable", async () => {
+    const { service, journal } = setUp();
+    service.activate(revision());
+    const order: string[] = [];
+    let durable: () => void = () => undefined;
+    journal.append = async () => {
+      order.push("append");
+      await new Promise<void>((resolve) => {
+        durable = resolve;
+      });
+      order.push("durable");
+    };
+    const answered = answer(service, chat()).then(() => order.push("answer"));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(order).toEqual(["append"]);
+    durable();
+    await answered;
+    expect(order).toEqual(["append", "durable", "answer"]);
+    await service.close();
+  });
+
+  it("refuses a strict application without a record, and lets others go on, counted", async () => {
+    const { service, journal, metric } = setUp();
+    service.activate(revision());
+    journal.append = () => Promise.reject(new Error("disk full"));
+    expect(await answer(service, chat())).toMatchObject({
+      case: "errorResponse",
+      code: "record_unavailable",
+      status: 14,
+    });
+    expect(await answer(service, chat(BATCH_KEY))).toMatchObject({ case: "okResponse", code: "ok" });
+    expect(await answer(service, chat("nope"))).toMatchObject({ case: "deniedResponse", code: "invalid_api_key" });
+    expect(await metric("chancery_records_lost_total")).toEqual([{ labels: { how: "lost" }, value: 3 }]);
+    expect(await metric("chancery_decisions_total")).toContainEqual({
+      labels: { effect: "error", code: "record_unavailable", application: "acme/chat" },
+      value: 1,
+    });
+  });
+
+  it("lets a bestEffort application wait for a slow disk no longer than told, and counts it", async () => {
+    const { service, journal, metric } = setUp({ recordWaitMs: 1 });
+    service.activate(revision());
+    journal.append = () => new Promise(() => undefined);
+    expect(await answer(service, chat(BATCH_KEY))).toMatchObject({ code: "ok" });
+    expect(await metric("chancery_records_lost_total")).toEqual([{ labels: { how: "late" }, value: 1 }]);
+    expect(await metric("chancery_records_pending")).toMatchObject([{ value: 1 }]);
+  });
+});
+
+describe("own failures", () => {
+  it("fails closed without a revision, for bytes that are no check, and for an exception", async () => {
+    const { service, logged } = setUp({
+      compilePolicy: () => ({
+        problems: [],
+        usableModels: () => [],
+        decide: () => {
+          throw new Error("broken");
+        },
+      }),
+    });
+    expect(await answer(service, chat())).toMatchObject({ case: "errorResponse", code: "no_revision", status: 14 });
+    service.activate(revision());
+    expect(await answer(service, Buffer.from("garbage"))).toMatchObject({
+      case: "errorResponse",
+      code: "malformed_check",
+    });
+    expect(await answer(service, chat())).toMatchObject({ case: "errorResponse", code: "internal", status: 14 });
+    expect(logged).toContainEqual(expect.objectContaining({ message: "a decision failed" }));
+    await service.close();
+  });
+
+  it("refuses early when too many checks are in flight", async () => {
+    const { service, journal } = setUp({ maxInFlight: 2 });
+    service.activate(revision());
+    let durable: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => {
+      durable = resolve;
+    });
+    journal.append = () => held;
+    const waiting = [service.check(chat()), service.check(chat())];
+    expect(await answer(service, chat())).toMatchObject({ case: "errorResponse", code: "overloaded", status: 14 });
+    durable();
+    await Promise.all(waiting);
+    expect(await answer(service, chat())).toMatchObject({ code: "ok" });
+  });
+
+  it("counts and alarms an unknown layout, at most once a second", async () => {
+    const alarms: string[] = [];
+    const { service, metric, clock, journal } = setUp({
+      onUnknownLayout: (layout, group) => void alarms.push(`${group}:${layout}`),
+    });
+    service.activate(revision());
+    for (const layout of ["beef", "beef", "cafe"]) {
+      expect(await answer(service, chat(CHAT_KEY, layout))).toMatchObject({
+        case: "errorResponse",
+        code: "unknown_layout",
+      });
+    }
+    expect(alarms).toEqual(["edge:beef"]);
+    clock.now += 1000;
+    await service.check(chat(CHAT_KEY, "cafe"));
+    expect(alarms).toEqual(["edge:beef", "edge:cafe"]);
+    expect(await metric("chancery_unknown_layout_total")).toMatchObject([{ value: 4 }]);
+    expect(journal.records[0]).toMatchObject({ effect: "error", code: "unknown_layout", layout: "beef" });
+  });
+});
+
+describe("floods", () => {
+  it("are recorded in part and counted as a whole", async () => {
+    const { service, journal, metric } = setUp({ refusalRecordsPerSecond: 3 });
+    service.activate(revision());
+    for (let i = 0; i < 10; i++) await service.check(chat("nope"));
+    for (let i = 0; i < 10; i++) await service.check(chat());
+    await service.close();
+    const codes = journal.records.map((record) => ("kind" in record ? record.counts : record.code));
+    expect(codes).toEqual([...Array(3).fill("invalid_api_key"), ...Array(10).fill("ok"), { invalid_api_key: 7 }]);
+    expect(await metric("chancery_decisions_total")).toContainEqual({
+      labels: { effect: "deny", code: "invalid_api_key", application: "" },
+      value: 10,
+    });
+    expect(journal.records.at(-1)).toMatchObject({ format: 1, kind: "suppressed", service: "authz-1" });
+  });
+});
+
+describe("revisions", () => {
+  it("are decided by from the moment of activation, never by an older one again", async () => {
+    const { service, journal, clock } = setUp();
+    let ready = 0;
+    service.onReady(() => ready++);
+    expect(service.ready).toBe(false);
+    service.activate(revision());
+    const deny = { ...PROGRAM, rules: [rule("stop", { effect: "deny" })] };
+    clock.now += 60_000;
+    service.activate(revision({ number: 8, program: deny }));
+    expect(() => service.activate(revision())).toThrow(/older than 8/);
+    expect(await answer(service, chat())).toMatchObject({ code: "denied", metadata: { revision: 8, rule: "stop" } });
+    expect((journal.records[0] as DecisionRecord).revision).toEqual({ number: 8, digest: "sha256:77", signed: true });
+    expect(service.ready).toBe(true);
+    expect(ready).toBe(1);
+    expect(service.state()).toEqual({
+      prepared: 8,
+      active: 8,
+      layouts: [EDGE.hash],
+      firstDecisions: { [EDGE.hash]: "2026-11-21T12:01:00.000Z" },
+      activeSince: { 7: "2026-11-21T12:00:00.000Z", 8: "2026-11-21T12:01:00.000Z" },
+      decisions: 1,
+    });
+    service.onReady(() => ready++);
+    expect(ready).toBe(2);
+    await service.close();
+  });
+
+  it("keep the layouts of the ones before them, up to a bound", async () => {
+    const { service } = setUp({ layoutRevisions: 3 });
+    const layouts = (number: number) => [{ ...EDGE, hash: `layout-${number}` }];
+    for (const number of [3, 4, 5]) service.activate(revision({ number, layouts: layouts(number) }));
+    expect(await answer(service, chat(CHAT_KEY, "layout-3"))).toMatchObject({ code: "ok", metadata: { revision: 5 } });
+    service.activate(revision({ number: 6, layouts: layouts(6) }));
+    expect(service.state().layouts.toSorted()).toEqual(["layout-4", "layout-5", "layout-6"]);
+    expect(await answer(service, chat(CHAT_KEY, "layout-3"))).toMatchObject({ code: "unknown_layout" });
+    expect(service.state().firstDecisions).toEqual({});
+    await service.close();
+  });
+
+  it("can be told of layouts from the disk after a restart", async () => {
+    const { service } = setUp();
+    service.activate(revision({ number: 6 }));
+    service.keepLayouts({ number: 5, layouts: [{ ...EDGE, hash: "old" }] });
+    expect(await answer(service, chat(CHAT_KEY, "old"))).toMatchObject({ code: "ok", metadata: { revision: 6 } });
+    await service.close();
+  });
+});
+
+it("counts evaluation errors against their rule", async () => {
+  const { service, metric } = setUp();
+  const broken = rule("broken", { effect: "deny", mode: "shadow", when: 'request.headers["x-none"] == "a"' });
+  service.activate(revision({ program: { ...PROGRAM, rules: [...PROGRAM.rules, broken] } }));
+  expect(await answer(service, chat())).toMatchObject({ code: "ok" });
+  expect(await metric("chancery_rule_errors_total")).toEqual([{ labels: { rule: "broken" }, value: 1 }]);
+  await service.close();
+});
