@@ -1,4 +1,5 @@
-import type { DecisionInput, Subject } from "./decision.ts";
+import { compilePolicy } from "./decide.ts";
+import type { Allow, DecisionInput, Deny, Subject, Verdict } from "./decision.ts";
 import type { ApplicationFacts, ModelFacts, ModelTarget, PolicyProgram, ProgramRule, Target } from "./program.ts";
 
 /** Plain building blocks for the tests of this folder. */
@@ -155,3 +156,27 @@ export function modelInput(
   const models = [...new Set(targets.flatMap((target) => target.model?.model ?? []))];
   return input({ requested: { modelName: model, model, stream: false }, candidates: targets, models, ...changes });
 }
+
+/** The verdict of a program that knows the request's candidates; without rules of its own it allows all. */
+export function decide(changes: Partial<PolicyProgram>, request: DecisionInput): Verdict {
+  return compilePolicy(program({ targets: request.candidates, ...changes })).decide(request);
+}
+export function allowed(verdict: Verdict): Allow {
+  if (verdict.effect === "deny") throw new Error(`denied: ${verdict.code} ${verdict.rule} ${verdict.reason}`);
+  return verdict;
+}
+export function denied(verdict: Verdict): Deny {
+  if (verdict.effect === "allow") throw new Error(`allowed by ${verdict.rule}`);
+  return verdict;
+}
+export function pools(verdict: Verdict): readonly string[] {
+  return allowed(verdict).targets.map(({ pool }) => pool);
+}
+/** Pool → what removed it. */
+export function removals(verdict: Verdict): Readonly<Record<string, string>> {
+  return Object.fromEntries(verdict.removed.map(({ pool, rule: by }) => [pool, by]));
+}
+
+export const WEB = [upstreamTarget("web")];
+/** A request on a plain route with one backend. */
+export const PLAIN = input({ candidates: WEB });

@@ -1,0 +1,58 @@
+import { describe, expect, test } from "vitest";
+import type { Restriction } from "./decision.ts";
+import { ALLOW_ALL, decide, denied, modelInput, modelTarget, pools, removals, rule } from "./fixtures.ts";
+
+describe("restrictions", () => {
+  const targets = [
+    modelTarget("a", 1, { region: "eu-1" }),
+    modelTarget("a", 0, { region: "us-1" }, { upstream: "other" }),
+  ];
+  const request = modelInput("a", targets);
+  const stop = (kind: Restriction["kind"], value: string, until?: string): Restriction => ({
+    id: `stop-${kind}`,
+    kind,
+    value,
+    reason: "incident 7",
+    ...(until === undefined ? {} : { until }),
+  });
+  const under = (restriction: Restriction, base = request) => ({ ...base, restrictions: [restriction] });
+
+  test.each([[stop("version", "a@1")], [stop("upstream", "provider")], [stop("region", "eu-1")]])(
+    "%j takes candidates away",
+    (restriction) => {
+      const verdict = decide({}, under(restriction));
+      expect(pools(verdict)).toEqual(["model/a-0"]);
+      expect(removals(verdict)).toEqual({ "model/a-1": restriction.id });
+    },
+  );
+
+  test("on a model, and on an application", () => {
+    expect(denied(decide({}, under(stop("model", "a"))))).toMatchObject({ code: "no_legal_target" });
+    expect(denied(decide({}, under(stop("application", request.application.key))))).toMatchObject({
+      code: "denied",
+      rule: "stop-application",
+      reason: "incident 7",
+    });
+  });
+
+  test("on a rule: an allow rule no longer allows, a reroute is refused, a deny rule keeps denying", () => {
+    expect(denied(decide({}, under(stop("rule", "allow-all")))).code).toBe("not_allowed");
+    const move = rule("move", { effect: "reroute", to: { version: "a@0" } });
+    expect(denied(decide({ rules: [ALLOW_ALL, move] }, under(stop("rule", "move")))).rule).toBe("stop-rule");
+    const deny = rule("no", { effect: "deny" });
+    expect(denied(decide({ rules: [ALLOW_ALL, deny] }, under(stop("rule", "no")))).rule).toBe("no");
+  });
+
+  test("they end when they say so, and not when that cannot be read", () => {
+    expect(pools(decide({}, under(stop("version", "a@1", "2026-11-21T12:00:00Z"))))).toHaveLength(2);
+    expect(pools(decide({}, under(stop("version", "a@1", "2026-11-21T12:00:01Z"))))).toHaveLength(1);
+    expect(pools(decide({}, under(stop("version", "a@1", "soon"))))).toHaveLength(1);
+  });
+
+  test("observe mode does not loosen them", () => {
+    const observed = { ...request, observe: true };
+    expect(pools(decide({ rules: [] }, under(stop("version", "a@1"), observed)))).toEqual(["model/a-0"]);
+    expect(decide({}, under(stop("model", "a"), observed)).effect).toBe("deny");
+    expect(decide({}, under(stop("application", request.application.key), observed)).effect).toBe("deny");
+  });
+});
