@@ -3,3 +3,25 @@
  * process made of it. Promises: blob before head, head with expected sequence, last good kept.
  */
 export type * from "./bus.ts";
+export {
+  type ConvergenceEvent,
+  type ConvergenceInput,
+  type ConvergenceState,
+  convergence,
+  formatConvergence,
+  noConvergence,
+} from "./convergence.ts";
+export { type DirectoryBusOptions, openDirectoryBus } from "./directory-bus.ts";
+export { type FollowerOptions, type ProcessState, type RevisionFollower, startFollower } from "./follower.ts";
+export { createInProcessBus } from "./in-process-bus.ts";
+export { createJwksReader, type JwksReader, type JwksReaderOptions } from "./jwks.ts";
+export { type GateState, LayoutGate, type LayoutGateOptions, layoutGate, type WaitingLayouts } from "./layout-gate.ts";
+export { type PublishOptions, type PublishResult, publish } from "./publish.ts";
+export {
+  type Publisher,
+  type PublisherEvent,
+  type PublisherOptions,
+  type PublisherStatus,
+  startPublisher,
+} from "./publisher.ts";
+export { type Compiled, type ResolvedTree, resolveTree, type TreeStages } from "./resolve-tree.ts";

@@ -1,7 +1,8 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import type { RevisionParts } from "../compiler/index.ts";
 import { compile } from "../compiler/index.ts";
-import type { LoadResult } from "../resources/index.ts";
+import { type LoadResult, parseResources } from "../resources/index.ts";
 import type { Compiled } from "./resolve-tree.ts";
 
 /** Test data: a small resource tree. Imported by tests only. */
@@ -35,4 +36,9 @@ export async function save(root: string, path: string, text: string): Promise<vo
 /** The real compiler, without keys of token issuers. */
 export function compileLoaded(loaded: LoadResult): Compiled {
   return compile(loaded.inventory, { jwks: new Map(), positions: loaded.positions });
+}
+
+/** Parts of a tree with one deny rule. */
+export function partsOf(when: string): RevisionParts {
+  return compileLoaded(parseResources(new Map([["limits.yaml", policy("limits", when)]]))).parts;
 }

@@ -212,6 +212,13 @@ test("only the newest few revisions stay on disk", async () => {
   expect((await store.lastGood())?.revision.number).toBe(6);
 });
 
+test("an older revision can be had by who cannot use the newest", async () => {
+  const store = await opening();
+  for (const number of [2, 5]) await store.accept(offer(number).bytes, offer(number).fetch);
+  expect((await store.lastGood(5))?.revision.number).toBe(2);
+  expect(await store.lastGood(2)).toBeUndefined();
+});
+
 test("a read-only store reads, accepts in memory, and leaves the disk alone", async () => {
   const one = offer(1);
   await (await opening()).accept(one.bytes, one.fetch);

@@ -30,8 +30,12 @@ export interface RevisionStoreOptions {
  * wrong one.
  */
 export interface RevisionStore {
-  /** The newest revision that is whole; undefined when there is none. Damaged ones are passed over, with an alarm. */
-  lastGood(): Promise<StoredRevision | undefined>;
+  /**
+   * The newest revision that is whole; undefined when there is none. Damaged ones are passed over, with an alarm.
+   *
+   * @param below  only older ones than this number, for who cannot use the newest
+   */
+  lastGood(below?: number): Promise<StoredRevision | undefined>;
   /**
    * Verifies a revision and makes it durable. Parts that are not in the store (or damaged there) are taken from `fetch`.
    * The same revision again is no error, and mends what is damaged.
@@ -71,9 +75,10 @@ class MediumStore implements RevisionStore {
     this.#options = options;
   }
 
-  lastGood(): Promise<StoredRevision | undefined> {
+  lastGood(below = Number.POSITIVE_INFINITY): Promise<StoredRevision | undefined> {
     return this.#inTurn(async () => {
       for (const number of await this.#medium.numbers()) {
+        if (number >= below) continue;
         try {
           return await this.#load(number);
         } catch (error) {
