@@ -68,9 +68,9 @@ function acceptsEvents(request: RequestAttributes): boolean {
 
 function readBody(check: Check, request: RequestAttributes, member: string): ModelReading {
   const body = check.http.rawBody;
-  if (isPartial(check, body.length)) return refusal("body_too_large");
   // `pack_as_bytes` is off: Envoy has written "!" for what is not UTF-8, and offsets would be wrong.
-  if (body.length === 0 && check.http.body !== "") return refusal("malformed_check");
+  if (check.http.body !== "") return refusal("malformed_check");
+  if (isPartial(check, body.length)) return refusal("body_too_large");
   const problem = contentProblem(request.headers);
   if (problem !== undefined) return refusal("unsupported_body", problem);
   const scan = scanJson(body, member);
