@@ -138,6 +138,16 @@ test("a head that is damaged is passed over loudly, and the next writer goes pas
   expect(await bus.head()).toEqual({ manifest: digestOf("3"), number: 3, sequence: 3 });
 });
 
+test("a bus whose only head is damaged is written on", async () => {
+  const bus = await opening();
+  await publish(bus, 1, 0);
+  await truncate(join(directory, "heads", "00000001.json"), 0);
+  expect(await bus.head()).toBeUndefined();
+  await publish(bus, 2, 0);
+  expect(await bus.head()).toEqual({ manifest: digestOf("2"), number: 2, sequence: 2 });
+  await expect(publish(bus, 3, 0)).rejects.toMatchObject({ code: "conflict" });
+});
+
 test("a damaged report is told once and hides no other", async () => {
   await opening();
   await writeFile(join(directory, "reports", "broken.json"), "{");

@@ -25,9 +25,11 @@ export class DirectoryHeads {
   }
 
   async append(head: HeadAnnouncement, expected: number): Promise<number> {
-    const newest = (await this.#sequences())[0] ?? 0;
+    const before = await this.#sequences();
+    const newest = (await this.#newestOf(before))?.sequence ?? 0;
     if (newest !== expected) throw conflict(expected, newest);
-    const sequence = expected + 1;
+    // Where all are damaged, `expected` is 0 and the names go on nevertheless.
+    const sequence = (before[0] ?? 0) + 1;
     const file = this.#file(sequence);
     const bytes = Buffer.from(JSON.stringify({ manifest: head.manifest, number: head.number }));
     if (!(await this.#files.create(file, bytes))) throw conflict(expected, sequence);
@@ -43,10 +45,13 @@ export class DirectoryHeads {
 
   /**
    * The newest head that can be read, under the newest sequence: a damaged file takes part in the order, so that the next
-   * writer goes past it, and says nothing else.
+   * writer goes past it, and says nothing else. Where all are damaged, it is as before the first.
    */
   async newest(): Promise<SequencedHead | undefined> {
-    const sequences = await this.#sequences();
+    return await this.#newestOf(await this.#sequences());
+  }
+
+  async #newestOf(sequences: readonly number[]): Promise<SequencedHead | undefined> {
     const newest = sequences[0];
     if (newest === undefined) return undefined;
     for (const sequence of sequences) {
@@ -58,7 +63,7 @@ export class DirectoryHeads {
         this.#alarmOnce(sequence, error);
       }
     }
-    throw new ChanceryError("corrupt", `no head in ${this.#directory} can be read`);
+    return undefined;
   }
 
   /** When (milliseconds since the epoch) the oldest head whose blobs must stay was written; undefined: all must. */
