@@ -76,7 +76,7 @@ export function freeze(
     }
     attempt = trial.run(compose(current, lastGood, frozen));
   }
-  const fixed = new Set(errorsOf([...current.problems, ...(options.problems ?? [])]).map(({ scope }) => scope));
+  const fixed = new Set(heldScopes(errorsOf([...current.problems, ...(options.problems ?? [])]), lastGood));
   attempt = thaw(current, lastGood, frozen, fixed, attempt, trial);
   return inForce(
     attempt,

@@ -63,11 +63,19 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
 const KEY_SEPARATOR = "\u0001";
 
 function wrongType(expected: string, input: unknown): string {
+  if (typeof input === "number" && (expected === "int" || expected === "number")) {
+    return complaint("invalid-value", `must be a ${expected === "int" ? "whole" : "finite"} number`);
+  }
   const found = typeName(input);
   const wanted = TYPE_NAMES[expected] ?? expected;
   let hint: string | undefined;
   if (expected === "string" && (typeof input === "number" || typeof input === "boolean")) hint = "write it in quotes";
-  if (expected === "number" && typeof input === "string" && input.trim() !== "" && Number.isFinite(Number(input))) {
+  if (
+    (expected === "number" || expected === "int") &&
+    typeof input === "string" &&
+    input.trim() !== "" &&
+    Number.isFinite(Number(input))
+  ) {
     hint = "write it without quotes";
   }
   if (expected === "array" && input !== null) hint = 'a list: each entry begins with "- "';

@@ -76,7 +76,7 @@ export function parseYaml(text: string): YamlFile {
           "yaml-too-large",
           `more than ${YAML_LIMITS.documents} documents in one file`,
           document.range[0],
-          "split",
+          "make it several files",
         );
         break;
       }

@@ -17,7 +17,13 @@ export function resolveApplication(object: Authored<"Application">, linking: Lin
   }
   if (spec.apiKeys.length === 0 && spec.jwt.length === 0 && !spec.anonymous) {
     const hint = "write apiKeys, jwt or anonymous: true";
-    problems.warning(object, ["spec"], "unreachable", "no request is ever recognised as this application's", hint);
+    problems.warning(
+      object,
+      ["metadata", "name"],
+      "unreachable",
+      "no request is ever recognised as this application's",
+      hint,
+    );
   }
   const substitutes: Key[] = [];
   for (const [index, reference] of spec.substitutes.entries()) {

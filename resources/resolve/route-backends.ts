@@ -73,7 +73,7 @@ function resolveBackend(
   }
   if (Object.hasOwn(ref, "port")) {
     const hint = `the ${kind === "Upstream" ? "endpoints of an Upstream" : "Deployments of a Model"} say the port: leave it out`;
-    problems.errorAtKey(route, [...at, "port"], "unsupported", `port of a ${kind} is not supported`, hint);
+    problems.errorAtKey(route, [...at, "port"], "unsupported", `port is not supported for kind ${kind}`, hint);
   }
   const key = references.granted(route, REFERRER, kind, ref, [...at, "name"]);
   if (key === undefined) return undefined;

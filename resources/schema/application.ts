@@ -62,7 +62,7 @@ export const applicationSpec = z.strictObject({
     z.strictObject({
       metric: text(128),
       slice: text(128).default("all"),
-      value: z.number({ error: complaint("invalid-value", "must be a number") }),
+      value: z.number(),
     }),
     0,
     64,

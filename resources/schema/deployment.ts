@@ -2,9 +2,7 @@ import { z } from "zod";
 import { complaint } from "./complaint.ts";
 import { formatted, reference, text, wholeNumber } from "./fields.ts";
 
-const price = z
-  .number({ error: complaint("invalid-value", "must be a number") })
-  .min(0, { error: complaint("invalid-value", "must not be negative") });
+const price = z.number().min(0, { error: complaint("invalid-value", "must not be negative") });
 
 export const deploymentSpec = z.strictObject({
   version: reference.describe("The ModelVersion that is served."),

@@ -54,14 +54,14 @@ export const hostname = z
   .describe('A host name in lower case, without port; "*." in front stands for one or more labels.');
 
 export const port = z
-  .int(invalid("must be a whole number"))
+  .int()
   .min(1, invalid("a port lies between 1 and 65535"))
   .max(65535, invalid("a port lies between 1 and 65535"))
   .describe("A TCP port, 1 to 65535.");
 
 export function wholeNumber(minimum: number, maximum: number) {
   const range = invalid(`must lie between ${minimum} and ${maximum}`);
-  return z.int(invalid("must be a whole number")).min(minimum, range).max(maximum, range);
+  return z.int().min(minimum, range).max(maximum, range);
 }
 
 /** Text of at least one character, without control characters. */

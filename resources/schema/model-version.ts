@@ -3,7 +3,7 @@ import { MATURITIES } from "../inventory.ts";
 import { complaint } from "./complaint.ts";
 import { formatted, list, reference, text, timestamp, wholeNumber } from "./fields.ts";
 
-const finite = z.number({ error: complaint("invalid-value", "must be a number") });
+const finite = z.number();
 
 const trainingData = z.strictObject({
   gdprBasis: z

@@ -45,9 +45,9 @@ export const modelSpec = z.strictObject({
     .enum(["required", "notRequired"])
     .default("required")
     .describe("required: a version answers an application only while an Approval for the two is valid."),
-  firstByte: duration(10, DAY).default(30_000).describe("Streamed answers: time to the headers of one attempt."),
-  wholeAnswer: duration(10, DAY).default(300_000).describe("Whole answers: time over all attempts."),
-  maxStream: duration(0, DAY).default(3_600_000).describe("Longest life of a streamed answer; 0s: no bound."),
+  firstByte: duration(10, DAY).prefault("30s").describe("Streamed answers: time to the headers of one attempt."),
+  wholeAnswer: duration(10, DAY).prefault("5m").describe("Whole answers: time over all attempts."),
+  maxStream: duration(0, DAY).prefault("1h").describe("Longest life of a streamed answer; 0s: no bound."),
   maxAttempts: wholeNumber(1, 5).default(3).describe("Attempts over the whole fallback chain, the first included."),
   maxBodyBytes: wholeNumber(1_024, 67_108_864).default(4_194_304).describe("Largest request body that is taken."),
 });

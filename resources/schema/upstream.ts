@@ -51,16 +51,16 @@ const credential = z.discriminatedUnion("mode", [
 
 const healthCheck = z.strictObject({
   path: formatted(/^\/[\x21-\x7e]{0,1023}$/, 'a path that begins with "/"'),
-  interval: duration(100, DAY).default(5_000),
-  timeout: duration(10, DAY).default(1_000),
+  interval: duration(100, DAY).prefault("5s"),
+  timeout: duration(10, DAY).prefault("1s"),
   unhealthyThreshold: wholeNumber(1, 100).default(3),
   healthyThreshold: wholeNumber(1, 100).default(1),
 });
 
 const outlierDetection = z.strictObject({
   consecutiveErrors: wholeNumber(1, 1_000).default(5),
-  interval: duration(100, DAY).default(10_000),
-  baseEjection: duration(100, DAY).default(30_000),
+  interval: duration(100, DAY).prefault("10s"),
+  baseEjection: duration(100, DAY).prefault("30s"),
   maxEjectionPercent: wholeNumber(0, 100).default(50),
 });
 
@@ -80,7 +80,7 @@ export const upstreamSpec = z.strictObject({
       "none: the client's Authorization is removed. passThrough: it is passed on. inject: a secret is written instead.",
     ),
   loadBalancer: z.enum(["roundRobin", "leastRequest", "random", "ringHash"]).default("roundRobin"),
-  connectTimeout: duration(10, 60_000).default(1_000),
+  connectTimeout: duration(10, 60_000).prefault("1s"),
   healthCheck: healthCheck.exactOptional(),
   outlierDetection: outlierDetection.exactOptional(),
   circuitBreakers: circuitBreakers.default({ maxConnections: 1_024, maxPendingRequests: 1_024, maxRequests: 1_024 }),

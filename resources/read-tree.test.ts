@@ -1,0 +1,162 @@
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { UPSTREAM, yaml } from "./fixtures.ts";
+import { loadDirectory } from "./load-directory.ts";
+import { formatProblem } from "./problem.ts";
+import { readTree, TREE_LIMITS } from "./read-tree.ts";
+import { resourceFiles } from "./resource-files.ts";
+
+let base: string;
+let root: string;
+
+beforeEach(async () => {
+  base = await mkdtemp(join(tmpdir(), "chancery-tree-"));
+  root = join(base, "root");
+  await mkdir(root);
+});
+
+afterEach(async () => {
+  await rm(base, { recursive: true, force: true });
+});
+
+async function write(path: string, content: string | Uint8Array): Promise<void> {
+  const full = join(root, path);
+  await mkdir(dirname(full), { recursive: true });
+  await writeFile(full, content);
+}
+
+describe("readTree", () => {
+  it("reads YAML files of every directory, but for dot directories and node_modules", async () => {
+    await write("b.yaml", "b");
+    await write("a/a.yml", "\uFEFFa");
+    await write("a/.hidden/x.yaml", "x");
+    await write(".git/x.yaml", "x");
+    await write(".swap.yaml", "x");
+    await write("node_modules/x/x.yaml", "x");
+    await write("a/readme.md", "x");
+    const tree = await readTree(root);
+    expect([...tree.files]).toEqual([
+      ["a/a.yml", "a"],
+      ["b.yaml", "b"],
+    ]);
+    expect(tree.problems).toEqual([]);
+  });
+
+  it("has a digest that changes with paths and texts, and with nothing else", async () => {
+    const digest = async () => (await readTree(root)).digest;
+    await write("a.yaml", "x");
+    const first = await digest();
+    await write("notes.txt", "x");
+    expect(await digest()).toBe(first);
+    await write("a.yaml", "y");
+    const second = await digest();
+    expect(second).not.toBe(first);
+    await rm(join(root, "a.yaml"));
+    await write("b.yaml", "y");
+    expect(await digest()).not.toBe(second);
+    expect(resourceFiles(new Map([["ab", "c"]])).digest).not.toBe(resourceFiles(new Map([["a", "bc"]])).digest);
+  });
+
+  it("says what it cannot take, and reads the rest", async () => {
+    await write("ok.yaml", "ok");
+    await write("big/big.yaml", "x".repeat(TREE_LIMITS.fileBytes + 1));
+    await write("fits.yaml", "x".repeat(TREE_LIMITS.fileBytes));
+    await write("latin/latin.yaml", Uint8Array.of(0x61, 0xe4));
+    const tree = await readTree(root);
+    expect([...tree.files.keys()]).toEqual(["fits.yaml", "ok.yaml"]);
+    expect(tree.problems.map(formatProblem)).toEqual([
+      "big/big.yaml:1:1: error: a file may have 1 MiB [file-too-large]\n    hint: split it",
+      "latin/latin.yaml:1:1: error: this file is not UTF-8 [unreadable-file]\n    hint: save it as UTF-8",
+    ]);
+    expect(tree.problems.map(({ scope }) => scope)).toEqual(["big", "latin"]);
+  });
+
+  it("follows links inside the tree, and refuses those that leave it", async () => {
+    await write("real/a.yaml", "a");
+    await writeFile(join(base, "outside.yaml"), "secret");
+    await mkdir(join(base, "elsewhere"));
+    await writeFile(join(base, "elsewhere", "x.yaml"), "secret");
+    await symlink("real/a.yaml", join(root, "link.yaml"));
+    await symlink("real", join(root, "mirror"));
+    await symlink(join(base, "outside.yaml"), join(root, "out.yaml"));
+    await symlink(join(base, "elsewhere"), join(root, "out"));
+    await symlink("nowhere.yaml", join(root, "dangling.yaml"));
+    await symlink("..", join(root, "real", "up"));
+    const tree = await readTree(root);
+    expect([...tree.files]).toEqual([
+      ["link.yaml", "a"],
+      ["mirror/a.yaml", "a"],
+      ["real/a.yaml", "a"],
+    ]);
+    expect(tree.problems.map(({ at, code, scope }) => [at.file, code, scope])).toEqual([
+      ["dangling.yaml", "unreadable-file", "."],
+      ["mirror/up", "symlink-cycle", "mirror/up"],
+      ["out", "symlink-outside", "out"],
+      ["out.yaml", "symlink-outside", "."],
+      ["real/up", "symlink-cycle", "real/up"],
+    ]);
+  });
+
+  it("goes so deep and no deeper", async () => {
+    const levels = (count: number) => Array.from({ length: count }, (_, index) => `d${index}`).join("/");
+    await write(`${levels(TREE_LIMITS.depth)}/a.yaml`, "a");
+    await write(`${levels(TREE_LIMITS.depth + 1)}/b.yaml`, "b");
+    const tree = await readTree(root);
+    expect([...tree.files.values()]).toEqual(["a"]);
+    expect(tree.problems.map(({ code, scope }) => [code, scope])).toEqual([
+      ["tree-too-deep", levels(TREE_LIMITS.depth + 1)],
+    ]);
+  });
+
+  it.skipIf(process.getuid?.() === 0)(
+    "says which directory it may not list (skipped for root, who may list all)",
+    async () => {
+      await write("closed/a.yaml", "a");
+      await chmod(join(root, "closed"), 0o000);
+      const tree = await readTree(root);
+      await chmod(join(root, "closed"), 0o700);
+      expect(tree.problems.map(({ code, scope, at }) => [code, scope, at.file])).toEqual([
+        ["unreadable-directory", "closed", "closed"],
+      ]);
+    },
+  );
+
+  it("does not find what is not there", async () => {
+    await expect(readTree(join(base, "nope"))).rejects.toMatchObject({ code: "not-found" });
+    await writeFile(join(base, "file"), "");
+    await expect(readTree(join(base, "file"))).rejects.toMatchObject({ code: "not-found" });
+  });
+});
+
+describe("loadDirectory", () => {
+  it("looks whether the files that are named exist, in the tree", async () => {
+    const secret = (name: string, file: string) => yaml("Secret", name, `type: opaque\nvalueFile: ${file}`);
+    await write(
+      "team/a.yaml",
+      secret("a", "here.txt") + secret("b", "gone.txt") + secret("c", "dir") + secret("d", "link.txt"),
+    );
+    await write("team/here.txt", "x");
+    await mkdir(join(root, "team/dir"));
+    await writeFile(join(base, "outside.txt"), "x");
+    await symlink(join(base, "outside.txt"), join(root, "team/link.txt"));
+    const { problems, inventory, tree } = await loadDirectory(root);
+    expect(problems.map(formatProblem)).toEqual([
+      "team/a.yaml:15:14: error: there is no file team/gone.txt [missing-file]\n    hint: a path is relative to the directory of this YAML file",
+      "team/a.yaml:23:14: error: team/dir is not a file [missing-file]\n    hint: name the file itself",
+      "team/a.yaml:31:14: error: team/link.txt is a link out of the resource tree [outside-tree]\n    hint: put the file itself into the tree",
+    ]);
+    expect(problems.every(({ scope }) => scope === "team")).toBe(true);
+    expect(inventory.secrets).toHaveLength(4);
+    expect([...tree.files.keys()]).toEqual(["team/a.yaml"]);
+  });
+
+  it("reports what could not be read with what could", async () => {
+    await write("a.yaml", UPSTREAM);
+    await write("b/b.yaml", Uint8Array.of(0xff));
+    const { problems, inventory } = await loadDirectory(root);
+    expect(problems.map(({ code }) => code)).toEqual(["unreadable-file"]);
+    expect(inventory.upstreams).toHaveLength(1);
+  });
+});
