@@ -2,6 +2,8 @@ import { createHash } from "node:crypto";
 import { create, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import {
   blackholeCluster,
+  DECISION_HEADER,
+  DECISION_NAMESPACE,
   endpointsOf,
   envoyRoutes,
   FILTERS,
@@ -15,6 +17,7 @@ import {
   validate,
 } from "../envoy/index.ts";
 import { ClusterSchema } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
+import { HeaderValueOption_HeaderAppendAction } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
 import { TypedExtensionConfigSchema } from "../protos/gen/envoy/config/core/v3/extension_pb.ts";
 import { ClusterLoadAssignmentSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
 import { ListenerSchema } from "../protos/gen/envoy/config/listener/v3/listener_pb.ts";
@@ -132,7 +135,14 @@ function routeConfiguration(table: RouteTable, gateway: Gateway, layout: string)
       name: `${table.name}/${host.domain}`,
       domains: [host.domain],
       includeAttemptCountInResponse: true,
-      requestHeadersToRemove: ["x-envoy-auth-partial-body", "x-chancery-decision"],
+      requestHeadersToRemove: ["x-envoy-auth-partial-body", DECISION_HEADER],
+      // For people who ask why: the id under which the decision is on record.
+      responseHeadersToAdd: [
+        {
+          header: { key: DECISION_HEADER, value: `%DYNAMIC_METADATA(${DECISION_NAMESPACE}:decision_id)%` },
+          appendAction: HeaderValueOption_HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+        },
+      ],
       typedPerFilterConfig: {
         [FILTERS.extAuthz]: pack(ExtAuthzPerRouteSchema, {
           override: {

@@ -17,9 +17,17 @@ import {
 } from "../protos/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { HeaderMutationSchema as EarlyHeaderMutationSchema } from "../protos/gen/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.ts";
 import { PreviousHostsPredicateSchema } from "../protos/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
+import { type MetadataMatcher, MetadataMatcherSchema } from "../protos/gen/envoy/type/matcher/v3/metadata_pb.ts";
 import { StatusCode } from "../protos/gen/envoy/type/v3/http_status_pb.ts";
 import { decidedOnly, decisionSays } from "./floors.ts";
-import { CREDENTIAL_HEADERS, DECISION_HEADER, EXT_AUTHZ_CLUSTER, FILTERS, JWT_NAMESPACE } from "./names.ts";
+import {
+  CREDENTIAL_HEADERS,
+  DECISION_HEADER,
+  DECISION_NAMESPACE,
+  EXT_AUTHZ_CLUSTER,
+  FILTERS,
+  JWT_NAMESPACE,
+} from "./names.ts";
 import { extension, pack, typeUrl } from "./registry.ts";
 import { duration, fromAds } from "./values.ts";
 
@@ -127,6 +135,8 @@ function extAuthz(): Any {
     includePeerCertificate: true,
     includeTlsSession: true,
     metadataContextNamespaces: [JWT_NAMESPACE],
+    // Every route says for itself how much body it wants, or none; but as bytes it comes only if the filter says so.
+    withRequestBody: { maxRequestBytes: 4_194_304, allowPartialMessage: false, packAsBytes: true },
     clearRouteCache: true,
     clearRouteCacheHeaders: [DECISION_HEADER],
     // Anything else from the decision service is answered 500: it can neither choose a host nor a path.
@@ -199,38 +209,23 @@ function accessLog(kind: "request" | "attempt") {
   };
 }
 
+type Reply = MessageInitShape<typeof ResponseMapperSchema>;
+type LogFilter = NonNullable<Reply["filter"]>;
+
 /**
  * Envoy's own answers in the shape that clients of model APIs read. Answers of the decision service come as they are:
  * their metadata says "deny" or "error".
  */
-function localReplies(): MessageInitShape<typeof ResponseMapperSchema>[] {
-  const reply = (status: number, code: string, message: string): MessageInitShape<typeof ResponseMapperSchema> => ({
+function localReplies(): Reply[] {
+  const notDecided = ["deny", "error"].map((decision) => without(decisionSays("decision", decision)));
+  const reply = (status: number, code: string, message: string, also: LogFilter[] = [], changeTo = status): Reply => ({
     filter: {
       filterSpecifier: {
         case: "andFilter",
-        value: {
-          filters: [
-            {
-              filterSpecifier: {
-                case: "statusCodeFilter",
-                value: {
-                  comparison: {
-                    op: ComparisonFilter_Op.EQ,
-                    value: { defaultValue: status, runtimeKey: `chancery.local_reply.${code}` },
-                  },
-                },
-              },
-            },
-            ...["deny", "error"].map((decision) => ({
-              filterSpecifier: {
-                case: "metadataFilter" as const,
-                value: { matcher: { ...decisionSays("decision", decision), invert: true }, matchIfKeyNotFound: true },
-              },
-            })),
-          ],
-        },
+        value: { filters: [statusIs(status, code), ...notDecided, ...also] },
       },
     },
+    ...(changeTo === status ? {} : { statusCode: changeTo }),
     bodyFormatOverride: {
       contentType: "application/json",
       format: {
@@ -239,11 +234,44 @@ function localReplies(): MessageInitShape<typeof ResponseMapperSchema>[] {
       },
     },
   });
+  // Without a matching route the decision service is not asked, and the floor refuses: for the client, nothing is here.
+  const neverAsked = without(
+    create(MetadataMatcherSchema, {
+      filter: DECISION_NAMESPACE,
+      path: [{ segment: { case: "key", value: "ext_authz_duration" } }],
+      value: { matchPattern: { case: "presentMatch", value: true } },
+    }),
+  );
   return [
+    reply(403, "not_found", "No route of this gateway matches the request.", [neverAsked], 404),
     reply(403, "forbidden", "No decision lets this request through."),
     reply(404, "not_found", "No route of this gateway matches the request."),
     reply(413, "request_too_large", "The request body is larger than this route takes."),
     reply(503, "unavailable", "No decision or no upstream is available at the moment."),
     reply(504, "upstream_timeout", "The upstream did not answer in time."),
   ];
+}
+
+function statusIs(status: number, code: string): LogFilter {
+  return {
+    filterSpecifier: {
+      case: "statusCodeFilter",
+      value: {
+        comparison: {
+          op: ComparisonFilter_Op.EQ,
+          value: { defaultValue: status, runtimeKey: `chancery.local_reply.${status}.${code}` },
+        },
+      },
+    },
+  };
+}
+
+/** True where the metadata does not match, and where it is missing. */
+function without(matcher: MetadataMatcher): LogFilter {
+  return {
+    filterSpecifier: {
+      case: "metadataFilter",
+      value: { matcher: { ...matcher, invert: true }, matchIfKeyNotFound: true },
+    },
+  };
 }
