@@ -32,13 +32,13 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-function open(onChange: () => void = () => {}): JwksReader {
+function open(onChange: () => void = () => {}, intervalMs = 3_600_000): JwksReader {
   const reader = createJwksReader({
     root: directory,
     cacheDirectory: join(directory, "cache"),
     fetch: globalThis.fetch,
-    fileIntervalMs: 20,
-    urlIntervalMs: 20,
+    fileIntervalMs: intervalMs,
+    urlIntervalMs: intervalMs,
     onChange,
     onFailure: (source, error) => failures.push(`${source}: ${error.message}`),
   });
@@ -72,7 +72,7 @@ test("leaves out an issuer whose keys were never had", async () => {
 
 test("says when a document changes", async () => {
   const onChange = vi.fn();
-  const reader = open(onChange);
+  const reader = open(onChange, 20);
   await reader.read(identities({ url }));
   answer = { status: 200, body: keys("b") };
   await vi.waitFor(() => expect(onChange).toHaveBeenCalled());
