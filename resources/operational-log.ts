@@ -1,4 +1,4 @@
-import { type AnyAuthored, type AuthoredPart, type Declaration, readObject } from "./authored.ts";
+import { type AuthoredPart, type Declaration, readObject } from "./authored.ts";
 import type { Key, Scope } from "./inventory.ts";
 import { isKind, type Kind } from "./kinds.ts";
 import { ProblemList, type Source, type Subject } from "./problems.ts";
@@ -38,12 +38,8 @@ export function mergeLog(tree: AuthoredPart, log: OperationalLog): AuthoredPart 
   if (log.length === 0) return tree;
   const problems = new ProblemList();
   problems.push(...tree.problems);
-  let objects: readonly AnyAuthored[] = tree.objects;
-  let declarations: readonly Declaration[] = tree.declarations;
-  const remove = (kind: string, key: Key): void => {
-    objects = objects.filter((object) => object.kind !== kind || object.key !== key);
-    declarations = declarations.filter((object) => object.kind !== kind || object.key !== key);
-  };
+  const objects = new Map(tree.objects.map((object) => [identityOf(object), object]));
+  const declarations = new Map(tree.declarations.map((declaration) => [identityOf(declaration), declaration]));
   let last = Number.NEGATIVE_INFINITY;
   for (const { sequence, operation } of log) {
     const source = logSource(sequence);
@@ -54,8 +50,11 @@ export function mergeLog(tree: AuthoredPart, log: OperationalLog): AuthoredPart 
     }
     last = sequence;
     if (operation.type === "delete") {
-      if (isLogKind(operation.kind)) remove(operation.kind, operation.key);
-      else problems.error(subject, [], "invalid-log", `the log cannot delete a ${operation.kind}`, KINDS_HINT);
+      const identity = `${operation.kind} ${operation.key}`;
+      if (isLogKind(operation.kind)) {
+        objects.delete(identity);
+        declarations.delete(identity);
+      } else problems.error(subject, [], "invalid-log", `the log cannot delete a ${operation.kind}`, KINDS_HINT);
       continue;
     }
     const kind = kindOf(operation.object);
@@ -65,11 +64,16 @@ export function mergeLog(tree: AuthoredPart, log: OperationalLog): AuthoredPart 
     }
     const part = readObject(operation.object, scopeOfObject(operation.object), source);
     problems.push(...part.problems);
-    for (const { kind, key } of part.objects) remove(kind, key);
-    objects = [...objects, ...part.objects];
-    declarations = [...declarations, ...part.declarations.filter(() => part.objects.length > 0)];
+    for (const object of part.objects) {
+      objects.set(identityOf(object), object);
+      declarations.set(identityOf(object), object);
+    }
   }
-  return { objects, declarations, problems: problems.sorted() };
+  return { objects: [...objects.values()], declarations: [...declarations.values()], problems: problems.sorted() };
+}
+
+function identityOf({ kind, key }: Declaration): string {
+  return `${kind} ${key}`;
 }
 
 const KINDS_HINT = `the log holds ${[...LOG_KINDS].join(", ")}; the rest is written as YAML`;

@@ -21,6 +21,8 @@ export interface Referrer {
   readonly kind: "HTTPRoute" | "Gateway" | "Upstream";
 }
 
+const MOST_HINTS = 100;
+
 /** Turns names into keys, and says what is wrong where that fails. */
 export class References {
   readonly #declared = new Map<Kind, Map<Key, Declaration>>();
@@ -28,6 +30,7 @@ export class References {
   readonly #objects: ReadonlyMap<string, AnyAuthored>;
   readonly #grants: readonly Authored<"ReferenceGrant">[];
   readonly #problems: ProblemList;
+  #hints = 0;
   readonly files: FileReference[] = [];
   /** Scope → other scopes that its objects refer to. */
   readonly dependencies = new Map<Scope, Set<Scope>>();
@@ -139,7 +142,8 @@ export class References {
     const declared = [...(this.#declared.get(kind)?.values() ?? [])];
     if (declared.length === 0) return `there is no ${kind} in the whole tree`;
     const reach = declared.filter(({ scope }) => isWithin(from.scope, scope)).map(({ key }) => posix.basename(key));
-    const near = nearestWord(name, reach);
+    // Looking for the nearest of many names is slow: when everything dangles, the first ones say enough.
+    const near = ++this.#hints > MOST_HINTS ? undefined : nearestWord(name, reach);
     if (near !== undefined) return `did you mean "${near}"?`;
     return reach.length === 0
       ? undefined
