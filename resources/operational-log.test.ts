@@ -4,10 +4,7 @@ import { parseResources } from "./load.ts";
 import type { LogEntry, LogOperation } from "./operational-log.ts";
 import { formatProblem } from "./problem.ts";
 
-const TREE = new Map([
-  ["a.yaml", MODEL + VERSION],
-  ["team/a.yaml", APPLICATION],
-]);
+const TREE = new Map([["team/a.yaml", MODEL + VERSION + APPLICATION]]);
 const entry = (sequence: number, operation: LogOperation): LogEntry => ({
   sequence,
   at: "2026-01-01T00:00:00Z",
@@ -27,7 +24,7 @@ describe("the operational log", () => {
     const { inventory, problems, positions } = parseResources(TREE, [put(7, approval("ok"))]);
     expect(problems).toEqual([]);
     expect(inventory.approvals).toMatchObject([
-      { key: "team/ok", scope: "team", version: "atlas-v2", application: "team/assistant", approvers: ["alice"] },
+      { key: "team/ok", scope: "team", version: "team/atlas-v2", application: "team/assistant", approvers: ["alice"] },
     ]);
     expect(positions.locate("Approval", "team/ok", ["spec", "version"])).toEqual({ file: "log:7", line: 1, column: 1 });
   });

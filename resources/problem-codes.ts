@@ -23,7 +23,7 @@ export const PROBLEM_CODES = {
   "duplicate-object": "Two objects of one kind have the same name in one scope.",
   "dangling-reference": "A reference names nothing that exists, or nothing that is in reach.",
   "not-granted": "A reference into another scope without the ReferenceGrant it needs.",
-  "not-allowed": "A listener does not admit the route.",
+  "not-allowed": "A listener does not admit the route, or the object speaks for a scope that is not its own or below.",
   "outside-tree": "The path of a referenced file leads out of the resource tree.",
   "missing-file": "A referenced file does not exist.",
   conflict: "Two values that are right by themselves contradict each other.",

@@ -144,13 +144,38 @@ describe("Approval", () => {
     const lower = APPROVAL.replace("application: assistant", "application: { name: assistant, namespace: team }");
     const { inventory } = clean({ "a.yaml": MODEL + VERSION + lower, "team/a.yaml": APPLICATION });
     expect(inventory.approvals[0]?.application).toBe("team/assistant");
-    const { inventory: above } = clean({ "a.yaml": base, "team/sub/b.yaml": APPROVAL });
-    expect(above.approvals[0]).toMatchObject({ key: "team/sub/ok", version: "atlas-v2", application: "assistant" });
+  });
+
+  it.each([
+    [
+      "its own scope's application, for a version above it",
+      {
+        "a.yaml": MODEL + VERSION,
+        "team/a.yaml": APPLICATION + APPROVAL.replace("version: atlas-v2", "version: ▸atlas-v2"),
+      },
+      'a version of "."',
+    ],
+    [
+      "an application above it",
+      {
+        "a.yaml": MODEL + VERSION + APPLICATION,
+        "team/a.yaml":
+          APPROVAL.replace("version: atlas-v2", "version: { name: own, namespace: team }").replace(
+            "application: assistant",
+            "application: ▸assistant",
+          ) + VERSION.replaceAll("atlas-v2", "own").replace("version: v2", "version: own"),
+      },
+      'an application of "."',
+    ],
+  ])("is not given in a lower scope: %s", (_, files, what) => {
+    const problem = onlyProblem(files);
+    expect(problem.message).toBe(`an approval in scope "team" cannot speak for ${what}`);
   });
 
   it("does not speak for another team", () => {
     const text = APPROVAL.replace("application: assistant", "application: ▸{ name: assistant, namespace: a }");
-    expect(said(onlyProblem({ "a.yaml": MODEL + VERSION, "a/a.yaml": APPLICATION, "b/b.yaml": text }))).toEqual({
+    const files = { "a/a.yaml": APPLICATION, "b/b.yaml": MODEL + VERSION + text };
+    expect(said(onlyProblem(files))).toEqual({
       code: "not-allowed",
       message: 'an approval in scope "b" cannot speak for an application of "a"',
       hint: 'move it to scope "a" or above it',
@@ -196,8 +221,8 @@ describe("Policy", () => {
   it("is attached to a Gateway, a route or a Model", () => {
     const text = (target: string) => yaml("Policy", "p", `targetRef: ${target}\nrules: [{ id: a, effect: allow }]`);
     const target = (reference: string) =>
-      clean({ "a.yaml": GATEWAY + MODEL, "team/a.yaml": text(reference) }).inventory.policies[0]?.target;
-    expect(target("{ kind: Model, name: atlas }")).toEqual({ kind: "Model", key: "atlas" });
+      clean({ "a.yaml": GATEWAY + text(reference), "team/a.yaml": MODEL }).inventory.policies[0]?.target;
+    expect(target("{ kind: Model, name: atlas, namespace: team }")).toEqual({ kind: "Model", key: "team/atlas" });
     expect(target("{ group: gateway.networking.k8s.io, kind: Gateway, name: edge, namespace: . }")).toEqual({
       kind: "Gateway",
       key: "edge",
@@ -209,6 +234,15 @@ describe("Policy", () => {
       'must be one of "Gateway", "HTTPRoute", "Model"',
     );
     expect(one(text("{ kind: Model, name: ▸x }")).hint).toBe("there is no Model in the whole tree");
+  });
+
+  it("is not attached to what a scope above owns: it would bind callers of others", () => {
+    const text = yaml("Policy", "p", "targetRef: { kind: Gateway, name: ▸edge }\nrules: [{ id: a, effect: allow }]");
+    expect(said(onlyProblem({ "a.yaml": GATEWAY, "team/a.yaml": text }))).toEqual({
+      code: "not-allowed",
+      message: 'a policy in scope "team" cannot be attached to a Gateway of "."',
+      hint: 'move it to scope "." or above it; without targetRef it binds the applications of its own scope',
+    });
   });
 
   it.each([

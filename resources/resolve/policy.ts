@@ -1,6 +1,7 @@
 import type { Authored } from "../authored.ts";
 import type { Policy, Rule, RuleEffect } from "../inventory.ts";
 import type { Specs } from "../kinds.ts";
+import { isWithin, scopeOf } from "../resource-files.ts";
 import type { Path } from "../yaml-document.ts";
 import { type Linking, metaOf } from "./linking.ts";
 
@@ -42,7 +43,15 @@ function targetOf(
     problems.error(object, ["spec", "targetRef", "group"], "invalid-value", `${kind} is of group ${expected}`, hint);
   }
   const key = references.upwards(object, kind, targetRef, ["spec", "targetRef", "name"]);
-  return key === undefined ? undefined : { kind, key };
+  if (key === undefined) return undefined;
+  const owner = scopeOf(key);
+  if (!isWithin(owner, object.scope)) {
+    // It would bind, or let in, callers that the author has no say over.
+    const message = `a policy in scope "${object.scope}" cannot be attached to a ${kind} of "${owner}"`;
+    const hint = `move it to scope "${owner}" or above it; without targetRef it binds the applications of its own scope`;
+    problems.error(object, ["spec", "targetRef", "name"], "not-allowed", message, hint);
+  }
+  return { kind, key };
 }
 
 function resolveRule(object: Authored<"Policy">, rule: RuleSpec, at: Path, linking: Linking): Rule {

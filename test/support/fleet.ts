@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { readJournal } from "../../audit/index.ts";
+import { readDecisions } from "../../audit/index.ts";
 import { bootstrapJson, findEnvoy } from "../../envoy/index.ts";
 import type { DecisionRecord } from "../../ext-authz/index.ts";
 import { startChancery } from "./chancery.ts";
@@ -114,9 +114,8 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     const records = async (): Promise<DecisionRecord[]> => {
       const found: DecisionRecord[] = [];
       for (const index of authzPorts.keys()) {
-        for await (const { record } of readJournal(journal(index))) {
-          const known = record as Partial<DecisionRecord>;
-          if (known.effect !== undefined) found.push(record as DecisionRecord);
+        for await (const { record } of readDecisions(journal(index))) {
+          if ("effect" in record) found.push(record);
         }
       }
       return found;
