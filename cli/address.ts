@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { createServer } from "node:net";
 import { isLoopback } from "../admin/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 
@@ -37,4 +39,26 @@ export function formatAddress({ host, port }: Address): string {
 /** Whether only this machine reaches it. */
 export function isLocal(address: Address): boolean {
   return isLoopback(address.host);
+}
+
+/**
+ * Looks whether an address can be listened on.
+ *
+ * @param address  HOST:PORT; a Unix socket is left to who listens on it
+ * @param option  that chooses another one
+ * @throws ChanceryError "unavailable"
+ */
+export async function demandFree(address: string, option: string): Promise<void> {
+  if (address.startsWith("unix:")) return;
+  const server = createServer();
+  try {
+    server.listen(parseAddress(address));
+    await once(server, "listening");
+  } catch (cause) {
+    const taken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+    const why = taken ? "is in use by another process" : `cannot be listened on: ${String(cause)}`;
+    throw new ChanceryError("unavailable", `${address} ${why}; choose another by ${option}`, { cause });
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+  }
 }

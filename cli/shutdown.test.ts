@@ -26,3 +26,12 @@ test("leaves behind what does not end, and goes on after a failure", async () =>
   expect(await stack.close()).toBe(false);
   expect(ended).toEqual(["last"]);
 });
+
+test("ends what comes late at once", async () => {
+  const stack = new ShutdownStack(log, 5_000);
+  await stack.close();
+  const ended: string[] = [];
+  stack.add({ name: "late", close: () => void ended.push("late") });
+  await stack.close();
+  expect(ended).toEqual(["late"]);
+});

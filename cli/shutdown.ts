@@ -23,8 +23,11 @@ export class ShutdownStack {
     this.#deadlineMs = deadlineMs;
   }
 
+  /** What comes while the rest is ending, ends at once. */
   add(thing: Stoppable): void {
     this.#things.push(thing);
+    if (this.#closing !== undefined)
+      this.#closing = this.#closing.then(async (clean) => (await this.#close()) && clean);
   }
 
   get stopping(): boolean {
@@ -76,12 +79,13 @@ export async function runUntilStopped(
 ): Promise<Error | undefined> {
   const stopped = new Promise<string>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(signal));
-    if (process.channel !== undefined) process.once("disconnect", () => resolve("end of the parent process"));
+    if (process.connected === true) process.once("disconnect", () => resolve("end of the parent process"));
+    // It was supervised, and the parent ended while this process was starting.
+    if (process.connected === false) resolve("end of the parent process");
   });
   const cause = await Promise.race([stopped, failed]);
   const failure = cause instanceof Error ? cause : undefined;
-  if (failure === undefined) log.info({ cause }, "stopping");
-  else log.error({ err: failure }, "stopping");
+  log.info({ cause: failure?.message ?? cause }, "stopping");
   // A second signal does not wait.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   await stack.close();

@@ -1,10 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { toJson } from "@bufbuild/protobuf";
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { Command, Option } from "commander";
 import { type GetStatusResponse, GetStatusResponseSchema, getStatus } from "../admin/index.ts";
-import { ChanceryError } from "../resources/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
+import { readToken } from "./token.ts";
 
 interface StatusOptions {
   readonly control: string;
@@ -37,19 +36,6 @@ export function statusCommand(): Command {
           : formatStatus(status),
       );
     });
-}
-
-export async function readToken(file: string): Promise<string> {
-  let token: string;
-  try {
-    token = (await readFile(file, "utf8")).trim();
-  } catch (cause) {
-    throw new ChanceryError("not-found", `the token file ${file} cannot be read`, { cause });
-  }
-  if (!/^[\x21-\x7e]{16,512}$/.test(token)) {
-    throw new ChanceryError("invalid-argument", `the token in ${file} must be one word of 16 to 512 characters`);
-  }
-  return token;
 }
 
 export function formatStatus(status: GetStatusResponse): string {

@@ -11,7 +11,7 @@ export interface SuperviseOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Gives the child a channel that closes when this process dies, whatever it dies of (Node children). */
   readonly channel?: boolean;
-  /** Each line that the child writes to stdout or stderr; absent: both are passed on as they are. */
+  /** Each line that the child writes to stdout or stderr; absent: stderr is passed on as it is, stdout is dropped. */
   readonly onLine?: (line: string) => void;
   /** Called after each start, the first included. */
   readonly onStart?: (pid: number) => void;
@@ -55,10 +55,10 @@ export function supervise(options: SuperviseOptions): Supervised {
 
   function start(): void {
     const startedAt = performance.now();
-    const output = options.onLine === undefined ? "inherit" : "pipe";
+    const output = options.onLine === undefined ? (["ignore", "inherit"] as const) : (["pipe", "pipe"] as const);
     const started = spawn(options.file, [...options.args], {
       env: { ...process.env, ...options.env },
-      stdio: ["ignore", output, output, ...(options.channel === true ? (["ipc"] as const) : [])],
+      stdio: ["ignore", ...output, ...(options.channel === true ? (["ipc"] as const) : [])],
       // Of its own group: Ctrl-C in a terminal reaches the parent alone, which ends its children in order.
       detached: true,
     });

@@ -1,0 +1,80 @@
+import { join } from "node:path";
+import { Command } from "commander";
+import { createRegistry, startAdminServer } from "../admin/index.ts";
+import { DEFAULT_ADDRESSES } from "./address.ts";
+import { startDecisionProcess } from "./decision-process.ts";
+import { addressListOption } from "./options.ts";
+import {
+  type AdminOptions,
+  addAdminOption,
+  addProcessOptions,
+  addTlsOptions,
+  loggerOf,
+  type ProcessOptions,
+  readTls,
+  type TlsOptions,
+} from "./process-options.ts";
+import { demandOneSource, openRevisionSource, type SourceOptions } from "./revision-source.ts";
+import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
+
+interface AuthzOptions extends SourceOptions, ProcessOptions, AdminOptions, TlsOptions {
+  readonly listen: readonly [string];
+  readonly name: string;
+  readonly state: string;
+  readonly journal?: string;
+}
+
+const HELP = `
+Straight from a directory, revisions are unsigned, and each record says so. From a bus only revisions are taken that the
+trust file covers.
+
+Examples:
+  chancery authz --resources examples/quickstart/resources --listen 127.0.0.1:9191
+  chancery authz --bus .chancery/bus --trust .chancery/keys/trust.json --listen unix:/run/chancery/authz.sock
+`;
+
+/** `chancery authz` */
+export function authzCommand(): Command {
+  const command = new Command("authz")
+    .option("--resources <dir>", "root of a resource tree")
+    .option("--bus <dir>", "directory of a bus that a control plane publishes to")
+    .option("--trust <file>", "trust file that revisions from the bus must satisfy")
+    .option("--listen <addr>", "where Envoys ask: HOST:PORT or unix:/path", addressListOption, [
+      DEFAULT_ADDRESSES.authz[0],
+    ])
+    .option("--name <name>", "name of this process in records and reports", "authz")
+    .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "authz"))
+    .option("--journal <dir>", "where decisions are recorded (default: journal in the state directory)");
+  return addProcessOptions(addTlsOptions(addAdminOption(command)))
+    .addHelpText("after", HELP)
+    .action(async (options: AuthzOptions) => {
+      demandOneSource(options);
+      const log = loggerOf(options, options.name);
+      const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
+      try {
+        const tls = await readTls(options);
+        const metrics = createRegistry();
+        const source = await openRevisionSource(options, options.state, log);
+        stack.add({ name: "revisions", close: () => source.close() });
+        const authz = await startDecisionProcess({
+          source,
+          name: options.name,
+          listen: options.listen[0],
+          journal: options.journal ?? join(options.state, "journal"),
+          log,
+          metrics,
+          tls,
+        });
+        stack.add({ name: "decisions", close: () => authz.close() });
+        if (options.admin !== undefined) {
+          const notReady = (): string[] => (authz.ready() ? [] : ["no revision yet"]);
+          const admin = await startAdminServer({ ...options.admin, notReady, metrics });
+          stack.add({ name: "admin", close: () => admin.close() });
+        }
+        process.stdout.write(`ready  authz ${authz.address}\n`);
+        await runUntilStopped(log, stack);
+      } finally {
+        await stack.close();
+      }
+    });
+}

@@ -1,0 +1,186 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { addStatusMetrics, type ControlStatus, createRegistry, startAdminServer } from "../admin/index.ts";
+import { openDirectoryBus } from "../distribution/index.ts";
+import { findEnvoy } from "../envoy/index.ts";
+import type { ChanceryError } from "../resources/index.ts";
+import { loadTrust, openRevisionStore, type Revision } from "../revision/index.ts";
+import { type Address, demandFree, formatAddress } from "./address.ts";
+import { EnvoyChild, type EnvoyOptions } from "./envoy-child.ts";
+import { Fleet } from "./fleet.ts";
+import type { Logger } from "./logging.ts";
+import type { ShutdownStack } from "./shutdown.ts";
+import { openSigningKeys } from "./signing-keys.ts";
+import { lockState } from "./state-lock.ts";
+import { supervise } from "./supervise.ts";
+import { publishTree } from "./tree-publisher.ts";
+import { startXdsProcess } from "./xds-process.ts";
+
+const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
+
+export interface ControlPlaneOptions {
+  readonly resources: string;
+  readonly state: string;
+  readonly keys: string;
+  readonly xds: string;
+  /** One decision service each. */
+  readonly authz: readonly string[];
+  readonly control: Address;
+  readonly token?: string | undefined;
+  readonly envoy?: EnvoyOptions | undefined;
+  /** Passed on to the decision services. */
+  readonly logLevel: string;
+  readonly logFormat?: string | undefined;
+}
+
+export interface ControlPlane {
+  /** Address of the admin API, as bound. */
+  readonly control: string;
+  /** What still keeps it from being ready; none: requests are decided. */
+  notReady(): readonly string[];
+  /** URLs that the Envoy listens on; empty before the first revision, and without an Envoy. */
+  gateways(): readonly string[];
+  /** Fulfilled when it cannot go on. */
+  readonly failed: Promise<Error>;
+}
+
+/**
+ * Everything on one machine: publisher, xDS and admin API in this process, decision services and Envoy as children that
+ * are started again whenever they end. What is started goes onto `stack`.
+ *
+ * @param onProgress  called with one line for people each time that a revision has come further
+ */
+export async function startControlPlane(
+  options: ControlPlaneOptions,
+  stack: ShutdownStack,
+  log: Logger,
+  onProgress: (line: string) => void,
+): Promise<ControlPlane> {
+  const { state } = options;
+  // What is missing or taken is told before anything is started.
+  const program = options.envoy === undefined ? undefined : await findEnvoy(process.env);
+  const lock = await lockState(state);
+  stack.add({ name: "state", close: () => lock.close() });
+  const failed = Promise.withResolvers<Error>();
+  const envoy =
+    options.envoy === undefined || program === undefined
+      ? undefined
+      : new EnvoyChild({
+          ...options.envoy,
+          program,
+          directory: join(state, "envoy"),
+          xds: options.xds,
+          authz: options.authz,
+          log,
+          onFailure: failed.resolve,
+        });
+  await envoy?.endLeftover();
+  await demandFreePorts(options);
+
+  const { signers, trustFile } = await openSigningKeys(options.keys, log);
+  const onAlarm = (alarm: ChanceryError): void => log.warn({ code: alarm.code }, alarm.message);
+  const busDirectory = join(state, "bus");
+  const bus = await openDirectoryBus(busDirectory, { onAlarm });
+  stack.add({ name: "bus", close: () => bus.close() });
+  const signedBy = signers.map(({ keyId }) => keyId);
+  const fleet = new Fleet({
+    signedBy,
+    startedAt: Date.now(),
+    services: options.authz.length,
+    now: Date.now,
+    onProgress,
+  });
+  const reports = bus.watchReports((report) => fleet.onReport(report));
+  stack.add({ name: "reports", close: () => reports.close() });
+
+  for (const [index, listen] of options.authz.entries()) {
+    const name = `authz-${index + 1}`;
+    const child = supervise({
+      name,
+      file: process.execPath,
+      args: [
+        ...[MAIN, "authz", "--bus", busDirectory, "--trust", trustFile, "--listen", listen, "--name", name],
+        ...["--state", join(state, name), "--journal", join(state, "journal", name)],
+        ...["--log-level", options.logLevel],
+        ...(options.logFormat === undefined ? [] : ["--log-format", options.logFormat]),
+      ],
+      log,
+      channel: true,
+    });
+    stack.add({ name, close: () => child.close() });
+  }
+
+  const publisher = await publishTree({
+    resources: options.resources,
+    stateDirectory: join(state, "publisher"),
+    bus,
+    signers,
+    log,
+    onEvent: (event) => fleet.onPublisher(event),
+  });
+  stack.add({ name: "publisher", close: () => publisher.close() });
+
+  const trust = await loadTrust(trustFile);
+  const store = await openRevisionStore(join(state, "xds", "revisions"), { trust, now: Date.now, onAlarm });
+  stack.add({ name: "revisions", close: () => store.close() });
+  const metrics = createRegistry();
+  let listening = false;
+  const xds = await startXdsProcess({
+    source: { bus, store, shared: true },
+    name: "xds",
+    listen: options.xds,
+    secretsRoot: options.resources,
+    log,
+    metrics,
+    onEvent: (event) => fleet.onXds(event),
+    onRevision: (revision) => {
+      if (listening) envoy?.onRevision(revision);
+    },
+  });
+  stack.add({ name: "xds", close: () => xds.close() });
+
+  if (envoy !== undefined) stack.add({ name: "envoy", close: () => envoy.close() });
+
+  const status = (): ControlStatus => {
+    const served = xds.revision();
+    const parts = { publisher: publisher.status(), nodes: xds.nodes() };
+    return fleet.status(served === undefined ? parts : { ...parts, served: revisionFacts(served) });
+  };
+  const notReady = (): string[] => {
+    const { number, refused } = publisher.status();
+    if (number === 0) return [refused.length > 0 ? "the resource tree has errors" : "no revision is published yet"];
+    const reasons: string[] = [];
+    if ((xds.revision()?.number ?? 0) < number) reasons.push(`revision ${number} is not served yet`);
+    const deciding = fleet.deciding(number).length;
+    if (deciding < options.authz.length)
+      reasons.push(`${deciding} of ${options.authz.length} decision services decide`);
+    if (envoy?.isServing(xds.nodes()) === false) reasons.push("Envoy has no configuration yet");
+    return reasons;
+  };
+  addStatusMetrics(metrics, status);
+  const admin = await startAdminServer({
+    ...options.control,
+    notReady,
+    metrics,
+    status,
+    ...(options.token === undefined ? {} : { token: options.token }),
+  });
+  stack.add({ name: "admin", close: () => admin.close() });
+  const served = xds.revision();
+  if (served !== undefined) envoy?.onRevision(served);
+  listening = true;
+  return { control: admin.address, notReady, gateways: () => envoy?.listeners() ?? [], failed: failed.promise };
+}
+
+function revisionFacts(revision: Revision): NonNullable<ControlStatus["revision"]> {
+  const { number, digest, createdAt, signedBy } = revision;
+  return { number, digest, createdAt: Date.parse(createdAt), signedBy };
+}
+
+/** A port that is taken is told before anything is started, with the option that chooses another. */
+async function demandFreePorts(options: ControlPlaneOptions): Promise<void> {
+  await demandFree(options.xds, "--xds");
+  for (const address of options.authz) await demandFree(address, "--authz");
+  await demandFree(formatAddress(options.control), "--control");
+  if (options.envoy !== undefined) await demandFree(formatAddress(options.envoy.admin), "--envoy-admin");
+}

@@ -1,0 +1,104 @@
+import { randomUUID } from "node:crypto";
+import type { Registry } from "prom-client";
+import { openDecisionJournal } from "../audit/index.ts";
+import { startFollower } from "../distribution/index.ts";
+import { createDecisionService, serveDecisions } from "../ext-authz/index.ts";
+import { compilePolicy } from "../policy/index.ts";
+import type { RevisionStore } from "../revision/index.ts";
+import type { Logger } from "./logging.ts";
+import type { TlsMaterial } from "./process-options.ts";
+import type { RevisionSource } from "./revision-source.ts";
+
+/** Older revisions whose layouts are loaded at the start, for Envoys that are still on one of them. */
+const OLDER_REVISIONS = 7;
+/** Checks that are being decided when the process stops get this long (milliseconds). */
+const DRAIN_MS = 2_000;
+
+export interface DecisionProcessOptions {
+  readonly source: Pick<RevisionSource, "bus" | "store">;
+  /** Names this process in records and reports. */
+  readonly name: string;
+  readonly listen: string;
+  /** Directory of the decision journal. */
+  readonly journal: string;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  readonly tls?: TlsMaterial | undefined;
+}
+
+export interface DecisionProcess {
+  /** As Envoy reaches it. */
+  readonly address: string;
+  /** Whether a revision is in force here. */
+  ready(): boolean;
+  close(): Promise<void>;
+}
+
+/** Decides by the newest revision of a source, and keeps the record of it. */
+export async function startDecisionProcess(options: DecisionProcessOptions): Promise<DecisionProcess> {
+  const { source, name, log } = options;
+  const journal = await openDecisionJournal({
+    directory: options.journal,
+    onProblem: (problem) => log.error({ code: problem.code }, problem.message),
+  });
+  for (const finding of journal.findings) log.warn({ finding }, "the journal was repaired when it was opened");
+  const service = createDecisionService({
+    serviceName: name,
+    compilePolicy,
+    appendRecord: (record) => journal.append(record),
+    clock: Date.now,
+    monotonic: () => performance.now(),
+    random: Math.random,
+    newId: randomUUID,
+    log,
+    metrics: options.metrics,
+  });
+  await keepOlderLayouts(source.store, (revision) => service.keepLayouts(revision));
+  const follower = await startFollower({
+    bus: source.bus,
+    store: source.store,
+    reporter: name,
+    role: "authz",
+    onRevision: (revision) => service.activate(revision),
+    state: () => service.state(),
+    onAlarm: (alarm) => log.error({ code: alarm.code }, alarm.message),
+    now: Date.now,
+    random: Math.random,
+  });
+  const close = async (): Promise<void> => {
+    await follower.close();
+    await service.close();
+    await journal.close();
+  };
+  try {
+    const server = await serveDecisions({
+      service,
+      listen: options.listen,
+      drainMs: DRAIN_MS,
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
+    });
+    return {
+      address: server.address,
+      ready: () => service.ready,
+      close: async () => {
+        // First no more Checks, then no more records.
+        await server.close();
+        await close();
+      },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+type Keep = Parameters<ReturnType<typeof createDecisionService>["keepLayouts"]>[0];
+
+async function keepOlderLayouts(store: RevisionStore, keep: (revision: Keep) => void): Promise<void> {
+  let below = (await store.lastGood())?.revision.number;
+  for (let count = 0; count < OLDER_REVISIONS && below !== undefined; count += 1) {
+    const older = (await store.lastGood(below))?.revision;
+    if (older !== undefined) keep(older);
+    below = older?.number;
+  }
+}

@@ -1,0 +1,142 @@
+import type { ControlStatus, DecisionServiceFacts, NodeFacts } from "../admin/index.ts";
+import {
+  type ConvergenceInput,
+  convergence,
+  formatConvergence,
+  type NodeReport,
+  noConvergence,
+  type PublisherEvent,
+  type PublisherStatus,
+} from "../distribution/index.ts";
+import { formatProblem, type Problem } from "../resources/index.ts";
+import type { NodeState, XdsEvent } from "../xds-server/index.ts";
+
+export interface FleetOptions {
+  /** Key ids that sign what is published here. */
+  readonly signedBy: readonly string[];
+  /** Milliseconds since the epoch; reports from before were made by processes that are gone. */
+  readonly startedAt: number;
+  /** Decision services that there are: before all of them have reported, nothing is enforced. */
+  readonly services: number;
+  readonly now: () => number;
+  /** One line for people each time that a revision has come further. */
+  readonly onProgress: (line: string) => void;
+}
+
+/** The parts of a control plane that the status is read from. */
+export interface FleetParts {
+  readonly publisher: PublisherStatus;
+  readonly nodes: readonly NodeState[];
+  /** The revision that is served; stands for the newest one as long as none was published since the start. */
+  readonly served?: NonNullable<ControlStatus["revision"]>;
+}
+
+/** Gathers what publisher, Envoys and decision services tell, and says how far each revision has come. */
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #reports = new Map<string, NodeReport>();
+  /** Every decision service has reported. */
+  #complete = false;
+  #convergence = noConvergence;
+  #published: NonNullable<ControlStatus["revision"]> | undefined;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+  }
+
+  onPublisher(event: PublisherEvent): void {
+    if (event.type === "published") {
+      const { number, digest, at, durationMs } = event;
+      this.#published = { number, digest, createdAt: at, signedBy: this.#options.signedBy };
+      this.#advance({ type: "published", number, at, durationMs });
+    } else if (event.type === "frozen") {
+      if (event.scopes.length === 0) this.#options.onProgress("every scope is in force as it is written again");
+      for (const { scope, problems } of event.scopes) {
+        const where = problems.map(({ at }) => `${at.file}:${at.line}:${at.column}`).join(", ");
+        this.#options.onProgress(`scope "${scope}" stays as it was last good, for the errors at ${where}`);
+      }
+    } else if (event.type === "refused") {
+      const where = event.problems.map(({ at }) => `${at.file}:${at.line}:${at.column}`).join(", ");
+      this.#options.onProgress(`the tree is not taken, for the errors at ${where}`);
+    }
+  }
+
+  onXds(event: XdsEvent): void {
+    if (event.kind === "acknowledged") {
+      const { node, revision } = event;
+      this.#advance({ type: "acknowledged", number: revision, node: node.id, at: this.#options.now() });
+    } else if (event.kind === "rejected") {
+      const { node, revision, message } = event;
+      this.#options.onProgress(`revision ${revision}: rejected by ${node.id}, which keeps its last good: ${message}`);
+    }
+  }
+
+  onReport(report: NodeReport): void {
+    if (report.role !== "authz" || Date.parse(report.at) < this.#options.startedAt) return;
+    this.#reports.set(report.reporter, report);
+    if (this.#reports.size < this.#options.services) return;
+    for (const newest of this.#complete ? [report] : this.#reports.values()) {
+      this.#advance({ type: "report", report: newest });
+    }
+    this.#complete = true;
+  }
+
+  /** Decision services that decide by this revision or a newer one. */
+  deciding(number: number): readonly string[] {
+    return [...this.#reports.values()].filter(({ active }) => active >= number).map(({ reporter }) => reporter);
+  }
+
+  status({ publisher, nodes, served }: FleetParts): ControlStatus {
+    const revision = this.#published ?? served;
+    const frozen = publisher.frozen.map(({ scope, problems }) => ({ scope, problems: problems.map(formatProblem) }));
+    return {
+      ...(revision === undefined ? {} : { revision }),
+      nodes: nodes.map(nodeFacts),
+      decisionServices: [...this.#reports.values()].map(serviceFacts),
+      frozenScopes: [...frozen, ...byScope(publisher.refused)],
+    };
+  }
+
+  #advance(input: ConvergenceInput): void {
+    const { state, events } = convergence(this.#convergence, input);
+    this.#convergence = state;
+    for (const event of events) this.#options.onProgress(formatConvergence(event));
+  }
+}
+
+function nodeFacts(node: NodeState): NodeFacts {
+  return {
+    id: node.id,
+    cluster: node.group,
+    nodeGroup: node.knownGroup ? node.group : "",
+    envoyVersion: node.envoyVersion,
+    plan: node.plan,
+    connected: node.connected,
+    lastSeenAt: Date.parse(node.lastSeen),
+    acknowledgedRevision: node.acknowledgedRevision ?? 0,
+    layout: node.acknowledgedLayout ?? "",
+    types: node.types.map(({ typeUrl, resources, sentVersion, ackedVersion }) => ({
+      typeUrl,
+      resources,
+      sentVersion,
+      acknowledgedVersion: ackedVersion,
+    })),
+    ...(node.lastNack === undefined ? {} : { lastRejection: { ...node.lastNack, at: Date.parse(node.lastNack.at) } }),
+  };
+}
+
+function serviceFacts(report: NodeReport): DecisionServiceFacts {
+  return {
+    id: report.reporter,
+    activeRevision: report.active,
+    layouts: report.layouts,
+    lastReportAt: Date.parse(report.at),
+    decisions: report.decisions,
+    lastError: report.error ?? "",
+  };
+}
+
+function byScope(problems: readonly Problem[]): { readonly scope: string; readonly problems: readonly string[] }[] {
+  const scopes = Map.groupBy(problems, (problem) => problem.scope);
+  return [...scopes].map(([scope, own]) => ({ scope, problems: own.map(formatProblem) }));
+}

@@ -1,0 +1,88 @@
+import { Command, CommanderError } from "commander";
+import { EXIT, EXIT_CODES_HELP, exitCodeOf, formatError } from "./exit.ts";
+import { VERSION } from "./version.ts";
+
+/** Only the verb that is asked for is loaded: most of them bring Envoy's whole API along. */
+interface Verb {
+  readonly description: string;
+  readonly load: () => Promise<Command>;
+}
+
+const VERBS: Readonly<Record<string, Verb>> = {
+  start: {
+    description: "run everything on this machine: control plane, xDS, decision services",
+    load: async () => (await import("./start.ts")).startCommand(),
+  },
+  authz: {
+    description: "run one decision service (ext_authz)",
+    load: async () => (await import("./authz.ts")).authzCommand(),
+  },
+  xds: {
+    description: "run one xDS server",
+    load: async () => (await import("./xds.ts")).xdsCommand(),
+  },
+  bootstrap: {
+    description: "print the bootstrap with which an Envoy becomes a node of a gateway",
+    load: async () => (await import("./bootstrap.ts")).bootstrapCommand(),
+  },
+  check: {
+    description: "check a resource tree and print every problem",
+    load: async () => (await import("./check.ts")).checkCommand(),
+  },
+  explain: {
+    description: "say what would be decided about a request, and why",
+    load: async () => (await import("./explain.ts")).explainCommand(),
+  },
+  keys: {
+    description: "make the keys that sign revisions",
+    load: async () => (await import("./keys.ts")).keysCommand(),
+  },
+  schema: {
+    description: "print the JSON Schema of the resources, for editors",
+    load: async () => (await import("./schema.ts")).schemaCommand(),
+  },
+  status: {
+    description: "show which node runs which revision, and what was refused",
+    load: async () => (await import("./status.ts")).statusCommand(),
+  },
+};
+
+/** Runs one verb (a file each) and sets the exit code. */
+export async function runProgram(args: readonly string[]): Promise<void> {
+  // A reader that has seen enough (`chancery schema | head`) is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(EXIT.ok);
+  });
+  try {
+    await parse(args);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Commander has written its message: help asked for is no error, everything else is wrong usage.
+      process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    } else {
+      process.stderr.write(`${formatError(error)}\n`);
+      process.exitCode = exitCodeOf(error);
+    }
+  }
+}
+
+async function parse(args: readonly string[]): Promise<void> {
+  const program = new Command("chancery")
+    .description("Gives Envoys their orders, and every request a governance decision.")
+    .version(VERSION)
+    .addHelpText("after", EXIT_CODES_HELP);
+  const asked = args.find((argument) => !argument.startsWith("-") && argument !== "help");
+  for (const [name, verb] of Object.entries(VERBS)) {
+    const command = name === asked ? await verb.load() : new Command(name);
+    program.addCommand(command.description(verb.description));
+  }
+  overrideExit(program);
+  await program.parseAsync(args, { from: "user" });
+}
+
+function overrideExit(command: Command): void {
+  command.exitOverride();
+  command.showHelpAfterError("(--help shows what there is)");
+  for (const child of command.commands) overrideExit(child);
+}

@@ -1,0 +1,28 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { lockState } from "./state-lock.ts";
+
+async function directory(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), "chancery-lock-"));
+  onTestFinished(() => rm(path, { recursive: true, force: true }));
+  return path;
+}
+
+test("gives a state directory to one process at a time", async () => {
+  const path = join(await directory(), "state");
+  const lock = await lockState(path);
+  await expect(lockState(path)).rejects.toMatchObject({ code: "unavailable" });
+  await lock.close();
+  await lock.close();
+  await (await lockState(path)).close();
+});
+
+test.each(["", "nonsense", "999999999 1", `${process.pid} 1`])("takes over a lock that says %j", async (content) => {
+  const path = await directory();
+  await writeFile(join(path, "lock"), content);
+  const lock = await lockState(path);
+  expect(await readFile(join(path, "lock"), "utf8")).toMatch(new RegExp(`^${process.pid} `));
+  await lock.close();
+});

@@ -1,0 +1,98 @@
+import { join } from "node:path";
+import { compile } from "../compiler/index.ts";
+import {
+  type Bus,
+  createJwksReader,
+  type Publisher,
+  type PublisherEvent,
+  startPublisher,
+} from "../distribution/index.ts";
+import { formatProblem } from "../resources/index.ts";
+import type { SigningKey } from "../revision/index.ts";
+import type { Logger } from "./logging.ts";
+
+const JWKS_FILE_MS = 1_000;
+const JWKS_URL_MS = 300_000;
+
+export interface TreePublisherOptions {
+  /** Root of the resource tree. */
+  readonly resources: string;
+  /** For the publisher's own files. */
+  readonly stateDirectory: string;
+  readonly bus: Bus;
+  readonly signers: readonly SigningKey[];
+  readonly log: Logger;
+  readonly onEvent?: (event: PublisherEvent) => void;
+}
+
+/** Compiles and publishes a resource tree, now and after each change of it or of the keys of its token issuers. */
+export async function publishTree(options: TreePublisherOptions): Promise<Publisher> {
+  const { resources, stateDirectory, bus, signers, log } = options;
+  let publisher: Publisher | undefined;
+  const jwks = createJwksReader({
+    root: resources,
+    cacheDirectory: join(stateDirectory, "jwks"),
+    fetch: globalThis.fetch,
+    fileIntervalMs: JWKS_FILE_MS,
+    urlIntervalMs: JWKS_URL_MS,
+    onChange: () => void publisher?.refresh(),
+    onFailure: (source, error) =>
+      log.warn({ source, reason: error.message }, "the keys of a token issuer cannot be had"),
+  });
+  publisher = await startPublisher({
+    directory: resources,
+    stateDirectory,
+    bus,
+    signers,
+    compile: async (loaded) => {
+      const keys = await jwks.read(loaded.inventory.applications.flatMap((application) => application.jwt));
+      return compile(loaded.inventory, { jwks: keys, positions: loaded.positions });
+    },
+    now: Date.now,
+    onEvent: (event) => {
+      logPublisherEvent(log, event);
+      options.onEvent?.(event);
+    },
+  });
+  const started = publisher;
+  return {
+    status: () => started.status(),
+    refresh: () => started.refresh(),
+    close: async () => {
+      jwks.close();
+      await started.close();
+    },
+  };
+}
+
+function logPublisherEvent(log: Logger, event: PublisherEvent): void {
+  switch (event.type) {
+    case "published":
+      for (const problem of event.warnings) log.warn(formatProblem(problem));
+      log.info(
+        { revision: event.number, digest: event.digest, milliseconds: event.durationMs },
+        "published a revision",
+      );
+      return;
+    case "unchanged":
+      log.debug({ revision: event.number }, "the tree changed and what it means did not");
+      return;
+    case "frozen":
+      if (event.scopes.length === 0) log.info("every scope is as it is written again");
+      for (const { scope, problems } of event.scopes) {
+        log.error({ scope }, "a scope has errors: it stays as it was last good");
+        for (const problem of problems) log.error(formatProblem(problem));
+      }
+      return;
+    case "leftOut":
+      for (const problem of event.problems) log.error(formatProblem(problem));
+      return;
+    case "refused":
+      log.error("the resource tree has errors and is not taken; what was last good stays in force");
+      for (const problem of event.problems) log.error(formatProblem(problem));
+      return;
+    case "failed":
+    case "alarm":
+      log.error({ code: event.error.code }, event.error.message);
+  }
+}

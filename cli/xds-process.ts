@@ -1,0 +1,143 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Registry } from "prom-client";
+import type { EncodedResource, NodeGroup } from "../compiler/index.ts";
+import { LayoutGate, type NodeReport, startFollower, type WaitingLayouts } from "../distribution/index.ts";
+import type { Revision } from "../revision/index.ts";
+import {
+  createSecretSource,
+  createXdsServer,
+  type NodeState,
+  systemClock,
+  type XdsEvent,
+} from "../xds-server/index.ts";
+import type { Logger } from "./logging.ts";
+import type { TlsMaterial } from "./process-options.ts";
+import type { RevisionSource } from "./revision-source.ts";
+
+/** An Envoy that reconnects at once would find no snapshot: the first revision is waited for, but not for ever. */
+const FIRST_REVISION_MS = 5_000;
+/** Decision services that start at the same time are waited for longer than those that run (milliseconds). */
+const FIRST_GATE_MS = 10_000;
+
+export interface XdsProcessOptions {
+  readonly source: Pick<RevisionSource, "bus" | "store" | "shared">;
+  /** Name in reports. */
+  readonly name: string;
+  readonly listen: string;
+  /** Directory that secret files are relative to: the root of the resource tree. */
+  readonly secretsRoot: string;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  readonly tls?: TlsMaterial | undefined;
+  readonly onEvent?: (event: XdsEvent) => void;
+  /** Called when a revision is served. */
+  readonly onRevision?: (revision: Revision) => void;
+}
+
+export interface XdsProcess {
+  readonly port: number;
+  nodes(): readonly NodeState[];
+  /** The revision that is served. */
+  revision(): Revision | undefined;
+  close(): Promise<void>;
+}
+
+/** Serves the newest revision of a source to Envoys, after the decision services have its layouts. */
+export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsProcess> {
+  const { source, name, log, tls } = options;
+  const server = createXdsServer({
+    log,
+    registry: options.metrics,
+    ...(tls === undefined ? {} : { tls }),
+    ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
+  });
+  const secrets = await createSecretSource({
+    root: options.secretsRoot,
+    references: [],
+    log,
+    clock: systemClock,
+    onChange: (changed) => server.setSecrets(changed),
+  });
+  const onOverdue = ({ number }: WaitingLayouts, missing: readonly string[]): void => {
+    const behind = missing.length === 0 ? "no decision service is live" : missing.join(", ");
+    log.error({ revision: number, behind }, "routes are pushed before the decision services know them");
+  };
+  const firstGate = new LayoutGate({ now: Date.now, maximumWaitMs: FIRST_GATE_MS, onOverdue });
+  const gate = new LayoutGate({ now: Date.now, onOverdue });
+  const onReport = (report: NodeReport): void => {
+    firstGate.report(report);
+    gate.report(report);
+  };
+  const reports = source.shared ? source.bus.watchReports(onReport) : undefined;
+
+  let active: Revision | undefined;
+  const first = Promise.withResolvers<void>();
+  let groups = new Set<string>();
+  const onRevision = async (revision: Revision): Promise<void> => {
+    await secrets.setReferences(revision.secrets);
+    // Alone there is nobody to wait for: the decision services compile the same tree by themselves.
+    if (source.shared && !(await (active === undefined ? firstGate : gate).opened(revision))) return;
+    const next = new Set(revision.nodeGroups.map((group) => group.name));
+    for (const group of groups) if (!next.has(group)) server.removeGroup(group);
+    groups = next;
+    for (const group of revision.nodeGroups) {
+      const { name: of, layout } = group;
+      server.setSnapshot({ group: of, revision: revision.number, layout, resources: byType(group) });
+    }
+    active = revision;
+    log.info({ revision: revision.number, groups: [...groups] }, "serving a revision");
+    first.resolve();
+    options.onRevision?.(revision);
+  };
+  const since = new Map<string, string>();
+  const follower = await startFollower({
+    bus: source.bus,
+    store: source.store,
+    reporter: name,
+    role: "xds",
+    onRevision: async (revision) => {
+      await onRevision(revision);
+      since.set(String(revision.number), new Date().toISOString());
+      for (const number of [...since.keys()].slice(0, -16)) since.delete(number);
+    },
+    state: (): Pick<NodeReport, "active" | "layouts" | "firstDecisions" | "activeSince" | "decisions"> => ({
+      active: active?.number ?? 0,
+      layouts: active?.layouts.map((layout) => layout.hash) ?? [],
+      firstDecisions: {},
+      activeSince: Object.fromEntries(since),
+      decisions: 0,
+    }),
+    onAlarm: (alarm) => log.error({ code: alarm.code }, alarm.message),
+    now: Date.now,
+    random: Math.random,
+  });
+  const close = async (): Promise<void> => {
+    reports?.close();
+    firstGate.close();
+    gate.close();
+    await follower.close();
+    secrets.close();
+    await server.close();
+  };
+  try {
+    const timer = new AbortController();
+    const late = delay(FIRST_REVISION_MS, undefined, { signal: timer.signal }).catch(() => undefined);
+    await Promise.race([first.promise, late]);
+    timer.abort();
+    const port = await server.listen(options.listen);
+    return { port, nodes: () => server.nodes(), revision: () => active, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function byType(group: NodeGroup): ReadonlyMap<string, ReadonlyMap<string, EncodedResource>> {
+  const types = new Map<string, Map<string, EncodedResource>>();
+  for (const resource of group.resources) {
+    const ofType = types.get(resource.typeUrl) ?? new Map<string, EncodedResource>();
+    ofType.set(resource.name, resource);
+    types.set(resource.typeUrl, ofType);
+  }
+  return types;
+}

@@ -1,0 +1,80 @@
+import { join } from "node:path";
+import { Command } from "commander";
+import { createRegistry, startAdminServer } from "../admin/index.ts";
+import { DEFAULT_ADDRESSES } from "./address.ts";
+import { addressListOption } from "./options.ts";
+import {
+  type AdminOptions,
+  addAdminOption,
+  addProcessOptions,
+  addTlsOptions,
+  loggerOf,
+  type ProcessOptions,
+  readTls,
+  type TlsOptions,
+} from "./process-options.ts";
+import { demandOneSource, openRevisionSource, type SourceOptions } from "./revision-source.ts";
+import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
+import { startXdsProcess } from "./xds-process.ts";
+
+interface XdsOptions extends SourceOptions, ProcessOptions, AdminOptions, TlsOptions {
+  readonly listen: readonly [string];
+  readonly name: string;
+  readonly state: string;
+  readonly secrets?: string;
+}
+
+const HELP = `
+Straight from a directory, revisions are unsigned and stay in this process. From a bus only revisions are served that
+the trust file covers, and routes are pushed after the decision services on the bus know them.
+
+Examples:
+  chancery xds --resources examples/quickstart/resources --listen 127.0.0.1:18000
+  chancery xds --bus .chancery/bus --trust .chancery/keys/trust.json --secrets resources
+`;
+
+/** `chancery xds` */
+export function xdsCommand(): Command {
+  const command = new Command("xds")
+    .option("--resources <dir>", "root of a resource tree")
+    .option("--bus <dir>", "directory of a bus that a control plane publishes to")
+    .option("--trust <file>", "trust file that revisions from the bus must satisfy")
+    .option("--secrets <dir>", "directory that secret files are relative to (default: the resource tree)")
+    .option("--listen <addr>", "where Envoys connect: HOST:PORT or unix:/path", addressListOption, [
+      DEFAULT_ADDRESSES.xds,
+    ])
+    .option("--name <name>", "name of this process in reports", "xds")
+    .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "xds"));
+  return addProcessOptions(addTlsOptions(addAdminOption(command)))
+    .addHelpText("after", HELP)
+    .action(async (options: XdsOptions) => {
+      demandOneSource(options);
+      const log = loggerOf(options, options.name);
+      const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
+      try {
+        const tls = await readTls(options);
+        const metrics = createRegistry();
+        const source = await openRevisionSource(options, options.state, log);
+        stack.add({ name: "revisions", close: () => source.close() });
+        const xds = await startXdsProcess({
+          source,
+          name: options.name,
+          listen: options.listen[0],
+          secretsRoot: options.secrets ?? options.resources ?? ".",
+          log,
+          metrics,
+          tls,
+        });
+        stack.add({ name: "xds", close: () => xds.close() });
+        if (options.admin !== undefined) {
+          const notReady = (): string[] => (xds.revision() === undefined ? ["no revision yet"] : []);
+          const admin = await startAdminServer({ ...options.admin, notReady, metrics });
+          stack.add({ name: "admin", close: () => admin.close() });
+        }
+        process.stdout.write(`ready  xds ${options.listen[0]}\n`);
+        await runUntilStopped(log, stack);
+      } finally {
+        await stack.close();
+      }
+    });
+}
