@@ -41,12 +41,18 @@ function releaseRemovals(session: Session, now: number): number | undefined {
   let next: number | undefined;
   for (const type of session.types.values()) {
     if (type.retained.size === 0) continue;
-    for (const [name, { since }] of type.retained) {
-      const due = removalDue(session, type, name, since, now);
+    for (const [name, entry] of type.retained) {
+      if (stillRelied(session, type, name)) {
+        // The bounded wait begins when this ends.
+        entry.since = undefined;
+        continue;
+      }
+      entry.since ??= now;
+      const due = removalDue(session, type, entry.since, now);
       if (due <= now) {
         type.retained.delete(name);
         type.pending.add(name);
-      } else if (due !== Number.POSITIVE_INFINITY) {
+      } else {
         next = earlier(next, due);
       }
     }
@@ -54,25 +60,34 @@ function releaseRemovals(session: Session, now: number): number | undefined {
   return next;
 }
 
-/** When a retained name may be taken away; Infinity while only an event can tell. */
-function removalDue(session: Session, type: TypeState, name: string, since: number, now: number): number {
+/** The types whose resources may need those of a type. */
+function usersOf(typeUrl: string): readonly string[] {
+  return typeUrl === TYPE_URLS.route ? [TYPE_URLS.listener] : [TYPE_URLS.listener, TYPE_URLS.route];
+}
+
+/** Whether the node is known to need the resource, for as long as it takes. */
+function stillRelied(session: Session, type: TypeState, name: string): boolean {
   // An extension config that a listener names must not go while that listener lives (envoyproxy/envoy#32823).
-  if (type.typeUrl === TYPE_URLS.extensionConfig && neededByListener(session, name)) return Number.POSITIVE_INFINITY;
-  const users = type.typeUrl === TYPE_URLS.route ? [TYPE_URLS.listener] : [TYPE_URLS.listener, TYPE_URLS.route];
+  if (type.typeUrl === TYPE_URLS.extensionConfig && neededByListener(session, name)) return true;
+  // Where the node refused listeners or routes it runs its last good ones: what those need stays.
+  return usersOf(type.typeUrl).some((user) => (session.types.get(user)?.rejected.size ?? 0) > 0);
+}
+
+/** When a retained name may be taken away. */
+function removalDue(session: Session, type: TypeState, since: number, now: number): number {
   const bound = since + session.settings.removalWaitMs;
   let due = now;
-  for (const typeUrl of users) {
+  for (const typeUrl of usersOf(type.typeUrl)) {
     const user = session.types.get(typeUrl);
     if (user === undefined || !user.requested) {
       // A reconnected node asks for all its types within moments; what its routes need is not known before.
       const mayAsk = session.reconnected && (session.view.types.get(typeUrl)?.resources.size ?? 0) > 0;
       if (mayAsk) due = Math.max(due, Math.min(bound, session.identifiedAt + session.settings.reconnectWaitMs));
-      continue;
+    } else if (user.waiting.size > 0 || user.pending.size > 0 || user.outstanding.size > 0) {
+      due = Math.max(due, bound);
+    } else {
+      due = Math.max(due, user.ackedAt + session.settings.removalGraceMs);
     }
-    // The node runs its last good routes, for as long as it takes: what they need stays.
-    if (user.rejected.size > 0) return Number.POSITIVE_INFINITY;
-    if (user.waiting.size > 0 || user.pending.size > 0 || user.outstanding.size > 0) due = Math.max(due, bound);
-    else due = Math.max(due, user.ackedAt + session.settings.removalGraceMs);
   }
   return due;
 }

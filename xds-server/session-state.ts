@@ -27,7 +27,8 @@ export interface Batch {
 export interface Retained {
   /** undefined: the bytes are not known here (the client claims it since before this process started). */
   readonly resource: EncodedResource | undefined;
-  readonly since: number;
+  /** When its bounded wait began; undefined while it is known to be needed. */
+  since: number | undefined;
 }
 
 export interface TypeState {
@@ -173,6 +174,9 @@ export function forget(type: TypeState, name: string): void {
 /** Content that the client refused, to be held back in its next stream too. */
 export function leftoversOf(session: Session): Leftovers {
   const leftovers = new Map();
+  for (const [typeUrl, leftover] of session.leftovers) {
+    if (!session.types.get(typeUrl)?.requested) leftovers.set(typeUrl, leftover);
+  }
   for (const type of session.types.values()) {
     if (type.rejected.size === 0) continue;
     leftovers.set(type.typeUrl, { version: type.rejectedVersion, rejected: new Map(type.rejected) });

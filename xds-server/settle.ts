@@ -1,5 +1,6 @@
 import { TYPE_URLS } from "../envoy/index.ts";
 import { type Batch, type TypeState, UNKNOWN } from "./session-state.ts";
+import { covers } from "./subscription.ts";
 
 /** What the answer to a response was. */
 export type Answer =
@@ -30,20 +31,25 @@ const MAX_REPORTED = 100;
 export function settle(type: TypeState, nonce: string, error: string | undefined, now: number): Answer | undefined {
   const batch = type.outstanding.get(nonce);
   if (batch === undefined) return undefined;
-  // Clients answer in order: what was sent before and never answered was taken.
-  for (const older of type.outstanding.keys()) {
+  for (const [older, { resources, removed }] of type.outstanding) {
     type.outstanding.delete(older);
     if (older === nonce) break;
+    // Clients answer in order: what was sent before and never answered was taken.
+    forgive(type, resources, removed);
   }
   return error === undefined ? accept(type, batch, now) : reject(type, batch, error);
 }
 
 function accept(type: TypeState, batch: Batch, now: number): Answer {
-  for (const { name } of batch.resources) type.rejected.delete(name);
-  for (const name of batch.removed) type.rejected.delete(name);
+  forgive(type, batch.resources, batch.removed);
   type.ackedVersion = batch.version;
   type.ackedAt = now;
   return { kind: "accepted", typeUrl: type.typeUrl, publishedAt: batch.publishedAt };
+}
+
+function forgive(type: TypeState, resources: Batch["resources"], removed: Batch["removed"]): void {
+  for (const { name } of resources) type.rejected.delete(name);
+  for (const name of removed) type.rejected.delete(name);
 }
 
 /**
@@ -59,16 +65,17 @@ function reject(type: TypeState, batch: Batch, error: string): Answer {
   }
   type.rejectedVersion = batch.version;
   for (const { name, version } of batch.resources) {
-    if (later.has(name) || type.held.get(name) !== version) continue;
-    type.held.set(name, UNKNOWN);
+    if (!covers(type.subscription, name)) continue;
     type.rejected.set(name, version);
+    // A later response has the name too: its answer will tell.
+    if (!later.has(name) && type.held.get(name) === version) type.held.set(name, UNKNOWN);
   }
   // Some Envoys refuse a response that only removes secrets, and drop them all the same (envoyproxy/envoy#32832).
   if (type.typeUrl !== TYPE_URLS.secret) {
     for (const name of batch.removed) {
-      if (later.has(name) || typeof type.held.get(name) === "string") continue;
-      type.held.set(name, UNKNOWN);
+      if (!covers(type.subscription, name)) continue;
       type.rejected.set(name, undefined);
+      if (!later.has(name)) type.held.set(name, UNKNOWN);
     }
   }
   const names = [...batch.resources.map(({ name }) => name), ...batch.removed];

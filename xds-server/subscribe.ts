@@ -1,6 +1,6 @@
 import type { EncodedResource } from "../compiler/index.ts";
 import { wildcardVersion } from "./respond.ts";
-import { forget, type Session, served, type TypeState, UNKNOWN } from "./session-state.ts";
+import { forget, type Session, served, type TypeState, tellAgain, UNKNOWN } from "./session-state.ts";
 import { covers, type SubscriptionChange } from "./subscription.ts";
 
 /** State of the world, first request for a type: its nonce and its version may come from an earlier stream. */
@@ -69,9 +69,9 @@ export function openDelta(
     type.answer = names.size === 0;
   }
   for (const name of names) {
-    if (type.rejected.get(name) !== undefined && served(session, type, name)?.version === type.rejected.get(name))
-      continue;
-    const gone = type.held.has(name) && served(session, type, name) === undefined;
+    const wanted = served(session, type, name);
+    if (claims.size > 0 && wanted !== undefined && wanted.version === type.rejected.get(name)) continue;
+    const gone = type.held.has(name) && wanted === undefined;
     if (gone && type.traits.removedLast) type.retained.set(name, { resource: undefined, since: now });
     else type.pending.add(name);
   }
@@ -79,15 +79,16 @@ export function openDelta(
 
 /**
  * What the node refused in an earlier stream is not tried again by reconnecting, and what may have been applied of it
- * is known, though the node does not claim it. A node that claims nothing has just started: it is given everything.
+ * is remembered, though the node does not claim it. (A node that claims nothing has most likely just started: it is
+ * given everything.)
  */
 function takeLeftovers(session: Session, type: TypeState, claims: ReadonlyMap<string, string>): void {
   const leftover = session.leftovers.get(type.typeUrl);
-  if (leftover === undefined || claims.size === 0) return;
+  if (leftover === undefined) return;
   for (const [name, version] of leftover.rejected) {
     if (!covers(type.subscription, name)) continue;
-    const claimed = claims.get(name);
-    if (claimed !== undefined && claimed === served(session, type, name)?.version) continue;
+    // It took since what it had refused. Of any other version it may run what it refused, whatever it claims.
+    if (version !== undefined && claims.get(name) === version) continue;
     type.held.set(name, UNKNOWN);
     type.rejected.set(name, version);
   }
@@ -106,6 +107,8 @@ export function changeDelta(session: Session, type: TypeState, change: Subscript
       type.held.set(name, UNKNOWN);
       type.pending.add(name);
     }
+    // What is still on its way to the client would come to stay, though it is gone.
+    for (const { resources } of type.outstanding.values()) for (const { name } of resources) tellAgain(type, name);
     type.answer = true;
   }
   // Still in the wildcard, or gone: the client has forgotten the name and waits to hear which.
