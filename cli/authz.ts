@@ -71,7 +71,7 @@ export function authzCommand(): Command {
           const admin = await startAdminServer({ ...options.admin, notReady, metrics });
           stack.add({ name: "admin", close: () => admin.close() });
         }
-        process.stdout.write(`ready  authz ${authz.address}\n`);
+        authz.onReady(() => process.stdout.write(`ready  authz ${authz.address}\n`));
         await runUntilStopped(log, stack);
       } finally {
         await stack.close();

@@ -31,6 +31,8 @@ export interface DecisionProcess {
   readonly address: string;
   /** Whether a revision is in force here. */
   ready(): boolean;
+  /** Calls back once, when one is. */
+  onReady(listener: () => void): void;
   close(): Promise<void>;
 }
 
@@ -80,6 +82,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     return {
       address: server.address,
       ready: () => service.ready,
+      onReady: (listener) => service.onReady(listener),
       close: async () => {
         // First no more Checks, then no more records.
         await server.close();

@@ -75,10 +75,14 @@ export class Fleet {
     if (report.role !== "authz" || Date.parse(report.at) < this.#options.startedAt) return;
     this.#reports.set(report.reporter, report);
     if (this.#reports.size < this.#options.services) return;
-    for (const newest of this.#complete ? [report] : this.#reports.values()) {
-      this.#advance({ type: "report", report: newest });
+    if (this.#complete) {
+      this.#advance({ type: "report", report });
+      return;
     }
     this.#complete = true;
+    // First who there is, then what each does: the first one to be told of must not pass for all of them.
+    for (const each of this.#reports.values()) this.#advance({ type: "report", report: { ...each, active: 0 } });
+    for (const each of this.#reports.values()) this.#advance({ type: "report", report: each });
   }
 
   /** Decision services that decide by this revision or a newer one. */

@@ -39,6 +39,8 @@ export interface XdsProcess {
   nodes(): readonly NodeState[];
   /** The revision that is served. */
   revision(): Revision | undefined;
+  /** Fulfilled when the first one is. */
+  readonly serving: Promise<void>;
   close(): Promise<void>;
 }
 
@@ -125,7 +127,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     await Promise.race([first.promise, late]);
     timer.abort();
     const port = await server.listen(options.listen);
-    return { port, nodes: () => server.nodes(), revision: () => active, close };
+    return { port, nodes: () => server.nodes(), revision: () => active, serving: first.promise, close };
   } catch (error) {
     await close();
     throw error;

@@ -71,7 +71,7 @@ export function xdsCommand(): Command {
           const admin = await startAdminServer({ ...options.admin, notReady, metrics });
           stack.add({ name: "admin", close: () => admin.close() });
         }
-        process.stdout.write(`ready  xds ${options.listen[0]}\n`);
+        void xds.serving.then(() => process.stdout.write(`ready  xds ${options.listen[0]}\n`));
         await runUntilStopped(log, stack);
       } finally {
         await stack.close();

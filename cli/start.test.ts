@@ -1,0 +1,217 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished, test } from "vitest";
+import { getStatus } from "../admin/index.ts";
+import { readDecisions } from "../audit/index.ts";
+import { findEnvoy } from "../envoy/index.ts";
+import { startWebServer } from "../examples/quickstart/web-server.ts";
+import {
+  closeAtEnd,
+  freePort,
+  freePorts,
+  http,
+  runChancery,
+  type SpawnedProcess,
+  startChancery,
+  startEnvoy,
+  waitFor,
+} from "../test/support/index.ts";
+
+const QUICKSTART = fileURLToPath(new URL("../examples/quickstart/resources", import.meta.url));
+/** Processes compile their sources when they start, on a machine that does other things as well. */
+const START_MS = 60_000;
+
+/** The quick start's tree on ports of its own, and a directory for state. */
+async function setting() {
+  const root = await mkdtemp(join(tmpdir(), "chancery-start-"));
+  onTestFinished(() => rm(root, { recursive: true, force: true }));
+  const resources = join(root, "resources");
+  await cp(QUICKSTART, resources, { recursive: true });
+  const web = closeAtEnd(await startWebServer({ name: "web" }));
+  const gatewayPort = await freePort();
+  await edit(join(resources, "gateway.yaml"), "port: 10000", `port: ${gatewayPort}`);
+  await edit(join(resources, "shop.yaml"), "port: 10111", `port: ${web.port}`);
+  await edit(join(resources, "shop.yaml"), "port: 10112", `port: ${web.port}`);
+  return { resources, state: join(root, "state"), gateway: `http://127.0.0.1:${gatewayPort}`, web };
+}
+
+async function edit(file: string, from: string, to: string): Promise<void> {
+  const text = await readFile(file, "utf8");
+  expect(text).toContain(from);
+  await writeFile(file, text.replace(from, to));
+}
+
+async function startAll(options: { readonly resources: string; readonly state: string }, ...more: string[]) {
+  const [xds = 0, first = 0, second = 0, control = 0, admin = 0] = await freePorts(5);
+  const child = await startChancery([
+    ...["start", "--resources", options.resources, "--state", options.state, "--log-format", "json"],
+    ...["--xds", String(xds), "--authz", `${first},${second}`, "--control", String(control)],
+    ...["--envoy-admin", String(admin), "--envoy-concurrency", "1"],
+    ...more,
+  ]);
+  onTestFinished(() => child.close());
+  return { child, control: `127.0.0.1:${control}`, xds: `127.0.0.1:${xds}` };
+}
+
+/** Ids of the processes that the log says were started as children. */
+async function childrenOf(parent: SpawnedProcess): Promise<number[]> {
+  const text = await readFile(`/proc/${parent.pid}/task/${parent.pid}/children`, "utf8");
+  return text.trim().split(" ").filter(Boolean).map(Number);
+}
+
+const isGone = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch {
+    return true;
+  }
+};
+
+test("runs everything, takes edits into force, and ends all that it started", { timeout: 180_000 }, async () => {
+  const { resources, state, gateway } = await setting();
+  const { child, control } = await startAll({ resources, state }, "--envoy");
+  const ready = await child.waitForOutput(/^ready .*$/m, START_MS);
+  expect(ready[0]).toContain(`gateway ${gateway}`);
+  expect((await http(`http://${control}/readyz`)).status).toBe(200);
+  expect((await http(`${gateway}/shop/`)).json()).toMatchObject({ served_by: "web" });
+  expect((await http(`${gateway}/other`)).status).toBe(404);
+
+  await edit(join(resources, "shop.yaml"), "weight: 80", "weight: 50");
+  await child.waitForOutput(/^revision 2: acknowledged by envoy-1 after \d+ ms$/m, START_MS);
+  await child.waitForOutput(/^revision 2: enforced by authz-1, authz-2 after \d+ ms$/m, START_MS);
+
+  await edit(join(resources, "shop.yaml"), "weight: 50", "wieght: 50");
+  await child.waitForOutput(/^scope "\." stays as it was last good, for the errors at shop\.yaml:\d+:\d+$/m, START_MS);
+  const status = await getStatus({ control });
+  expect(status.revision?.number).toBe(2n);
+  expect(status.frozenScopes).toMatchObject([{ scope: "." }]);
+  expect(status.nodes).toMatchObject([{ id: "envoy-1", connected: true, plan: "full", acknowledgedRevision: 2n }]);
+  expect((await http(`${gateway}/shop/`)).status).toBe(200);
+
+  const children = await childrenOf(child);
+  expect(children).toHaveLength(3);
+  child.signal("SIGINT");
+  expect(await child.waitForEnd(START_MS)).toEqual({ code: 0, signal: null });
+  expect(children.every(isGone)).toBe(true);
+
+  const records = [];
+  for (const service of ["authz-1", "authz-2"]) {
+    for await (const { record } of readDecisions(join(state, "journal", service))) records.push(record);
+  }
+  expect(records).toMatchObject([
+    { effect: "allow", application: "teams/web/web", revision: { number: 1, signed: true } },
+    { effect: "allow", application: "teams/web/web", revision: { number: 2, signed: true } },
+  ]);
+});
+
+test("starts a decision service again that was killed, and leaves none behind when it is killed itself", {
+  timeout: 180_000,
+}, async () => {
+  const { resources, state } = await setting();
+  const { child, control } = await startAll({ resources, state });
+  await child.waitForOutput(/^ready /m, START_MS);
+  const before = await childrenOf(child);
+  expect(before).toHaveLength(2);
+  process.kill(before[0] ?? 0, "SIGKILL");
+  await child.waitForOutput(/a child process ended by itself/, START_MS);
+  const after = await waitFor(
+    async () => {
+      const now = await childrenOf(child);
+      return now.length === 2 && !now.includes(before[0] ?? 0) && now;
+    },
+    START_MS,
+    "the new child",
+  );
+  await waitFor(async () => (await http(`http://${control}/readyz`)).status === 200, START_MS, "readiness");
+
+  const again = await runChancery("start", "--resources", resources, "--state", state);
+  expect(again.code).toBe(3);
+  expect(again.stderr).toContain(`the state directory ${state} is in use by process ${child.pid}`);
+
+  child.signal("SIGKILL");
+  await waitFor(() => after.every(isGone), START_MS, "the end of the children");
+});
+
+test("waits for a tree that is right, and says what is wrong", { timeout: 120_000 }, async () => {
+  const { resources, state } = await setting();
+  await edit(join(resources, "shop.yaml"), "weight: 80", "wieght: 80");
+  const { child, control } = await startAll({ resources, state });
+  await child.waitForOutput(/^the tree is not taken, for the errors at shop\.yaml:\d+:\d+$/m, START_MS);
+  await waitFor(
+    async () => {
+      const answer = await http(`http://${control}/readyz`);
+      return answer.status === 503 && answer.text().includes("the resource tree has errors");
+    },
+    START_MS,
+    "the reason in /readyz",
+  );
+  await edit(join(resources, "shop.yaml"), "wieght: 80", "weight: 80");
+  await child.waitForOutput(/^ready /m, START_MS);
+});
+
+test("says which port is taken, and which option chooses another", async () => {
+  const { resources, state } = await setting();
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  closeAtEnd(server);
+  const address = server.address();
+  const port = typeof address === "object" ? String(address?.port) : "";
+  const run = await runChancery("start", "--resources", resources, "--state", state, "--xds", port);
+  expect(run.code).toBe(3);
+  expect(run.stderr).toContain(`127.0.0.1:${port} is in use by another process; choose another by --xds`);
+});
+
+test("serves this machine alone", async () => {
+  const run = await runChancery("start", "--resources", QUICKSTART, "--xds", "0.0.0.0:18000");
+  expect(run.code).toBe(2);
+  expect(run.stderr).toContain("start serves this machine alone");
+});
+
+test("xds and authz serve an Envoy straight from a directory, and records say unsigned", {
+  timeout: 180_000,
+}, async () => {
+  const { resources, state, gateway } = await setting();
+  const [xds = "", authz = "", admin = ""] = (await freePorts(3)).map(String);
+  const common = ["--resources", resources, "--log-format", "json"];
+  const decisions = closeAtEnd(
+    await startChancery(["authz", ...common, "--listen", authz, "--admin", admin, "--state", join(state, "authz")]),
+  );
+  const server = closeAtEnd(await startChancery(["xds", ...common, "--listen", xds, "--state", join(state, "xds")]));
+  await decisions.waitForOutput(/^ready {2}authz /m, START_MS);
+  await server.waitForOutput(/^ready {2}xds /m, START_MS);
+  expect((await http(`http://127.0.0.1:${admin}/readyz`)).status).toBe(200);
+
+  const bootstrap = await runChancery(
+    ...["bootstrap", "--gateway", "edge", "--node-id", "own-1", "--admin", "127.0.0.1:0"],
+    ...["--xds", xds, "--authz", authz],
+  );
+  const { path: binary } = await findEnvoy(process.env);
+  closeAtEnd(await startEnvoy({ bootstrap: JSON.parse(bootstrap.stdout), binary }));
+  const answer = await waitFor(
+    async () => {
+      const tried = await http(`${gateway}/shop/`);
+      return tried.status === 200 && tried;
+    },
+    START_MS,
+    "an answer through the gateway",
+  );
+  expect(answer.json()).toMatchObject({ served_by: "web" });
+  expect((await http(`http://127.0.0.1:${admin}/metrics`)).text()).toContain("chancery_decisions_total");
+
+  decisions.signal("SIGTERM");
+  expect((await decisions.waitForEnd(START_MS)).code).toBe(0);
+  const journal = join(state, "authz", "journal");
+  const { value } = await readDecisions(journal).next();
+  expect(value?.record).toMatchObject({ effect: "allow", service: "authz", revision: { signed: false } });
+});
+
+test("demands certificates off loopback", { timeout: 60_000 }, async () => {
+  const { resources, state } = await setting();
+  const run = await runChancery("xds", "--resources", resources, "--state", state, "--listen", "0.0.0.0:0");
+  expect(run.code).toBe(2);
+  expect(run.stderr).toContain("without TLS");
+});
