@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { link, mkdir, readFile, readlink, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { link, mkdir, readFile, readlink, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -37,7 +37,7 @@ export async function takeLock(path, { waitMs, silentMs, onWait, signal }) {
       const held = await readHolder(path);
       if (held === undefined) continue;
       if (await isStale(held, silentMs)) {
-        await removeIfStill(path, held.text);
+        await removeStale(path, held.text, draft, silentMs);
         continue;
       }
       if (!told) onWait(held.owner ?? UNKNOWN_OWNER);
@@ -58,9 +58,13 @@ export async function takeLock(path, { waitMs, silentMs, onWait, signal }) {
     utimes(path, now, now).catch(() => {});
   }, HEARTBEAT_MS);
   heartbeat.unref();
+  let released = false;
   return async () => {
+    if (released) return;
+    released = true;
     clearInterval(heartbeat);
-    await removeIfStill(path, own);
+    // Not ours any more only where another machine has taken it over after a long silence.
+    if ((await readHolder(path))?.text === own) await rm(path);
   };
 }
 
@@ -142,19 +146,25 @@ async function isStale({ owner, touchedAt }, silentMs) {
 }
 
 /**
- * Removes the lock only if it is the one that was looked at: moved aside first, and put back if it is another's.
+ * Removes a stale lock, unless somebody was faster. Only one process at a time does this (`.takeover`), so nobody can take
+ * the lock between the look and the removal.
  *
  * @param {string} path
- * @param {string} text
+ * @param {string} staleText
+ * @param {string} draft  a file that says who this is
+ * @param {number} silentMs
  */
-async function removeIfStill(path, text) {
-  const aside = `${path}.${randomUUID()}`;
-  try {
-    await rename(path, aside);
-    if ((await readFile(aside, "utf8")) !== text) await linkIfFree(aside, path);
-  } catch (error) {
-    if (systemCode(error) !== "ENOENT") throw error;
-  } finally {
-    await rm(aside, { force: true });
+async function removeStale(path, staleText, draft, silentMs) {
+  const mutex = `${path}.takeover`;
+  if (await linkIfFree(draft, mutex)) {
+    try {
+      if ((await readHolder(path))?.text === staleText) await rm(path);
+    } finally {
+      await rm(mutex, { force: true });
+    }
+    return;
   }
+  const holder = await readHolder(mutex);
+  // Its owner was ended in the instant between the two lines above.
+  if (holder !== undefined && (await isStale(holder, silentMs))) await rm(mutex, { force: true });
 }

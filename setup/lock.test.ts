@@ -14,20 +14,25 @@ async function lockFile() {
   return { path: join(root, ".tools", "setup.lock"), folder: join(root, ".tools") };
 }
 
-test("lets one holder in at a time and leaves nothing behind", async () => {
+test("lets one holder in at a time, also past a dead one, and leaves nothing behind", async () => {
   const { path, folder } = await lockFile();
+  await (await takeLock(path, { waitMs: 1, silentMs: 60_000, onWait: ignore, signal }))();
+  await writeFile(path, "not from a process that lives");
+  await utimes(path, new Date(0), new Date(0));
   let inside = 0;
   let most = 0;
   const work = async () => {
-    const release = await takeLock(path, { waitMs: 60_000, silentMs: 60_000, onWait: ignore, signal });
-    inside++;
-    most = Math.max(most, inside);
-    await new Promise((resolve) => setImmediate(resolve));
-    inside--;
-    await release();
-    await release();
+    for (let round = 0; round < 3; round++) {
+      const release = await takeLock(path, { waitMs: 60_000, silentMs: 60_000, onWait: ignore, signal });
+      inside++;
+      most = Math.max(most, inside);
+      await readdir(folder);
+      inside--;
+      await release();
+      await release();
+    }
   };
-  await Promise.all(Array.from({ length: 5 }, work));
+  await Promise.all(Array.from({ length: 6 }, work));
   expect(most).toBe(1);
   expect(await readdir(folder)).toEqual([]);
 });
