@@ -1,10 +1,8 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import { ComparisonFilter_Op } from "../protos/gen/envoy/config/accesslog/v3/accesslog_pb.ts";
-import { ApiVersion } from "../protos/gen/envoy/config/core/v3/config_source_pb.ts";
 import { HttpProtocolOptions_HeadersWithUnderscoresAction } from "../protos/gen/envoy/config/core/v3/protocol_pb.ts";
 import { StdoutAccessLogSchema } from "../protos/gen/envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
-import { ExtAuthzSchema } from "../protos/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts";
 import { HeaderMutationSchema } from "../protos/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts";
 import { JwtAuthenticationSchema } from "../protos/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts";
 import { RBACSchema } from "../protos/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts";
@@ -16,9 +14,8 @@ import {
   type ResponseMapperSchema,
 } from "../protos/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { HeaderMutationSchema as EarlyHeaderMutationSchema } from "../protos/gen/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.ts";
-import { PreviousHostsPredicateSchema } from "../protos/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
 import { type MetadataMatcher, MetadataMatcherSchema } from "../protos/gen/envoy/type/matcher/v3/metadata_pb.ts";
-import { StatusCode } from "../protos/gen/envoy/type/v3/http_status_pb.ts";
+import { extAuthz } from "./ext-authz.ts";
 import { decidedOnly, decisionSays } from "./floors.ts";
 import {
   CREDENTIAL_HEADERS,
@@ -121,49 +118,6 @@ function noRequestTrailers(): Any {
           },
         },
       ],
-    },
-  });
-}
-
-function extAuthz(): Any {
-  return pack(ExtAuthzSchema, {
-    transportApiVersion: ApiVersion.V3,
-    failureModeAllow: false,
-    statusOnError: { code: StatusCode.ServiceUnavailable },
-    validateMutations: true,
-    encodeRawHeaders: true,
-    includePeerCertificate: true,
-    includeTlsSession: true,
-    metadataContextNamespaces: [JWT_NAMESPACE],
-    // Every route says for itself how much body it wants, or none; but as bytes it comes only if the filter says so.
-    withRequestBody: { maxRequestBytes: 4_194_304, allowPartialMessage: false, packAsBytes: true },
-    clearRouteCache: true,
-    clearRouteCacheHeaders: [DECISION_HEADER],
-    // Anything else from the decision service is answered 500: it can neither choose a host nor a path.
-    decoderHeaderMutationRules: {
-      disallowAll: true,
-      allowExpression: { regex: ["x-chancery-.*", ...CREDENTIAL_HEADERS].join("|") },
-      disallowIsError: true,
-    },
-    services: {
-      case: "grpcService",
-      value: {
-        targetSpecifier: { case: "envoyGrpc", value: { clusterName: EXT_AUTHZ_CLUSTER } },
-        timeout: duration(500),
-        retryPolicy: {
-          retryOn: "connect-failure,refused-stream,reset,unavailable,cancelled",
-          numRetries: 3,
-          // max_interval is also the time that one try gets.
-          retryBackOff: { baseInterval: duration(5), maxInterval: duration(100) },
-          retryHostPredicate: [
-            {
-              name: "envoy.retry_host_predicates.previous_hosts",
-              configType: { case: "typedConfig", value: pack(PreviousHostsPredicateSchema, {}) },
-            },
-          ],
-          hostSelectionRetryMaxAttempts: 3n,
-        },
-      },
     },
   });
 }

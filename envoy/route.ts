@@ -1,5 +1,4 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type { Any } from "@bufbuild/protobuf/wkt";
 import { HeaderValueOption_HeaderAppendAction } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
 import {
   type ClusterSpecifierPluginSchema,
@@ -12,9 +11,9 @@ import {
   RouteMatchSchema,
   RouteSchema,
 } from "../protos/gen/envoy/config/route/v3/route_components_pb.ts";
-import { ExtAuthzPerRouteSchema } from "../protos/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts";
 import { PreviousHostsPredicateSchema } from "../protos/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
 import { PriorityGroupClusterSpecifierSchema } from "../protos/gen/envoy/extensions/router/cluster_specifiers/priority_group/v3/priority_group_pb.ts";
+import { decisionFor } from "./ext-authz.ts";
 import { decisionSays } from "./floors.ts";
 import { BLACKHOLE_CLUSTER, DECISION_NAMESPACE, FILTERS } from "./names.ts";
 import { extension, pack } from "./registry.ts";
@@ -175,24 +174,12 @@ const FORBIDDEN = JSON.stringify({
 
 function undecidedRoutes(route: GovernedRoute): Route[] {
   const wantsBody = route.action.type === "model" && route.action.body ? route.action.maxBodyBytes : undefined;
-  const checked = (withBody: boolean): Any =>
-    pack(ExtAuthzPerRouteSchema, {
-      override: {
-        case: "checkSettings",
-        value: {
-          contextExtensions: { route: route.id },
-          ...(withBody && wantsBody !== undefined
-            ? { withRequestBody: { maxRequestBytes: wantsBody, allowPartialMessage: false, packAsBytes: true } }
-            : { disableRequestBodyBuffering: true }),
-        },
-      },
-    });
   const refusal = { case: "directResponse" as const, value: { status: 403, body: inline(FORBIDDEN) } };
   const plain = create(RouteSchema, {
     name: `${route.id}/undecided`,
     match: match(route),
     action: refusal,
-    typedPerFilterConfig: { [FILTERS.extAuthz]: checked(true) },
+    typedPerFilterConfig: { [FILTERS.extAuthz]: decisionFor(route.id, wantsBody) },
   });
   if (wantsBody === undefined) return [plain];
   // An upgrade never ends its request, so a body is never whole: decided without one, which the scanner refuses.
@@ -200,7 +187,7 @@ function undecidedRoutes(route: GovernedRoute): Route[] {
     name: `${route.id}/upgrade`,
     match: create(RouteMatchSchema, { ...match(route), headers: [...match(route).headers, UPGRADES] }),
     action: refusal,
-    typedPerFilterConfig: { [FILTERS.extAuthz]: checked(false) },
+    typedPerFilterConfig: { [FILTERS.extAuthz]: decisionFor(route.id, undefined) },
   });
   return [upgrade, plain];
 }
