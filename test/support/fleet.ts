@@ -33,6 +33,10 @@ export interface Fleet {
   decisionServices(): readonly SpawnedProcess[];
   /** Address of a decision service, as Envoy reaches it. */
   decisionAddress(index: number): string;
+  /** Address of a decision service's health and metrics. */
+  decisionAdmin(index: number): string;
+  /** Directory of the journal of a decision service. */
+  journal(index: number): string;
   /** Writes a file of the tree, as an editor would. */
   write(path: string, text: string): Promise<void>;
   /** Starts the xDS server (or a decision service) again, with its state, after it has ended. */
@@ -44,6 +48,8 @@ export interface Fleet {
   record(id: string): Promise<DecisionRecord>;
   /** The value of a metric of the xDS server, summed over its labels that contain `labels`. */
   xdsMetric(name: string, labels?: string): Promise<number>;
+  /** The same of a decision service. */
+  decisionMetric(index: number, name: string, labels?: string): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -61,9 +67,12 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   for (const [path, text] of Object.entries({ ...options.files, ...options.resources })) await write(path, text);
 
   const count = options.decisionServices ?? 2;
-  const [xdsPort, xdsAdminPort, ...authzPorts] = await freePorts(2 + count);
+  const [xdsPort, xdsAdminPort, ...others] = await freePorts(2 + 2 * count);
+  const authzPorts = others.slice(0, count);
+  const authzAdminPorts = others.slice(count);
   const xdsAddress = `127.0.0.1:${xdsPort}`;
   const xdsAdmin = `127.0.0.1:${xdsAdminPort}`;
+  const decisionAdmin = (index: number): string => `127.0.0.1:${authzAdminPorts[index]}`;
   const journal = (index: number): string => join(root, `authz-${index}`, "journal");
   const started: { close(): Promise<void> }[] = [];
   const close = async (): Promise<void> => {
@@ -91,6 +100,8 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
         directory,
         "--listen",
         `127.0.0.1:${authzPorts[index]}`,
+        "--admin",
+        decisionAdmin(index),
         "--name",
         `authz-${index}`,
       ].concat("--state", join(root, `authz-${index}`)),
@@ -132,6 +143,8 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       xds: () => xds,
       decisionServices: () => services,
       decisionAddress: (index) => `127.0.0.1:${authzPorts[index]}`,
+      decisionAdmin,
+      journal,
       write,
       restartXds: async () => {
         await xds.close();
@@ -148,17 +161,21 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
           5_000,
           `the record of decision ${id}`,
         ),
-      xdsMetric: async (name, labels = "") => {
-        const text = (await http(`http://${xdsAdmin}/metrics`)).text();
-        return text
-          .split("\n")
-          .filter((line) => (line.startsWith(`${name} `) || line.startsWith(`${name}{`)) && line.includes(labels))
-          .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
-      },
+      xdsMetric: (name, labels) => readMetric(xdsAdmin, name, labels),
+      decisionMetric: (index, name, labels) => readMetric(decisionAdmin(index), name, labels),
       close,
     };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** The value of a Prometheus metric, summed over its series whose labels contain `labels`; 0 when there is none. */
+export async function readMetric(address: string, name: string, labels = ""): Promise<number> {
+  const text = (await http(`http://${address}/metrics`)).text();
+  return text
+    .split("\n")
+    .filter((line) => (line.startsWith(`${name} `) || line.startsWith(`${name}{`)) && line.includes(labels))
+    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
 }

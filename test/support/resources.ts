@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 /** Pieces of resource trees for tests, as YAML. The Gateway is called `edge`, in the root scope. */
 
 /** Joins documents into one file. */
@@ -95,6 +97,12 @@ apiVersion: chancery.dev/v1
 kind: Application
 metadata: { name: ${name} }
 spec: { purpose: test, riskTier: minimal, apiKeys: [{ id: main, sha256: ${sha256} }]${more === "" ? "" : `, ${more}`} }`;
+}
+
+/** An API key, and what an Application holds of it. */
+export function apiKey(name: string): { readonly key: string; readonly sha256: string } {
+  const key = `key-of-${name}`;
+  return { key, sha256: createHash("sha256").update(key).digest("hex") };
 }
 
 /** Requests without any identity. */
