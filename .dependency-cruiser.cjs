@@ -27,12 +27,12 @@ const drawers = "(?:^|/)(?:utils?|helpers?|common|shared|lib|misc)(?:/|[.][cm]?[
 const tests = "(?:[.]test|(?:^|[/-])fixtures?|-contract)[.]ts$";
 const otherFiles = "^(?!protos/)";
 
-const oneWay = stages.map((stage, position) => ({
+const oneWay = stages.slice(0, -1).map((stage, position) => ({
   name: `one-way-${stage}`,
   comment: `${stage}/ comes before these folders on the way of the data and may not know them.`,
   severity: "error",
   from: { path: `^${stage}/` },
-  to: { path: `^${any([...stages.slice(position + 1), "examples", "deploy"])}/` },
+  to: { path: `^${any(stages.slice(position + 1))}/` },
 }));
 
 module.exports = {
@@ -47,10 +47,10 @@ module.exports = {
     },
     {
       name: "no-test-support",
-      comment: "Only tests use test/ and fixtures; from set-up only its data (setup/tools.json) is used.",
+      comment: "Only tests use test/, examples/ and fixtures; from set-up only its data (setup/tools.json) is used.",
       severity: "error",
       from: { path: `^${any(stages)}/`, pathNot: tests },
-      to: { path: ["^test/", "^setup/", tests], pathNot: "^setup/tools[.]json$" },
+      to: { path: ["^test/", "^examples/", "^deploy/", "^setup/", tests], pathNot: "^setup/tools[.]json$" },
     },
     {
       name: "known-folder",
