@@ -16,7 +16,7 @@ export interface SecretSourceOptions {
   readonly clock: Clock;
   /** How often files are looked at even if the file system reports nothing, ms. */
   readonly pollMs?: number;
-  /** Called after secrets have changed, with all of them. */
+  /** Called with all secrets when they are first read, and after each change. Must not throw. */
   readonly onChange: (secrets: ReadonlyMap<string, EncodedResource>) => void;
 }
 

@@ -121,7 +121,7 @@ function flush(session: Session, now: number, effects: Effect[]): void {
   let wake = release(session, now);
   if (session.unwritten === 0) {
     // What is sent with its parent may come earlier in the order than the parent; it has no children of its own.
-    for (let round = 0; round < 2; round++) {
+    for (let round = 0; round < 2 && somethingDue(session); round++) {
       for (const typeUrl of inSendOrder(session.types.keys())) {
         const type = session.types.get(typeUrl);
         const response = type === undefined ? undefined : respond(session, type);
@@ -136,6 +136,11 @@ function flush(session: Session, now: number, effects: Effect[]): void {
     session.wakeAt = wake;
     effects.push({ kind: "wake", at: wake });
   }
+}
+
+function somethingDue(session: Session): boolean {
+  for (const type of session.types.values()) if (type.pending.size > 0 || type.answer) return true;
+  return false;
 }
 
 type Refusal = Extract<Effect, { kind: "close" }>;
