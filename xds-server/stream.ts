@@ -116,7 +116,11 @@ export class XdsStream {
       this.#deliver({ kind: "view", view: next, changes, now: clock.now() }),
     );
     if (view.known) log.info({ node: node.id, group: node.group, version: node.version }, "node connected");
-    else log.warn({ node: node.id, group: node.group, known: store.groups().slice(0, 20) }, "node of an unknown group connected");
+    else
+      log.warn(
+        { node: node.id, group: node.group, known: store.groups().slice(0, 20) },
+        "node of an unknown group connected",
+      );
     onEvent({ kind: "connected", node, knownGroup: view.known });
     return { view, leftovers };
   }
