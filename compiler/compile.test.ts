@@ -56,7 +56,7 @@ describe("a Listener does not change (its connections would be drained)", () => 
     ["a rule", chain, chain.replace('request.method == "POST"', 'request.method in ["POST", "PUT"]')],
     ["an application", chain, chain.replace("answers questions", "answers more questions")],
     ["an API key", chain, chain.replace("9f86d081", "0f86d081")],
-    ["a model", chain, chain.replace("names: [atlas, atlas-latest]", "names: [atlas]\n  maxAttempts: 4")],
+    ["a model", chain, chain.replace("names: [atlas, atlas-latest]", "names: [atlas], maxAttempts: 4")],
     ["an upstream", chain, chain.replace("address: 127.0.0.1", "address: 127.0.0.9")],
     ["a deployment", chain, chain.replace("wireName: atlas-1", "wireName: atlas-one")],
     ["an approval", chain, chain.replace("[model-board]", "[model-board], validUntil: 2030-01-01T00:00:00Z")],
@@ -121,5 +121,15 @@ describe("what cannot be compiled together", () => {
       "endpoints: [{ address: shop-b.internal, port: 10112 }]\n  credential: { mode: passThrough }",
     );
     expect(problems(text).map((problem) => problem.code)).toEqual(["credential-conflict"]);
+  });
+
+  test("a rewrite of the path towards deployments with paths of their own", () => {
+    const text = caseText("model-chain").replace(
+      "      backendRefs:\n",
+      "      filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplaceFullPath, replaceFullPath: /x } } }]\n      backendRefs:\n",
+    );
+    expect(problems(text)).toEqual([
+      expect.objectContaining({ code: "path-conflict", at: place(text, "{ type: URLRewrite") }),
+    ]);
   });
 });

@@ -2,6 +2,7 @@ import type { Inventory, Positions, Problem, Secret } from "../resources/index.t
 import { checkCredentialModes } from "./credential-modes.ts";
 import type { Jwks } from "./jwt.ts";
 import { compileNodeGroup } from "./node-group.ts";
+import { checkPathConflicts } from "./path-conflicts.ts";
 import { policyProblems } from "./policy-problems.ts";
 import { secretName } from "./pools.ts";
 import { byKey, policyProgram } from "./program.ts";
@@ -51,6 +52,7 @@ export function compile(inventory: Inventory, options: CompileOptions): CompileR
     },
     problems: [
       ...checkCredentialModes(inventory, options.positions),
+      ...checkPathConflicts(inventory, options.positions),
       ...policyProblems(inventory, program, options.positions),
       ...violations,
     ],

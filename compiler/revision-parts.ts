@@ -51,6 +51,8 @@ export interface LayoutRoute {
   readonly attempts: number;
   /** Models that the route offers (action model, modelList). */
   readonly models: readonly Key[];
+  /** Models whose answers have a budget of their own: what follows "stream" or "whole" in the decision's `mode`. */
+  readonly budgets?: Readonly<Record<Key, string>>;
   readonly modelSource?: ModelSource;
   /** Whether Envoy sends the body along. */
   readonly body: boolean;

@@ -1,4 +1,5 @@
 import {
+  type AnswerBudget,
   type GovernedRoute,
   type HeaderChanges,
   type PathRewrite,
@@ -119,7 +120,7 @@ export function routeTable(
 function entriesOf(route: HTTPRoute, gateway: Gateway, context: TableContext): TableEntry[] {
   return route.rules.flatMap((rule, ruleIndex) => {
     const name = `${route.key}/${ruleIndex}`;
-    const { action, groups, models } = ruleAction(name, rule, context);
+    const { action, groups, models, budgets } = ruleAction(name, rule, context);
     const attempts = action.type === "plain" || action.type === "model" ? action.attempts : 1;
     return rule.matches.map((match, matchIndex): TableEntry => {
       const id = `${name}/${matchIndex}`;
@@ -137,6 +138,7 @@ function entriesOf(route: HTTPRoute, gateway: Gateway, context: TableContext): T
           groups,
           attempts,
           models: models.map((model) => model.key),
+          ...(Object.keys(budgets).length === 0 ? {} : { budgets }),
           ...(source === undefined ? {} : { modelSource: source }),
           body: behind.type === "model" && behind.body,
         },
@@ -150,42 +152,67 @@ function ruleAction(
   name: string,
   rule: HTTPRouteRule,
   context: TableContext,
-): { action: RouteAction; groups: LayoutGroup[]; models: Model[] } {
+): { action: RouteAction; groups: LayoutGroup[]; models: Model[]; budgets: Readonly<Record<Key, string>> } {
   const redirect = rule.filters.find((filter) => filter.type === "RequestRedirect");
-  if (redirect !== undefined) return { action: { ...redirect, type: "redirect" }, groups: [], models: [] };
+  if (redirect !== undefined) return { action: { ...redirect, type: "redirect" }, groups: [], models: [], budgets: {} };
   const rewrite = rule.filters.find((filter) => filter.type === "URLRewrite");
   const path = rewrite?.path === undefined ? {} : { path: rewrite.path };
   const models = rule.backends.flatMap((backend) => {
     const model = backend.kind === "Model" ? context.models.get(backend.model) : undefined;
     return model === undefined ? [] : [model];
   });
-  return models.length > 0
-    ? { action: modelAction(name, models, path), groups: modelGroups(models, context), models }
-    : {
-        action: plainAction(name, rule, rewrite?.hostname, path, context),
-        groups: plainGroups(rule.backends, context),
-        models,
-      };
+  if (models.length === 0) {
+    const action = plainAction(name, rule, rewrite?.hostname, path, context);
+    return { action, groups: plainGroups(rule.backends, context), models, budgets: {} };
+  }
+  const { budgets, ofModel } = answerBudgets(reachableModels(models, context));
+  return {
+    action: modelAction(name, models, budgets, path),
+    groups: modelGroups(models, context),
+    models,
+    budgets: ofModel,
+  };
 }
 
-function modelAction(name: string, models: readonly Model[], path: { path?: PathRewrite }): RouteAction {
-  const most = (pick: (model: Model) => number) => Math.max(...models.map(pick));
+function modelAction(
+  name: string,
+  models: readonly Model[],
+  budgets: readonly AnswerBudget[],
+  path: { path?: PathRewrite },
+): RouteAction {
   return {
     type: "model",
     pools: name,
-    attempts: most((model) => model.maxAttempts),
-    firstByteMs: most((model) => model.firstByteMs),
-    wholeAnswerMs: most((model) => model.wholeAnswerMs),
-    maxStreamMs: models.some((model) => model.maxStreamMs === 0) ? 0 : most((model) => model.maxStreamMs),
-    maxBodyBytes: most((model) => model.maxBodyBytes),
+    attempts: Math.max(...models.map((model) => model.maxAttempts)),
+    budgets,
+    maxBodyBytes: Math.max(...models.map((model) => model.maxBodyBytes)),
     body: models[0]?.source.type === "body",
     ...path,
   };
 }
 
+/** The different answer budgets of the models that a route can reach, and which model has which. */
+function answerBudgets(models: readonly Model[]): { budgets: AnswerBudget[]; ofModel: Record<Key, string> } {
+  const budgets = new Map<string, AnswerBudget>();
+  const ofModel: Record<Key, string> = {};
+  for (const { key, firstByteMs, wholeAnswerMs, maxStreamMs } of models) {
+    const times = { firstByteMs, wholeAnswerMs, maxStreamMs };
+    const same = JSON.stringify(times);
+    const budget = budgets.get(same) ?? { name: budgets.size === 0 ? "" : `-${budgets.size}`, ...times };
+    budgets.set(same, budget);
+    if (budget.name !== "") ofModel[key] = budget.name;
+  }
+  return { budgets: [...budgets.values()], ofModel };
+}
+
+/** The models that a rule offers, then those that a decision may turn to. */
+function reachableModels(models: readonly Model[], context: TableContext): Model[] {
+  const keys = new Set([...models.map((model) => model.key), ...[...context.otherModels].sort()]);
+  return [...keys].flatMap((key) => context.models.get(key) ?? []);
+}
+
 function modelGroups(models: readonly Model[], context: TableContext): LayoutGroup[] {
-  const reachable = new Set([...models.map((model) => model.key), ...[...context.otherModels].sort()]);
-  const pools = [...reachable].flatMap((model) => context.poolsOfModel.get(model) ?? []);
+  const pools = reachableModels(models, context).flatMap((model) => context.poolsOfModel.get(model.key) ?? []);
   return [...new Set(pools)].sort().map(single);
 }
 

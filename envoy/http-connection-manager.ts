@@ -17,14 +17,7 @@ import { HeaderMutationSchema as EarlyHeaderMutationSchema } from "../protos/gen
 import { type MetadataMatcher, MetadataMatcherSchema } from "../protos/gen/envoy/type/matcher/v3/metadata_pb.ts";
 import { extAuthz } from "./ext-authz.ts";
 import { decidedOnly, decisionSays } from "./floors.ts";
-import {
-  CREDENTIAL_HEADERS,
-  DECISION_HEADER,
-  DECISION_NAMESPACE,
-  EXT_AUTHZ_CLUSTER,
-  FILTERS,
-  JWT_NAMESPACE,
-} from "./names.ts";
+import { DECISION_NAMESPACE, FILTERS } from "./names.ts";
 import { extension, pack, typeUrl } from "./registry.ts";
 import { duration, fromAds } from "./values.ts";
 

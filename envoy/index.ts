@@ -10,6 +10,7 @@ export { httpConnectionManager } from "./http-connection-manager.ts";
 export * from "./names.ts";
 export { envoyTypes, extension, pack, TYPE_URLS, typeUrl } from "./registry.ts";
 export {
+  type AnswerBudget,
   envoyRoutes,
   type GovernedRoute,
   type HeaderChanges,

@@ -73,9 +73,8 @@ export type RouteAction =
       readonly type: "model";
       readonly pools: string;
       readonly attempts: number;
-      readonly firstByteMs: number;
-      readonly wholeAnswerMs: number;
-      readonly maxStreamMs: number;
+      /** The decision says which one holds: its `mode` is "stream" or "whole" with the budget's name behind it. */
+      readonly budgets: readonly AnswerBudget[];
       readonly maxBodyBytes: number;
       /** Whether the decision needs the body. */
       readonly body: boolean;
@@ -91,6 +90,18 @@ export type RouteAction =
     }
   /** Answered by the decision service; there is nothing behind it. */
   | { readonly type: "answered" };
+
+/** How long an answer may take; times in milliseconds. */
+export interface AnswerBudget {
+  /** "" or "-<number>": what follows "stream" or "whole" in the decision's `mode`. */
+  readonly name: string;
+  /** Streamed answers: one attempt until the response headers. */
+  readonly firstByteMs: number;
+  /** Whole answers: all attempts. */
+  readonly wholeAnswerMs: number;
+  /** Longest life of a streamed answer; 0: no bound. */
+  readonly maxStreamMs: number;
+}
 
 /** Statuses of a model server on which the next hop answers: overload and failure, never a verdict on the request. */
 const MODEL_RETRY_CODES = [429, 500, 502, 503, 504, 529];
@@ -119,17 +130,18 @@ export function envoyRoutes(route: GovernedRoute): Route[] {
       ];
     case "model": {
       const { action } = route;
-      return [
-        create(RouteSchema, {
-          ...decided(route, [decisionSays("mode", "stream")]),
-          action: { case: "route", value: create(RouteActionSchema, modelAction(action, route.match.path, true)) },
-        }),
-        create(RouteSchema, {
-          ...decided(route, [decisionSays("mode", "whole")]),
-          action: { case: "route", value: create(RouteActionSchema, modelAction(action, route.match.path, false)) },
-        }),
-        ...undecided,
-      ];
+      const answers = action.budgets.flatMap((budget) =>
+        ([true, false] as const).map((stream) =>
+          create(RouteSchema, {
+            ...decided(route, [decisionSays("mode", `${stream ? "stream" : "whole"}${budget.name}`)]),
+            action: {
+              case: "route",
+              value: create(RouteActionSchema, modelAction(action, budget, route.match.path, stream)),
+            },
+          }),
+        ),
+      );
+      return [...answers, ...undecided];
     }
   }
 }
@@ -262,6 +274,7 @@ function plainAction(
 
 function modelAction(
   action: Extract<RouteAction, { type: "model" }>,
+  budget: AnswerBudget,
   path: GovernedRoute["match"]["path"],
   stream: boolean,
 ): ActionInit {
@@ -269,10 +282,10 @@ function modelAction(
     clusterSpecifier: { case: "clusterSpecifierPlugin", value: action.pools },
     // A stream is bounded by its first byte and its whole life; a whole answer by its time over all attempts, and a slow
     // one is not asked for again, which would bill it twice.
-    timeout: duration(stream ? 0 : action.wholeAnswerMs),
+    timeout: duration(stream ? 0 : budget.wholeAnswerMs),
     ...(stream ? {} : { idleTimeout: duration(0) }),
-    ...(stream && action.maxStreamMs > 0
-      ? { maxStreamDuration: { maxStreamDuration: duration(action.maxStreamMs) } }
+    ...(stream && budget.maxStreamMs > 0
+      ? { maxStreamDuration: { maxStreamDuration: duration(budget.maxStreamMs) } }
       : {}),
     ...hostRewrite(undefined, true),
     ...pathRewrite(action.path, path),
@@ -281,7 +294,7 @@ function modelAction(
       "connect-failure,refused-stream,reset,retriable-status-codes",
       MODEL_RETRY_CODES,
       action.attempts,
-      stream ? action.firstByteMs : undefined,
+      stream ? budget.firstByteMs : undefined,
       undefined,
     ),
   };

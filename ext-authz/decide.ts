@@ -1,5 +1,6 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import type { ApplicationFacts, DecisionInput, Requested, Verdict } from "../policy/index.ts";
+import type { LayoutRoute } from "../compiler/index.ts";
+import type { ApplicationFacts, DecisionInput, Requested, Target, Verdict } from "../policy/index.ts";
 import type { Key } from "../resources/index.ts";
 import type { Answer } from "./answer.ts";
 import { plainText } from "./answer.ts";
@@ -100,9 +101,14 @@ export function decide(check: Check, context: DecisionContext): Outcome {
   }
   const plain = table.route.action !== "model";
   return draft.allow(chain, {
-    mode: plain ? "plain" : model.stream ? "stream" : "whole",
+    mode: plain ? "plain" : `${model.stream ? "stream" : "whole"}${budgetOf(table.route, chain.targets)}`,
     ...(plain ? {} : rewrites(chain.targets, request, model.name, model.span)),
   });
+}
+
+/** The answer budget of the model that is asked first, as the layout calls it. */
+function budgetOf(route: LayoutRoute, [first]: readonly Target[]): string {
+  return (first?.model && route.budgets?.[first.model.model]) ?? "";
 }
 
 /**

@@ -138,6 +138,7 @@ export const layoutSchema = z.strictObject({
       ),
       attempts: z.number(),
       models: texts,
+      budgets: optional(textMap),
       modelSource: optional(modelSource),
       body: z.boolean(),
     }),
