@@ -76,7 +76,7 @@ export async function startEnvoy(options: EnvoyOptions): Promise<RunningEnvoy> {
       adminPort,
       process: child,
       listenerPorts: async () => parseListeners(await admin("/listeners?format=json")),
-      stats: async (filter = "") => parseStats(await admin(`/stats?filter=${encodeURIComponent(filter)}`)),
+      stats: (filter) => readEnvoyStats(adminPort, filter),
       configDump: async () => JSON.parse(await admin("/config_dump?include_eds")),
       admin,
       close,
@@ -86,6 +86,13 @@ export async function startEnvoy(options: EnvoyOptions): Promise<RunningEnvoy> {
     await close();
     throw error;
   }
+}
+
+/** Counters and gauges whose name matches, of any Envoy. */
+export async function readEnvoyStats(adminPort: number, filter = ""): Promise<Readonly<Record<string, number>>> {
+  const answer = await http(`http://127.0.0.1:${adminPort}/stats?filter=${encodeURIComponent(filter)}`);
+  if (answer.status !== 200) throw new Error(`${answer.status} from /stats: ${answer.text()}`);
+  return parseStats(answer.text());
 }
 
 interface SocketAddress {

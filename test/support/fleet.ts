@@ -20,6 +20,8 @@ export interface FleetOptions {
   readonly decisionServices?: number;
   /** Worker threads of the Envoy; 1 by default. */
   readonly concurrency?: number;
+  /** Addresses that Envoy asks in place of the fleet's own decision services. */
+  readonly extAuthz?: readonly string[];
 }
 
 /** An xDS server, decision services and an Envoy, each a process of its own, over one resource tree. */
@@ -117,7 +119,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
         nodeId: "edge-1",
         nodeGroup: "edge",
         xds: [xdsAddress],
-        extAuthz: authzPorts.map((port) => `127.0.0.1:${port}`),
+        extAuthz: options.extAuthz ?? authzPorts.map((port) => `127.0.0.1:${port}`),
         admin: "127.0.0.1:0",
       }),
     });

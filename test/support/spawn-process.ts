@@ -8,6 +8,8 @@ export interface SpawnOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Written to its stdin, which is then closed. */
   readonly input?: string;
+  /** Milliseconds from SIGTERM to SIGKILL in `close()`; 5,000 by default. */
+  readonly graceMs?: number;
 }
 
 /** A child process whose output is kept. */
@@ -24,7 +26,7 @@ export interface SpawnedProcess {
   waitForOutput(pattern: RegExp, deadlineMs: number): Promise<RegExpExecArray>;
   /** Waits until it ends; fails with the whole output at the deadline. */
   waitForEnd(deadlineMs: number): Promise<Ending>;
-  /** SIGTERM, and SIGKILL after 5 s. Safe to call twice. */
+  /** SIGTERM, and SIGKILL after its grace. Safe to call twice. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -88,7 +90,7 @@ export async function spawnProcess(
   const close = async (): Promise<void> => {
     if (ending !== undefined) return;
     child.kill("SIGTERM");
-    const timer = setTimeout(() => child.kill("SIGKILL"), GRACE_MS);
+    const timer = setTimeout(() => child.kill("SIGKILL"), options.graceMs ?? GRACE_MS);
     await ended;
     clearTimeout(timer);
   };

@@ -13,8 +13,8 @@ export interface TokenIssuer {
 
 export interface TokenOptions {
   readonly audience?: string | readonly string[];
-  /** Seconds from now, negative for an expired token; 3,600 by default. */
-  readonly expiresInSeconds?: number;
+  /** Seconds from now, negative for an expired token; 3,600 by default; "never" leaves `exp` out. */
+  readonly expiresInSeconds?: number | "never";
   /** Another `iss` than the issuer's own. */
   readonly issuer?: string;
   readonly keyId?: string;
@@ -41,9 +41,9 @@ export async function createTokenIssuer(issuer: string): Promise<TokenIssuer> {
       const token = new SignJWT({ ...claims })
         .setProtectedHeader({ alg: "ES256", kid: options.keyId ?? key.id, typ: "JWT" })
         .setIssuer(options.issuer ?? issuer)
-        .setIssuedAt()
-        .setExpirationTime(Math.floor(Date.now() / 1_000) + (options.expiresInSeconds ?? 3_600));
-      const { audience } = options;
+        .setIssuedAt();
+      const { audience, expiresInSeconds = 3_600 } = options;
+      if (expiresInSeconds !== "never") token.setExpirationTime(Math.floor(Date.now() / 1_000) + expiresInSeconds);
       if (audience !== undefined) token.setAudience(typeof audience === "string" ? audience : [...audience]);
       return token.sign(key.privateKey);
     },
