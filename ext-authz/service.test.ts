@@ -63,8 +63,11 @@ async function answer(service: { check(bytes: Uint8Array): Promise<Uint8Array> }
 }
 
 describe("the order of record and answer", () => {
-  it("lets no answer leave before its record is durable", async () => {
-    const { service, journal } = setUp();
+  it.each([
+    ["answer", chat()],
+    ["refusal", checkBytes({ layout: EDGE.hash, headers: [["x-api-key", CHAT_KEY]] })],
+  ])("lets no %s leave before its record is durable", async (_, bytes) => {
+    const { service, journal } = setUp({ recordWaitMs: 0 });
     service.activate(revision());
     const order: string[] = [];
     let durable: () => void = () => undefined;
@@ -75,7 +78,7 @@ describe("the order of record and answer", () => {
       });
       order.push("durable");
     };
-    const answered = answer(service, chat()).then(() => order.push("answer"));
+    const answered = answer(service, bytes).then(() => order.push("answer"));
     await new Promise((resolve) => setImmediate(resolve));
     expect(order).toEqual(["append"]);
     durable();

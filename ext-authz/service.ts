@@ -222,7 +222,7 @@ class Service implements DecisionService {
   }
 
   /** @returns whether the answer may leave */
-  async #record({ record, application, answer }: Outcome, now: number): Promise<boolean> {
+  async #record({ record, application }: Outcome, now: number): Promise<boolean> {
     if (application === undefined && !this.#gate.admit(record.code, now)) return true;
     const { monotonic, appendRecord, log } = this.#options;
     const started = monotonic();
@@ -239,9 +239,8 @@ class Service implements DecisionService {
       },
     );
     void written.finally(() => this.#metrics.recordsPending.dec());
-    // A refusal gives nothing away that had to be recorded first; without an application there is nobody to ask.
-    const strict = application?.durability === "strict" && answer.kind !== "refuse";
-    if (strict) return written;
+    // Without an application there is nobody who could have asked for more.
+    if (application?.durability === "strict") return written;
     const inTime = await withinMs(written, this.#recordWaitMs);
     if (!inTime) this.#metrics.recordsLost.inc({ how: "late" });
     return true;
