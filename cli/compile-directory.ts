@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type CompileResult, compile } from "../compiler/index.ts";
-import { createJwksReader } from "../distribution/jwks.ts";
+import { createJwksReader } from "../distribution/index.ts";
 import { type LoadedDirectory, loadDirectory, type Problem } from "../resources/index.ts";
 
 export interface CompiledDirectory {

@@ -121,7 +121,8 @@ export class EnvoyChild {
       },
       onLine: (line) => {
         const { level, message } = parseEnvoyLine(line);
-        log[level]({ part: "envoy" }, message);
+        // What it says while it is being ended is expected.
+        log[this.#closed ? "debug" : level]({ part: "envoy" }, message);
       },
     });
   }

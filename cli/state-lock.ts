@@ -48,15 +48,19 @@ async function isRunning(pid: number, start: string): Promise<boolean> {
     return error instanceof Error && "code" in error && error.code === "EPERM";
   }
   const now = await startOf(pid);
-  return now === undefined || start === "" || now === start;
+  return now !== "" && (now === undefined || start === "" || now === start);
 }
 
-/** When a process was started, in ticks since boot: tells it from a later one with its number. Linux only. */
+/**
+ * When a process was started, in ticks since boot: tells it from a later one with its number. "" for one that has ended
+ * and that nobody has asked about yet (a zombie). Linux only.
+ */
 async function startOf(pid: number): Promise<string | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-    // proc(5): field 22; the name in field 2 may hold anything, so count from its closing bracket.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+    // proc(5): fields 3 and 22; the name in field 2 may hold anything, so count from its closing bracket.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? "" : fields[19];
   } catch {
     // No /proc here, or the process is gone: then its number alone decides.
     return undefined;

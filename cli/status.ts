@@ -53,7 +53,7 @@ export function formatStatus(status: GetStatusResponse): string {
   for (const node of status.nodes) {
     const link = node.connected ? "connected" : `gone since ${time(node.lastSeenAt)}`;
     lines.push(
-      `  ${node.id}  gateway ${node.nodeGroup}  envoy ${node.envoyVersion || "?"}  plan ${node.plan}  ${link}`,
+      `  ${node.id}  gateway ${node.nodeGroup || `${node.cluster} (not known here)`}  envoy ${node.envoyVersion || "?"}  plan ${node.plan}  ${link}`,
       `    acknowledged revision ${node.acknowledgedRevision}  layout ${node.layout || "none"}`,
     );
     const rejection = node.lastRejection;
