@@ -7,7 +7,8 @@ import { DECISION_NAMESPACE } from "./names.ts";
 
 type ValueMatch = MessageInitShape<typeof ValueMatcherSchema>;
 
-function exactly(text: string): ValueMatch {
+/** A metadata value that is exactly `text`. */
+export function exactly(text: string): ValueMatch {
   return {
     matchPattern: { case: "stringMatch", value: { matchPattern: { case: "exact", value: text } } },
   };

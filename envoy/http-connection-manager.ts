@@ -14,9 +14,9 @@ import {
   type ResponseMapperSchema,
 } from "../protos/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { HeaderMutationSchema as EarlyHeaderMutationSchema } from "../protos/gen/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.ts";
-import { type MetadataMatcher, MetadataMatcherSchema } from "../protos/gen/envoy/type/matcher/v3/metadata_pb.ts";
+import type { ValueMatcherSchema } from "../protos/gen/envoy/type/matcher/v3/value_pb.ts";
 import { extAuthz } from "./ext-authz.ts";
-import { decidedOnly, decisionSays } from "./floors.ts";
+import { decidedOnly, exactly } from "./floors.ts";
 import { DECISION_NAMESPACE, FILTERS } from "./names.ts";
 import { extension, pack, typeUrl } from "./registry.ts";
 import { duration, fromAds } from "./values.ts";
@@ -160,65 +160,85 @@ type Reply = MessageInitShape<typeof ResponseMapperSchema>;
 type LogFilter = NonNullable<Reply["filter"]>;
 
 /**
- * Envoy's own answers in the shape that clients of model APIs read. Answers of the decision service come as they are:
- * their metadata says "deny" or "error".
+ * Envoy's own answers in the shape that clients read: JSON as model APIs answer, and for gRPC calls (whose body Envoy makes
+ * the grpc-message) plain text. Answers of the decision service come as they are: their metadata has a decision, and it
+ * is not "allow".
  */
 function localReplies(): Reply[] {
-  const notDecided = ["deny", "error"].map((decision) => without(decisionSays("decision", decision)));
-  const reply = (status: number, code: string, message: string, also: LogFilter[] = [], changeTo = status): Reply => ({
-    filter: {
-      filterSpecifier: {
-        case: "andFilter",
-        value: { filters: [statusIs(status, code), ...notDecided, ...also] },
+  const ownAnswer = decisionIs("decision", exactly("allow"));
+  const reply = (status: number, code: string, message: string, also: LogFilter[] = [], changeTo = status): Reply[] => {
+    const shape = (name: string, more: LogFilter[], format: Reply["bodyFormatOverride"]): Reply => ({
+      filter: {
+        filterSpecifier: {
+          case: "andFilter",
+          value: { filters: [statusIs(status, `${code}.${name}`), ownAnswer, ...also, ...more] },
+        },
       },
-    },
-    ...(changeTo === status ? {} : { statusCode: changeTo }),
-    bodyFormatOverride: {
-      contentType: "application/json",
-      format: {
-        case: "jsonFormat",
-        value: { error: { message, type: "gateway_error", param: null, code } },
-      },
-    },
-  });
+      ...(changeTo === status ? {} : { statusCode: changeTo }),
+      ...(format === undefined ? {} : { bodyFormatOverride: format }),
+    });
+    return [
+      shape("grpc", [IS_GRPC], {
+        format: { case: "textFormatSource", value: { specifier: { case: "inlineString", value: message } } },
+      }),
+      shape("json", [], {
+        contentType: "application/json",
+        format: { case: "jsonFormat", value: { error: { message, type: "gateway_error", param: null, code } } },
+      }),
+    ];
+  };
   // Without a matching route the decision service is not asked, and the floor refuses: for the client, nothing is here.
-  const neverAsked = without(
-    create(MetadataMatcherSchema, {
-      filter: DECISION_NAMESPACE,
-      path: [{ segment: { case: "key", value: "ext_authz_duration" } }],
-      value: { matchPattern: { case: "presentMatch", value: true } },
-    }),
-  );
+  // (An empty CheckResponse looks the same to these filters; the floor refuses it too.)
+  const undecided = decisionIs("decision", { matchPattern: { case: "nullMatch", value: {} } });
   return [
-    reply(403, "not_found", "No route of this gateway matches the request.", [neverAsked], 404),
-    reply(403, "forbidden", "No decision lets this request through."),
-    reply(404, "not_found", "No route of this gateway matches the request."),
-    reply(413, "request_too_large", "The request body is larger than this route takes."),
-    reply(503, "unavailable", "No decision or no upstream is available at the moment."),
-    reply(504, "upstream_timeout", "The upstream did not answer in time."),
+    ...reply(403, "not_found", "No route of this gateway matches the request.", [undecided], 404),
+    ...reply(403, "no_decision", "No decision lets this request through."),
+    ...reply(404, "not_found", "No route of this gateway matches the request."),
+    ...reply(413, "request_too_large", "The request body is larger than this route takes."),
+    ...reply(500, "internal", "The gateway could not handle the request."),
+    ...reply(503, "unavailable", "No decision or no upstream is available at the moment."),
+    ...reply(504, "upstream_timeout", "The upstream did not answer in time."),
   ];
 }
 
-function statusIs(status: number, code: string): LogFilter {
+const IS_GRPC: LogFilter = {
+  filterSpecifier: {
+    case: "headerFilter",
+    value: {
+      header: {
+        name: "content-type",
+        headerMatchSpecifier: {
+          case: "stringMatch",
+          value: { matchPattern: { case: "prefix", value: "application/grpc" } },
+        },
+      },
+    },
+  },
+};
+
+function statusIs(status: number, name: string): LogFilter {
   return {
     filterSpecifier: {
       case: "statusCodeFilter",
       value: {
         comparison: {
           op: ComparisonFilter_Op.EQ,
-          value: { defaultValue: status, runtimeKey: `chancery.local_reply.${status}.${code}` },
+          value: { defaultValue: status, runtimeKey: `chancery.local_reply.${status}.${name}` },
         },
       },
     },
   };
 }
 
-/** True where the metadata does not match, and where it is missing. */
-function without(matcher: MetadataMatcher): LogFilter {
+/** True where the decision's metadata has this value under `key`, and where it has none: `invert` has no effect here. */
+function decisionIs(key: string, value: MessageInitShape<typeof ValueMatcherSchema>): LogFilter {
   return {
     filterSpecifier: {
       case: "metadataFilter",
-      value: { matcher: { ...matcher, invert: true }, matchIfKeyNotFound: true },
+      value: {
+        matcher: { filter: DECISION_NAMESPACE, path: [{ segment: { case: "key", value: key } }], value },
+        matchIfKeyNotFound: true,
+      },
     },
   };
 }
