@@ -18,6 +18,11 @@ import type { RevisionSource } from "./revision-source.ts";
 const FIRST_REVISION_MS = 5_000;
 /** Decision services that start at the same time are waited for longer than those that run (milliseconds). */
 const FIRST_GATE_MS = 10_000;
+/**
+ * Straight from a directory nobody reports: decision services compile the same tree by themselves, and get this head
+ * start before Envoys run routes that they have to know.
+ */
+const HEAD_START_MS = 300;
 
 export interface XdsProcessOptions {
   readonly source: Pick<RevisionSource, "bus" | "store" | "shared">;
@@ -72,13 +77,18 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
   };
   const reports = source.shared ? source.bus.watchReports(onReport) : undefined;
 
+  const closing = new AbortController();
   let active: Revision | undefined;
   const first = Promise.withResolvers<void>();
   let groups = new Set<string>();
   const onRevision = async (revision: Revision): Promise<void> => {
     await secrets.setReferences(revision.secrets);
-    // Alone there is nobody to wait for: the decision services compile the same tree by themselves.
-    if (source.shared && !(await (active === undefined ? firstGate : gate).opened(revision))) return;
+    if (source.shared) {
+      if (!(await (active === undefined ? firstGate : gate).opened(revision))) return;
+    } else if (active !== undefined) {
+      await delay(HEAD_START_MS, undefined, { signal: closing.signal }).catch(() => undefined);
+      if (closing.signal.aborted) return;
+    }
     const next = new Set(revision.nodeGroups.map((group) => group.name));
     for (const group of groups) if (!next.has(group)) server.removeGroup(group);
     groups = next;
@@ -114,6 +124,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     random: Math.random,
   });
   const close = async (): Promise<void> => {
+    closing.abort();
     reports?.close();
     firstGate.close();
     gate.close();
