@@ -1,4 +1,4 @@
-import { create, type JsonObject, toJson } from "@bufbuild/protobuf";
+import { create, type JsonObject, type MessageInitShape, toJson } from "@bufbuild/protobuf";
 import { type Bootstrap, BootstrapSchema } from "../protos/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts";
 import { CircuitBreakersSchema } from "../protos/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts";
 import {
@@ -10,10 +10,11 @@ import { OutlierDetectionSchema } from "../protos/gen/envoy/config/cluster/v3/ou
 import { AddressSchema } from "../protos/gen/envoy/config/core/v3/address_pb.ts";
 import { ApiConfigSource_ApiType, ApiVersion } from "../protos/gen/envoy/config/core/v3/config_source_pb.ts";
 import { HealthCheckSchema } from "../protos/gen/envoy/config/core/v3/health_check_pb.ts";
+import { DownstreamConnectionsConfigSchema } from "../protos/gen/envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.ts";
 import { HttpProtocolOptionsSchema } from "../protos/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { EXT_AUTHZ_CLUSTER, XDS_CLUSTER } from "./names.ts";
-import { envoyTypes, pack } from "./registry.ts";
+import { envoyTypes, extension, pack } from "./registry.ts";
 import { validate } from "./validate.ts";
 import { duration, fromAds, socketAddress } from "./values.ts";
 
@@ -28,7 +29,11 @@ export interface BootstrapOptions {
   readonly admin: string;
   readonly region?: string;
   readonly zone?: string;
+  /** Client connections that the node takes at the same time; 20,000 by default. */
+  readonly maxConnections?: number;
 }
+
+const MAX_CONNECTIONS = 20_000;
 
 /**
  * The bootstrap of a node: who it is, where its xDS servers and decision services are. All else comes over ADS, so it
@@ -43,6 +48,14 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
       locality: { region: options.region ?? "", zone: options.zone ?? "" },
     },
     admin: { address: admin },
+    // Past this, new connections are refused: an Envoy without memory or descriptors helps nobody.
+    overloadManager: {
+      resourceMonitors: [
+        extensionMonitor("envoy.resource_monitors.global_downstream_max_connections", {
+          maxActiveDownstreamConnections: BigInt(options.maxConnections ?? MAX_CONNECTIONS),
+        }),
+      ],
+    },
     dynamicResources: {
       adsConfig: {
         apiType: ApiConfigSource_ApiType.DELTA_GRPC,
@@ -98,6 +111,11 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
 /** As Envoy reads it from a file. */
 export function bootstrapJson(options: BootstrapOptions): JsonObject {
   return toJson(BootstrapSchema, bootstrap(options), { registry: envoyTypes, useProtoFieldName: true }) as JsonObject;
+}
+
+function extensionMonitor(name: string, init: MessageInitShape<typeof DownstreamConnectionsConfigSchema>) {
+  const { typedConfig } = extension(name, DownstreamConnectionsConfigSchema, init);
+  return { name, configType: { case: "typedConfig" as const, value: typedConfig } };
 }
 
 function grpcCluster(

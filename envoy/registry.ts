@@ -23,6 +23,7 @@ import { TlsInspectorSchema } from "../protos/gen/envoy/extensions/filters/liste
 import { HttpConnectionManagerSchema } from "../protos/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { HeaderMutationSchema as EarlyHeaderMutationSchema } from "../protos/gen/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.ts";
 import { GenericSchema } from "../protos/gen/envoy/extensions/http/injected_credentials/generic/v3/generic_pb.ts";
+import { DownstreamConnectionsConfigSchema } from "../protos/gen/envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.ts";
 import { PreviousHostsPredicateSchema } from "../protos/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
 import { PriorityGroupClusterSpecifierSchema } from "../protos/gen/envoy/extensions/router/cluster_specifiers/priority_group/v3/priority_group_pb.ts";
 import { SecretSchema } from "../protos/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
@@ -38,6 +39,7 @@ export const envoyTypes = createRegistry(
   ClusterLoadAssignmentSchema,
   CredentialInjectorSchema,
   DnsClusterSchema,
+  DownstreamConnectionsConfigSchema,
   DownstreamTlsContextSchema,
   EarlyHeaderMutationSchema,
   ExtAuthzPerRouteSchema,

@@ -147,7 +147,12 @@ function listModels(table: RouteTable, input: DecisionInput, tables: DecisionTab
     .filter((key) => usable.has(key))
     .flatMap((key) => tables.models.get(key) ?? [])
     .flatMap((model) => model.names.map((id) => ({ id, scope: model.scope })))
-    .map(({ id, scope }) => ({ id, object: "model", created: tables.revision.createdAt, owned_by: scope }));
+    .map(({ id, scope }) => ({
+      id,
+      object: "model",
+      created: tables.revision.createdAt,
+      owned_by: scope === "." ? "organization" : scope,
+    }));
   return JSON.stringify({ object: "list", data });
 }
 
