@@ -15,7 +15,7 @@ const OLDER_REVISIONS = 7;
 const DRAIN_MS = 2_000;
 
 export interface DecisionProcessOptions {
-  readonly source: Pick<RevisionSource, "bus" | "store">;
+  readonly source: Pick<RevisionSource, "bus" | "store" | "lookAgain">;
   /** Names this process in records and reports. */
   readonly name: string;
   readonly listen: string;
@@ -54,6 +54,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     newId: randomUUID,
     log,
     metrics: options.metrics,
+    onUnknownLayout: () => source.lookAgain(),
   });
   await keepOlderLayouts(source.store, (revision) => service.keepLayouts(revision));
   const follower = await startFollower({

@@ -11,6 +11,8 @@ export interface RevisionSource {
   readonly store: RevisionStore;
   /** Whether others are on the same bus. */
   readonly shared: boolean;
+  /** There is a newer revision somewhere: look for it now. */
+  lookAgain(): void;
   close(): Promise<void>;
 }
 
@@ -55,6 +57,8 @@ export async function openRevisionSource(
       bus,
       store,
       shared: true,
+      // The bus tells of a new head at once by itself.
+      lookAgain: () => undefined,
       close: async () => {
         await bus.close();
         await store.close();
@@ -74,6 +78,7 @@ export async function openRevisionSource(
     bus,
     store,
     shared: false,
+    lookAgain: () => void publisher.refresh(),
     close: async () => {
       await publisher.close();
       await bus.close();

@@ -152,24 +152,44 @@ describe("own failures", () => {
     expect(await answer(service, chat())).toMatchObject({ code: "ok" });
   });
 
-  it("counts and alarms an unknown layout, at most once a second", async () => {
-    const alarms: string[] = [];
-    const { service, metric, clock, journal } = setUp({
-      onUnknownLayout: (layout, group) => void alarms.push(`${group}:${layout}`),
+  it("counts an unknown layout, alarms once a second, and looks for each layout once a second", async () => {
+    const looked: string[] = [];
+    let time = 0;
+    const { service, metric, clock, journal, logged } = setUp({
+      layoutWaitMs: 0,
+      monotonic: () => time,
+      onUnknownLayout: (layout, group) => void looked.push(`${group}:${layout}`),
     });
     service.activate(revision());
+    const alarms = () => logged.filter((entry) => "message" in entry && /not known here/.test(String(entry.message)));
     for (const layout of ["beef", "beef", "cafe"]) {
       expect(await answer(service, chat(CHAT_KEY, layout))).toMatchObject({
         case: "errorResponse",
         code: "unknown_layout",
       });
     }
-    expect(alarms).toEqual(["edge:beef"]);
+    expect(looked).toEqual(["edge:beef", "edge:cafe"]);
+    expect(alarms()).toMatchObject([{ layout: "beef" }]);
     clock.now += 1000;
+    time += 1000;
     await service.check(chat(CHAT_KEY, "cafe"));
-    expect(alarms).toEqual(["edge:beef", "edge:cafe"]);
+    expect(looked).toEqual(["edge:beef", "edge:cafe", "edge:cafe"]);
+    expect(alarms()).toMatchObject([{ layout: "beef" }, { layout: "cafe" }]);
     expect(await metric("chancery_unknown_layout_total")).toMatchObject([{ value: 4 }]);
     expect(journal.records[0]).toMatchObject({ effect: "error", code: "unknown_layout", layout: "beef" });
+    await service.close();
+  });
+
+  it("lets a Check wait for a layout that is about to be loaded", async () => {
+    const { service, metric } = setUp({ layoutWaitMs: 60_000 });
+    service.activate(revision());
+    const early = answer(service, chat(CHAT_KEY, "next"));
+    const never = answer(service, chat(CHAT_KEY, "never"));
+    service.activate(revision({ number: 8, layouts: [{ ...EDGE, hash: "next" }] }));
+    expect(await early).toMatchObject({ code: "ok", metadata: { revision: 8 } });
+    expect(await metric("chancery_unknown_layout_total")).toMatchObject([{ value: 0 }]);
+    await service.close();
+    expect(await never).toMatchObject({ code: "unknown_layout" });
   });
 });
 
@@ -219,7 +239,7 @@ describe("revisions", () => {
   });
 
   it("keep the layouts of the ones before them, up to a bound", async () => {
-    const { service } = setUp({ layoutRevisions: 3 });
+    const { service } = setUp({ layoutRevisions: 3, layoutWaitMs: 0 });
     const layouts = (number: number) => [{ ...EDGE, hash: `layout-${number}` }];
     for (const number of [3, 4, 5]) service.activate(revision({ number, layouts: layouts(number) }));
     expect(await answer(service, chat(CHAT_KEY, "layout-3"))).toMatchObject({ code: "ok", metadata: { revision: 5 } });
@@ -227,6 +247,26 @@ describe("revisions", () => {
     expect(service.state().layouts.toSorted()).toEqual(["layout-4", "layout-5", "layout-6"]);
     expect(await answer(service, chat(CHAT_KEY, "layout-3"))).toMatchObject({ code: "unknown_layout" });
     expect(service.state().firstDecisions).toEqual({});
+    await service.close();
+  });
+
+  it("let a target that was replaced answer on the old layout for a while, by the newest rules", async () => {
+    const { service } = setUp({ departedMs: 60_000 });
+    service.activate(revision());
+    const without = { ...PROGRAM, targets: [] };
+    service.activate(revision({ number: 8, program: without, layouts: [{ ...EDGE, hash: "next" }] }));
+    expect(await answer(service, chat())).toMatchObject({ code: "ok", metadata: { revision: 8 } });
+    const deny = { ...without, rules: [rule("stop", { effect: "deny" })] };
+    service.activate(revision({ number: 9, program: deny, layouts: [{ ...EDGE, hash: "next" }] }));
+    expect(await answer(service, chat())).toMatchObject({ code: "denied", metadata: { revision: 9 } });
+    await service.close();
+  });
+
+  it("forget a target that was replaced when its time is over", async () => {
+    const { service } = setUp({ departedMs: 1 });
+    service.activate(revision());
+    service.activate(revision({ number: 8, program: { ...PROGRAM, targets: [] } }));
+    await expect.poll(async () => (await answer(service, chat())).code, { timeout: 10_000 }).toBe("no_legal_target");
     await service.close();
   });
 

@@ -6,7 +6,9 @@ import { encodeAnswer } from "./answer.ts";
 import { type Check, decodeCheck } from "./check-request.ts";
 import { decide, type Outcome } from "./decide.ts";
 import { DENIALS, type FailureCode } from "./denials.ts";
+import { DepartedTargets } from "./departed-targets.ts";
 import { FloodGate } from "./flood-gate.ts";
+import { LayoutWaiters } from "./layout-waiters.ts";
 import { createMetrics } from "./metrics.ts";
 import type { JournalRecord } from "./record.ts";
 import { type ActiveRevision, buildTables, type DecisionTables, LayoutHistory } from "./tables.ts";
@@ -34,7 +36,7 @@ export interface DecisionServiceOptions {
   readonly newId: () => string;
   readonly log: DecisionLog;
   readonly metrics: Registry;
-  /** Called at most once a second: the tables of a live Envoy are missing, so look for newer revisions at once. */
+  /** Called at most once a second for each layout: the tables of a live Envoy are missing, so look for them at once. */
   readonly onUnknownLayout?: (layout: string, nodeGroup: string) => void;
   /** Checks that may be in flight before more are refused at once; 2,000 by default. */
   readonly maxInFlight?: number;
@@ -42,6 +44,13 @@ export interface DecisionServiceOptions {
   readonly refusalRecordsPerSecond?: number;
   /** Revisions whose layouts are kept, the active one included; 8 by default. */
   readonly layoutRevisions?: number;
+  /**
+   * Milliseconds that a Check waits for the layout it came with, which may be about to be loaded; 200 by default, under
+   * the quarter of a second after which Envoy asks another decision service.
+   */
+  readonly layoutWaitMs?: number;
+  /** Milliseconds that targets stay candidates of older layouts after a revision without them; 5,000 by default. */
+  readonly departedMs?: number;
   /**
    * Milliseconds that `bestEffort` applications wait for a durable record; 80 by default, under the 0.1 s after which
    * Envoy asks another decision service. `strict` applications wait until Envoy gives up.
@@ -89,9 +98,13 @@ class Service implements DecisionService {
   readonly #history: LayoutHistory;
   readonly #maxInFlight: number;
   readonly #recordWaitMs: number;
+  readonly #layoutWaitMs: number;
+  readonly #departed: DepartedTargets;
+  readonly #waiters = new LayoutWaiters();
   readonly #firstDecisions = new Map<string, string>();
   readonly #activeSince = new Map<number, string>();
   readonly #summaryTimer: NodeJS.Timeout;
+  #departedTimer: NodeJS.Timeout | undefined;
   #readyListeners: (() => void)[] = [];
   #revision: ActiveRevision | undefined;
   #tables: DecisionTables | undefined;
@@ -108,6 +121,8 @@ class Service implements DecisionService {
     this.#history = new LayoutHistory(options.layoutRevisions ?? 8);
     this.#maxInFlight = options.maxInFlight ?? 2_000;
     this.#recordWaitMs = options.recordWaitMs ?? 80;
+    this.#layoutWaitMs = options.layoutWaitMs ?? 200;
+    this.#departed = new DepartedTargets(options.departedMs ?? 5_000);
     this.#countedSince = options.clock();
     this.#summaryTimer = setInterval(() => void this.#writeSummary(), 1000);
     this.#summaryTimer.unref();
@@ -130,11 +145,13 @@ class Service implements DecisionService {
     const policy = this.#options.compilePolicy(revision.program);
     for (const problem of policy.problems) this.#options.log.warn(problem, "a rule does not compile: it is unknown");
     this.#history.add(revision.number, revision.layouts);
-    this.#tables = buildTables(revision, this.#history.layouts(), policy);
+    const before = this.#revision?.program.targets ?? [];
+    this.#departed.replace(before, revision.program.targets, this.#options.monotonic());
     this.#revision = revision;
+    this.#build(revision, policy);
+    this.#forgetDepartedLater();
     this.#activeSince.set(revision.number, this.#now());
     for (const number of [...this.#activeSince.keys()].slice(0, -REPORTED_REVISIONS)) this.#activeSince.delete(number);
-    this.#forgetFirstDecisions();
     this.#metrics.revision.set(revision.number);
     this.#options.log.info({ revision: revision.number, digest: revision.digest }, "deciding by a revision");
     const listeners = this.#readyListeners;
@@ -145,8 +162,7 @@ class Service implements DecisionService {
   keepLayouts(revision: { readonly number: number; readonly layouts: readonly Layout[] }): void {
     this.#history.add(revision.number, revision.layouts);
     if (this.#revision === undefined || this.#tables === undefined) return;
-    this.#tables = buildTables(this.#revision, this.#history.layouts(), this.#tables.policy);
-    this.#forgetFirstDecisions();
+    this.#build(this.#revision, this.#tables.policy);
   }
 
   state(): DecisionServiceState {
@@ -181,15 +197,18 @@ class Service implements DecisionService {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#summaryTimer);
+    clearTimeout(this.#departedTimer);
+    this.#waiters.close();
     await this.#writeSummary();
   }
 
   async #decide(bytes: Uint8Array, started: number): Promise<Uint8Array> {
     const { monotonic, clock, random, newId, serviceName } = this.#options;
-    const tables = this.#tables;
-    if (tables === undefined) return this.#fail("no_revision");
+    if (this.#tables === undefined) return this.#fail("no_revision");
     const check = decodeCheck(bytes);
     if (check === undefined) return this.#fail("malformed_check");
+    if (!this.#tables.layouts.has(check.context.layout)) await this.#awaitLayout(check);
+    const tables = this.#tables;
     const now = clock();
     const outcome = decide(check, {
       tables,
@@ -264,7 +283,29 @@ class Service implements DecisionService {
     this.#alarmedAt = now;
     const { layout, nodeGroup } = check.context;
     this.#options.log.error({ layout, nodeGroup }, "an Envoy runs a route table that is not known here");
-    this.#options.onUnknownLayout?.(layout, nodeGroup);
+  }
+
+  /** An Envoy may have a new route table a moment before this process has. */
+  async #awaitLayout({ context: { layout, nodeGroup } }: Check): Promise<void> {
+    if (this.#waiters.mayLook(layout, this.#options.monotonic())) this.#options.onUnknownLayout?.(layout, nodeGroup);
+    if (!this.#closed) await this.#waiters.wait(layout, this.#layoutWaitMs);
+  }
+
+  #build(revision: ActiveRevision, policy: Policy): void {
+    this.#tables = buildTables(revision, this.#history.layouts(), policy, this.#departed.targets());
+    this.#forgetFirstDecisions();
+    this.#waiters.wake(this.#tables.layouts);
+  }
+
+  #forgetDepartedLater(): void {
+    clearTimeout(this.#departedTimer);
+    const ms = this.#departed.forget(this.#options.monotonic());
+    if (ms === undefined || this.#closed) return;
+    this.#departedTimer = setTimeout(() => {
+      this.#forgetDepartedLater();
+      if (this.#revision !== undefined && this.#tables !== undefined) this.#build(this.#revision, this.#tables.policy);
+    }, Math.ceil(ms));
+    this.#departedTimer.unref();
   }
 
   async #writeSummary(): Promise<void> {

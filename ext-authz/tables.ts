@@ -30,7 +30,7 @@ export interface DecisionTables {
 
 export interface RouteTable {
   readonly route: LayoutRoute;
-  /** Targets of the newest program that the layout has a group for: what is gone from the program is no candidate. */
+  /** Targets that the layout has a group for: those of the newest program, and departed ones for their grace. */
   readonly candidates: readonly Target[];
   /** Plain routes: pools of the route's own backends by weight; others can only be rerouted to. */
   readonly weights: ReadonlyMap<string, number>;
@@ -46,10 +46,16 @@ export interface RouteTable {
   readonly servedBy: readonly RouteTable[];
 }
 
-export function buildTables(revision: ActiveRevision, layouts: Iterable<Layout>, policy: Policy): DecisionTables {
+/** @param departed  targets that the program does not have any more and that may still answer */
+export function buildTables(
+  revision: ActiveRevision,
+  layouts: Iterable<Layout>,
+  policy: Policy,
+  departed: readonly Target[] = [],
+): DecisionTables {
   const { program } = revision;
   const context: Context = {
-    targets: new Map(program.targets.map((target) => [target.pool, target])),
+    targets: new Map([...departed, ...program.targets].map((target) => [target.pool, target])),
     models: new Map(program.models.map((model) => [model.key, model])),
   };
   return {
