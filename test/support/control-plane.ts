@@ -7,6 +7,7 @@ import { runChancery, startChancery } from "./chancery.ts";
 import { readEnvoyStats } from "./envoy.ts";
 import { readMetric } from "./fleet.ts";
 import { freePorts } from "./free-port.ts";
+import { http } from "./http-client.ts";
 import type { SpawnedProcess } from "./spawn-process.ts";
 
 export interface ControlPlaneOptions {
@@ -18,11 +19,15 @@ export interface ControlPlaneOptions {
 export interface RunningControlPlane {
   /** Root of the resource tree. */
   readonly directory: string;
+  /** Everything that the processes keep. */
+  readonly state: string;
   process(): SpawnedProcess;
   /** Lines for people since the start, "ready" first. */
   progress(): readonly string[];
   /** What `chancery status` prints. */
   status(): Promise<string>;
+  /** A page of Envoy's admin interface. */
+  envoyAdmin(path: string): Promise<string>;
   /** Whose name matches. */
   envoyStats(filter: string): Promise<Readonly<Record<string, number>>>;
   /** The value of a metric of the control plane, summed over its labels that contain `labels`. */
@@ -76,12 +81,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   }
   return {
     directory,
+    state,
     process: () => child,
     progress: () => child.stdout().split("\n").slice(0, -1),
     status: async () => {
       const { code, stdout, stderr } = await runChancery("status", "--control", `127.0.0.1:${control}`);
       if (code !== 0) throw new Error(stderr);
       return stdout;
+    },
+    envoyAdmin: async (path) => {
+      const answer = await http(`http://127.0.0.1:${envoyAdmin}${path}`);
+      if (answer.status !== 200) throw new Error(`${answer.status} from admin ${path}: ${answer.text()}`);
+      return answer.text();
     },
     envoyStats: (filter) => readEnvoyStats(envoyAdmin, filter),
     metric: (name, labels) => readMetric(`127.0.0.1:${control}`, name, labels),
