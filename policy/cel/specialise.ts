@@ -1,0 +1,129 @@
+import { equals, isNumber, order, orderNumbers } from "./compare.ts";
+import { type Compiled, located, type Run } from "./compile.ts";
+import { charge, sizeOf } from "./frame.ts";
+import { compilePattern, matchPattern } from "./patterns.ts";
+import { CelError, Failure, noOverload, OUT_OF_WORK } from "./value.ts";
+
+/** Calls with a literal operand, which most rules are made of: they do in one step what the general ones do in several. */
+
+/** @returns undefined where there is nothing faster than the function itself */
+export function specialised(name: string, compiled: readonly Compiled[], offset: number): Run | undefined {
+  const [first, second] = compiled;
+  if (first === undefined || second === undefined || compiled.length !== 2) return undefined;
+  switch (name) {
+    case "_==_":
+    case "_!=_": {
+      const wanted = name === "_==_";
+      if (isPlain(second.constant?.value)) return equalsLiteral(first.run, second.constant?.value, wanted, offset);
+      if (isPlain(first.constant?.value)) return equalsLiteral(second.run, first.constant?.value, wanted, offset);
+      return undefined;
+    }
+    case "_<_":
+    case "_<=_":
+    case "_>_":
+    case "_>=_":
+      return compared(name, compiled, offset);
+    case "@in":
+      return inLiterals(first.run, second.constant?.value, offset);
+    case "startsWith":
+    case "endsWith":
+    case "contains":
+      return textTest(name, first.run, second.constant?.value, offset);
+    case "matches":
+      return matchesLiteral(first.run, second.constant?.value, offset);
+    default:
+      return undefined;
+  }
+}
+
+type Plain = string | boolean | bigint;
+
+function isPlain(value: unknown): value is Plain {
+  return typeof value === "string" || typeof value === "boolean" || typeof value === "bigint";
+}
+
+function equalsLiteral(operand: Run, literal: unknown, wanted: boolean, offset: number): Run {
+  const type = typeof literal;
+  return (frame) => {
+    const value = operand(frame);
+    if (typeof value === type) return (value === literal) === wanted;
+    const same = equals(value, literal, frame);
+    return typeof same === "boolean" ? same === wanted : same.at(offset);
+  };
+}
+
+type Test = (order: number) => boolean;
+
+const TESTS: Readonly<Record<string, Test>> = {
+  "_<_": (found) => found < 0,
+  "_<=_": (found) => found <= 0,
+  "_>_": (found) => found > 0,
+  "_>=_": (found) => found >= 0,
+};
+const MIRRORED: Readonly<Record<string, string>> = { "_<_": "_>_", "_<=_": "_>=_", "_>_": "_<_", "_>=_": "_<=_" };
+
+function compared(name: string, compiled: readonly Compiled[], offset: number): Run | undefined {
+  const [first, second] = compiled;
+  if (first === undefined || second === undefined) return undefined;
+  const right = second.constant?.value;
+  if (isNumber(right)) return comparedWith(name, first.run, right, offset);
+  const left = first.constant?.value;
+  const mirrored = MIRRORED[name];
+  return isNumber(left) && mirrored !== undefined ? comparedWith(mirrored, second.run, left, offset) : undefined;
+}
+
+function comparedWith(name: string, operand: Run, literal: number | bigint, offset: number): Run | undefined {
+  const test = TESTS[name];
+  if (test === undefined) return undefined;
+  return (frame) => {
+    const value = operand(frame);
+    if (isNumber(value)) return test(orderNumbers(value, literal));
+    const found = order(value, literal, frame);
+    return found === undefined ? noOverload(name, value, literal).at(offset) : test(found);
+  };
+}
+
+/** `x in ["a", "b"]` with literals alone. */
+function inLiterals(operand: Run, list: unknown, offset: number): Run | undefined {
+  if (!Array.isArray(list) || !list.every((each) => typeof each === "string")) return undefined;
+  const members = new Set<unknown>(list);
+  return (frame) => {
+    const value = operand(frame);
+    if (typeof value === "string") return members.has(value);
+    return value instanceof Failure ? value.at(offset) : false;
+  };
+}
+
+function textTest(
+  name: "startsWith" | "endsWith" | "contains",
+  operand: Run,
+  part: unknown,
+  offset: number,
+): Run | undefined {
+  if (typeof part !== "string") return undefined;
+  const test =
+    name === "startsWith"
+      ? (text: string) => text.startsWith(part)
+      : name === "endsWith"
+        ? (text: string) => text.endsWith(part)
+        : (text: string) => text.includes(part);
+  return (frame) => {
+    const text = operand(frame);
+    if (typeof text !== "string") return noOverload(name, text, part).at(offset);
+    return charge(frame, sizeOf(text)) ? test(text) : OUT_OF_WORK;
+  };
+}
+
+function matchesLiteral(operand: Run, text: unknown, offset: number): Run | undefined {
+  if (typeof text !== "string") return undefined;
+  const pattern = compilePattern(text);
+  if (typeof pattern === "string") {
+    const failure = new CelError(`not an RE2 pattern: ${pattern}`, offset);
+    return () => failure;
+  }
+  return (frame) => {
+    const subject = operand(frame);
+    if (typeof subject !== "string") return noOverload("matches", subject, text).at(offset);
+    return located(matchPattern(subject, pattern, frame), offset);
+  };
+}
