@@ -8,6 +8,7 @@ import { exportedMetadata, type Metadata, metadata } from "./schema/metadata.ts"
 import { modelSpec } from "./schema/model.ts";
 import { modelVersionSpec } from "./schema/model-version.ts";
 import { policySpec } from "./schema/policy.ts";
+import { policyTestSpec } from "./schema/policy-test.ts";
 import { referenceGrantSpec } from "./schema/reference-grant.ts";
 import { secretSpec } from "./schema/secret.ts";
 import { upstreamSpec } from "./schema/upstream.ts";
@@ -25,6 +26,7 @@ export interface Specs {
   readonly Application: z.output<typeof applicationSpec>;
   readonly Approval: z.output<typeof approvalSpec>;
   readonly Policy: z.output<typeof policySpec>;
+  readonly PolicyTest: z.output<typeof policyTestSpec>;
 }
 export type Kind = keyof Specs;
 
@@ -73,6 +75,7 @@ export const KINDS: { readonly [K in Kind]: KindDefinition<Specs[K]> } = {
   Application: own("Application", applicationSpec),
   Approval: own("Approval", approvalSpec),
   Policy: own("Policy", policySpec),
+  PolicyTest: own("PolicyTest", policyTestSpec),
 };
 
 export const KIND_NAMES = Object.keys(KINDS) as readonly Kind[];

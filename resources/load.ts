@@ -15,6 +15,7 @@ import type { Linking } from "./resolve/linking.ts";
 import { resolveModel } from "./resolve/model.ts";
 import { resolveModelVersion } from "./resolve/model-version.ts";
 import { resolvePolicy } from "./resolve/policy.ts";
+import { resolvePolicyTest } from "./resolve/policy-test.ts";
 import { resolveSecret } from "./resolve/secret.ts";
 import { resolveUpstream } from "./resolve/upstream.ts";
 import { type ResourceFiles, resourceFiles } from "./resource-files.ts";
@@ -129,6 +130,7 @@ function link({ declarations, objects, problems: earlier }: AuthoredPart): LoadR
     applications: resolved("Application", resolveApplication),
     approvals: resolved("Approval", resolveApproval),
     policies: resolved("Policy", resolvePolicy),
+    policyTests: resolved("PolicyTest", resolvePolicyTest),
   };
   checkTree(inventory, objects, problems);
   return {
