@@ -3,7 +3,7 @@ import { gateOf } from "./gate.ts";
 import type { ModelTarget, Target } from "./program.ts";
 import type { Rerouted, Wanted } from "./reroute.ts";
 import type { CompiledRule } from "./rules.ts";
-import { ask, type Candidate, type Frame, frameOf, type Session, whenHolds } from "./session.ts";
+import { ask, type Candidate, candidatesOf, type Frame, frameOf, type Session, whenHolds } from "./session.ts";
 import { maturityProblem, scoreProblem, validCertifications } from "./standing.ts";
 import { TargetView } from "./views.ts";
 
@@ -26,7 +26,7 @@ interface Reason {
 /** Sorts the candidates into those that may answer and those that may not, the latter with why (in the trace). */
 export function selectLegal(session: Session, { wanted, frames }: Rerouted): readonly Candidate[] {
   const frame = frames.at(-1) ?? frameOf(session, wanted.model);
-  const guards = guardsOf(session, frames);
+  const guards = guardsOf(session, frames, frame);
   const legal: Candidate[] = [];
   for (const target of session.input.candidates) {
     const candidate = candidateOf(session, target);
@@ -115,14 +115,23 @@ function needsApproval(session: Session, model: ModelTarget): boolean {
   return session.program.models.get(model.model)?.approval !== "notRequired";
 }
 
-/** The restrict rules that bind a target: those of every model passed through, and those on its own model. */
-function guardsOf(session: Session, frames: readonly Frame[]): (target: Target) => readonly CompiledRule[] {
-  const common = [...new Set(frames.flatMap((frame) => frame.rules.restrict))];
-  const models = new Set<Key | undefined>(frames.map((frame) => frame.model));
+/**
+ * The restrict rules that bind a target: those of every model passed through, and those on its own model. `when` is
+ * asked while the last model is asked for, so that is what they are found by.
+ */
+function guardsOf(
+  session: Session,
+  frames: readonly Frame[],
+  frame: Frame,
+): (target: Target) => readonly CompiledRule[] {
+  const groups = [...new Set(frames.flatMap((passed) => passed.rules.restrict))];
+  const common = candidatesOf(groups, session, frame);
+  const models = new Set<Key | undefined>(frames.map((passed) => passed.model));
   return (target) => {
     const model = target.model?.model;
     if (model === undefined || models.has(model)) return common;
-    return [...common, ...session.program.rules.restrictionsOn(model)];
+    const own = session.program.rules.restrictionsOn(model);
+    return own.length === 0 ? common : [...common, ...candidatesOf(own, session, frame)];
   };
 }
 

@@ -3,7 +3,7 @@ import { inOrder, type Orderable } from "./order.ts";
 import type { ModelTarget, Target } from "./program.ts";
 import type { Wanted } from "./reroute.ts";
 import type { CompiledRule } from "./rules.ts";
-import { type Candidate, type Frame, type Session, scoreOf, whenHolds } from "./session.ts";
+import { type Candidate, candidatesOf, type Frame, type Session, scoreOf, whenHolds } from "./session.ts";
 
 /**
  * Legal candidates as a chain, best first: the version asked for (the newest legal one where none was), then by `prefer`
@@ -16,7 +16,7 @@ export function chainOf(
   wanted: Wanted,
   frame: Frame,
 ): readonly Target[] {
-  const rules = frame.rules.prefer;
+  const rules = candidatesOf(frame.rules.prefer, session, frame);
   const scores = new Map(rules.map((rule) => [rule, scoresBy(session, rule, frame, legal)]));
   const head = headVersion(wanted, legal);
   const arrange = (active: readonly CompiledRule[]) => {

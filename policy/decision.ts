@@ -75,6 +75,8 @@ export interface Restriction {
 
 export interface DecisionInput {
   readonly request: RequestAttributes;
+  /** As `request.headers.get`, where asking for one header costs less than all of them; at most 1,000 headers. */
+  readonly header?: (name: string) => readonly string[] | undefined;
   readonly source: PeerAttributes;
   readonly destination: PeerAttributes;
   /** `filter_metadata` that Envoy sent. */
@@ -100,6 +102,11 @@ export interface DecisionInput {
   readonly restrictions?: readonly Restriction[];
   /** The gateway is in observe mode (an application in observe mode needs no flag). */
   readonly observe?: boolean;
+  /**
+   * Consult every rule, also those that cannot hold for what the request says, so that the explanation lists them. The
+   * verdict is the same.
+   */
+  readonly explain?: boolean;
 }
 
 /** Why a candidate is not in the decision: a rule's id, or one of the built-in reasons. */
@@ -125,7 +132,9 @@ export interface Considered {
 }
 
 interface VerdictBase {
-  /** Rules that were consulted; shadow rules with what they would have done. */
+  /**
+   * Rules that were consulted: without `explain` not those that cannot hold for what the request says (they are false).
+   * Shadow rules with what they would have done. */
   readonly considered: readonly Considered[];
   readonly removed: readonly Removal[];
   /** What reroute rules made of the request: model, version or upstream, and by which rule. */

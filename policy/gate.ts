@@ -10,15 +10,17 @@ export function gateOf(session: Session, frame: Frame): Gate {
 
 function deniedBy(session: Session, frame: Frame): Gate {
   const shadow: string[] = [];
-  for (const rule of frame.rules.deny) {
-    const { result } = whenHolds(session, rule, frame);
-    if (result === "false") continue;
-    if (rule.mode === "shadow") {
-      shadow.push(`deny by ${rule.rule.id}`);
-      continue;
+  for (const group of frame.rules.deny) {
+    for (const rule of group.candidates(session.fields, frame.model)) {
+      const { result } = whenHolds(session, rule, frame);
+      if (result === "false") continue;
+      if (rule.mode === "shadow") {
+        shadow.push(`deny by ${rule.rule.id}`);
+        continue;
+      }
+      const reason = result === "true" ? rule.rule.reason : `${rule.rule.reason} (not known for this request)`;
+      return { open: false, refusal: { code: "denied", rule: rule.rule.id, reason }, shadow };
     }
-    const reason = result === "true" ? rule.rule.reason : `${rule.rule.reason} (not known for this request)`;
-    return { open: false, refusal: { code: "denied", rule: rule.rule.id, reason }, shadow };
   }
   return allowedBy(session, frame, shadow);
 }
@@ -31,7 +33,7 @@ function allowedBy(session: Session, frame: Frame, shadow: string[]): Gate {
   const rehearsed = levels.find(({ rehearsal }) => rehearsal !== undefined)?.rehearsal;
   const rehearsedClosed = levels.find(({ held, rehearsal }) => held === undefined && rehearsal === undefined);
   if (closed === undefined && nearest !== undefined) {
-    if (rehearsedClosed !== undefined) shadow.push(`deny by ${rehearsedClosed.level.rules[0]?.rule.id ?? ""}`);
+    if (rehearsedClosed !== undefined) shadow.push(`deny by ${rehearsedClosed.level.group.rules[0]?.rule.id ?? ""}`);
     return { open: true, rule: nearest.rule.id, reason: nearest.rule.reason, shadow };
   }
   if (rehearsed !== undefined && rehearsedClosed === undefined) shadow.push(`allow by ${rehearsed.rule.id}`);
@@ -46,21 +48,19 @@ function allowedBy(session: Session, frame: Frame, shadow: string[]): Gate {
 const NAMED_RULES = 5;
 
 function idsOf(level: Level): string {
-  const ids = level.rules.filter(({ mode }) => mode === "enforce").map(({ rule }) => rule.id);
+  const ids = level.group.rules.filter(({ mode }) => mode === "enforce").map(({ rule }) => rule.id);
   return ids.length <= NAMED_RULES ? ids.join(", ") : `${ids.slice(0, NAMED_RULES).join(", ")} and more`;
 }
 
 /** The first enforced rule that holds, the first shadow rule that would, and whether the level has enforced ones. */
 function askLevel(session: Session, frame: Frame, level: Level) {
-  let enforced = false;
   let held: CompiledRule | undefined;
   let rehearsal: CompiledRule | undefined;
-  for (const rule of level.rules) {
+  for (const rule of level.group.candidates(session.fields, frame.model)) {
     if (rule.mode === "shadow") {
       if (whenHolds(session, rule, frame).result === "true") rehearsal ??= rule;
       continue;
     }
-    enforced = true;
     if (held !== undefined) continue;
     const taken = session.restrictions.onRule(rule.rule.id, session.input.now);
     if (taken !== undefined) {
@@ -69,5 +69,5 @@ function askLevel(session: Session, frame: Frame, level: Level) {
       held = rule;
     }
   }
-  return { enforced, held, rehearsal };
+  return { enforced: level.enforced, held, rehearsal };
 }

@@ -3,7 +3,7 @@ import type { Requested } from "./decision.ts";
 import { gateOf } from "./gate.ts";
 import type { Target } from "./program.ts";
 import type { CompiledRule } from "./rules.ts";
-import { type Frame, frameOf, type Refusal, type Session, whenHolds } from "./session.ts";
+import { candidatesOf, type Frame, frameOf, type Refusal, type Session, whenHolds } from "./session.ts";
 
 /** Reroutes of one request; a third is not followed. */
 export const MAX_HOPS = 2;
@@ -75,7 +75,7 @@ function nextStep(
   visited: ReadonlySet<Key | undefined>,
   applied: ReadonlySet<CompiledRule>,
 ): { readonly rule: CompiledRule; readonly next: Wanted } | undefined {
-  for (const rule of frame.rules.reroute) {
+  for (const rule of candidatesOf(frame.rules.reroute, session, frame)) {
     const next = destination(session, wanted, rule);
     if (applied.has(rule) || next === undefined || same(next, wanted)) continue;
     // Unknown: not applied. What was asked for is then checked as if there were no such rule.

@@ -1,7 +1,9 @@
 import type { Key, Scope } from "../resources/index.ts";
+import { type Guard, guardsOf } from "./atoms.ts";
 import { compileExpression } from "./cel.ts";
 import type { CompiledExpression, Expression, ExpressionScope, ExpressionType } from "./expression.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
+import { EMPTY_GROUP, groupOf, type RuleGroup, Slots } from "./rule-group.ts";
 
 /** A rule with its expressions ready to run. One that does not compile has expressions that are always unknown. */
 export interface CompiledRule {
@@ -10,25 +12,29 @@ export interface CompiledRule {
   readonly when?: Expression;
   readonly require?: Expression;
   readonly score?: Expression;
+  /** Where one of them is certainly false, so is `when`. */
+  readonly guards: readonly Guard[];
 }
 
 /** A place that allow rules can be attached to: where it has some, one must hold. */
 export interface Level {
   /** For reasons: `scope team/chat`, `HTTPRoute web/shop (policies of .)`. */
   readonly name: string;
-  readonly rules: readonly CompiledRule[];
+  readonly group: RuleGroup;
+  /** Whether any of its rules is enforced. */
+  readonly enforced: boolean;
 }
 
 /** The rules that apply to one kind of request, in the order in which each effect wants them. */
 export interface RuleSet {
   /** Parents first, then what is attached to the gateway, the route and the model. */
-  readonly deny: readonly CompiledRule[];
-  readonly restrict: readonly CompiledRule[];
-  readonly prefer: readonly CompiledRule[];
+  readonly deny: readonly RuleGroup[];
+  readonly restrict: readonly RuleGroup[];
+  readonly prefer: readonly RuleGroup[];
   /** Nearest scope first, up to the root, then route, gateway, model. Only levels that have allow rules. */
   readonly levels: readonly Level[];
   /** As levels. */
-  readonly reroute: readonly CompiledRule[];
+  readonly reroute: readonly RuleGroup[];
 }
 
 export interface RuleIndex {
@@ -38,7 +44,7 @@ export interface RuleIndex {
    */
   rulesFor(scope: Scope, gateway: Key, httpRoute: Key, model: Key | undefined): RuleSet;
   /** Restrict rules attached to a model. */
-  restrictionsOn(model: Key): readonly CompiledRule[];
+  restrictionsOn(model: Key): readonly RuleGroup[];
   readonly problems: readonly { readonly rule: string; readonly message: string }[];
 }
 
@@ -57,39 +63,90 @@ export function scopeChain(scope: Scope): readonly Scope[] {
   return chain;
 }
 
-export function indexRules(program: Pick<PolicyProgram, "rules">): RuleIndex {
+/** What is left of a compilation for the next one: rules that have not changed are not compiled again. */
+export class ExpressionCache {
+  #kept = new Map<string, CompiledExpression>();
+  #guards = new Map<string, readonly Guard[]>();
+  #used = new Set<string>();
+
+  compile(text: string, scope: ExpressionScope, expected: ExpressionType): CompiledExpression {
+    const key = `${scope}\n${expected}\n${text}`;
+    let result = this.#kept.get(key);
+    if (result === undefined) {
+      result = compileExpression(text, scope, expected);
+      this.#kept.set(key, result);
+    }
+    this.#used.add(key);
+    return result;
+  }
+
+  guards(text: string): readonly Guard[] {
+    let guards = this.#guards.get(text);
+    if (guards === undefined) {
+      guards = guardsOf(text);
+      this.#guards.set(text, guards);
+    }
+    this.#used.add(text);
+    return guards;
+  }
+
+  /** Forgets what was not asked for since the last time. For when a compilation is whole. */
+  trim(): void {
+    for (const map of [this.#kept, this.#guards]) {
+      for (const key of map.keys()) if (!this.#used.has(key)) map.delete(key);
+    }
+    this.#used = new Set();
+  }
+}
+
+/** The rules of one place, by effect. */
+interface Place {
+  readonly name: string;
+  readonly groups: Readonly<Record<ProgramRule["effect"], RuleGroup>>;
+}
+
+const EFFECTS = ["deny", "allow", "restrict", "prefer", "reroute"] as const;
+
+/** Yields between small pieces of work, so that whoever drives it can rest in between. */
+export function* indexRules(program: Pick<PolicyProgram, "rules">, cache: ExpressionCache): Generator<void, RuleIndex> {
   const problems: { readonly rule: string; readonly message: string }[] = [];
-  const compile = compiler(problems);
   const byScope = new Map<Scope, CompiledRule[]>();
   const byTarget = new Map<string, CompiledRule[]>();
   for (const rule of program.rules) {
-    const compiled = compile(rule);
+    const compiled = compileRule(rule, cache, problems);
+    yield;
     if (compiled === undefined) continue;
     if (rule.target === undefined) append(byScope, rule.scope, compiled);
     else append(byTarget, `${rule.target.kind} ${rule.target.key}`, compiled);
   }
-  const cache = new Map<string, RuleSet>();
+  const slots = new Slots();
+  const scopes = new Map<Scope, Place>();
+  for (const [scope, rules] of byScope) scopes.set(scope, yield* placeOf(`scope ${scope}`, rules, slots));
+  const targets = new Map<string, readonly Place[]>();
+  for (const [target, rules] of byTarget) targets.set(target, yield* placesOf(target, rules, slots));
+  cache.trim();
+
+  const sets = new Map<string, RuleSet>();
   return {
     problems,
-    restrictionsOn: (model) => ofEffect(byTarget.get(`Model ${model}`) ?? [], "restrict"),
+    restrictionsOn: (model) => nonEmpty(targets.get(`Model ${model}`) ?? [], "restrict"),
     rulesFor(scope, gateway, httpRoute, model) {
       const key = `${scope}\n${gateway}\n${httpRoute}\n${model ?? ""}`;
-      const cached = cache.get(key);
+      const cached = sets.get(key);
       if (cached !== undefined) return cached;
-      const scopes = scopeChain(scope).map((at) => ({ name: `scope ${at}`, rules: byScope.get(at) ?? [] }));
-      const attached = (target: string) => byPolicyScope(target, byTarget.get(target) ?? []);
-      const onGateway = attached(`Gateway ${gateway}`);
-      const onRoute = attached(`HTTPRoute ${httpRoute}`);
-      const onModel = model === undefined ? [] : attached(`Model ${model}`);
+      const chain = scopeChain(scope).flatMap((at) => scopes.get(at) ?? []);
+      const onGateway = targets.get(`Gateway ${gateway}`) ?? [];
+      const onRoute = targets.get(`HTTPRoute ${httpRoute}`) ?? [];
+      const onModel = model === undefined ? [] : (targets.get(`Model ${model}`) ?? []);
       const set = setOf(
-        [...scopes.toReversed(), ...onGateway, ...onRoute, ...onModel],
-        [...scopes, ...onRoute, ...onGateway, ...onModel],
+        [...chain.toReversed(), ...onGateway, ...onRoute, ...onModel],
+        [...chain, ...onRoute, ...onGateway, ...onModel],
       );
-      if (cache.size >= CACHED_SETS) {
-        const oldest = cache.keys().next().value;
-        if (oldest !== undefined) cache.delete(oldest);
+      if (sets.size >= CACHED_SETS) {
+        const oldest = sets.keys().next().value;
+        if (oldest !== undefined) sets.delete(oldest);
       }
-      cache.set(key, set);
+      sets.set(key, set);
       return set;
     },
   };
@@ -101,32 +158,54 @@ function append<K>(map: Map<K, CompiledRule[]>, key: K, rule: CompiledRule): voi
   else known.push(rule);
 }
 
+function* placeOf(name: string, rules: readonly CompiledRule[], slots: Slots): Generator<void, Place> {
+  const groups = new Map<ProgramRule["effect"], RuleGroup>();
+  for (const effect of EFFECTS) {
+    const members = rules.filter(({ rule }) => rule.effect === effect);
+    groups.set(effect, yield* groupOf(members, slots));
+  }
+  const group = (effect: ProgramRule["effect"]) => groups.get(effect) ?? EMPTY_GROUP;
+  return {
+    name,
+    groups: {
+      deny: group("deny"),
+      allow: group("allow"),
+      restrict: group("restrict"),
+      prefer: group("prefer"),
+      reroute: group("reroute"),
+    },
+  };
+}
+
 /**
  * Policies of different scopes that are attached to the same object are levels of their own: an allow rule that one
  * team attaches cannot satisfy the level of another.
  */
-function byPolicyScope(target: string, rules: readonly CompiledRule[]): readonly Level[] {
-  const levels = new Map<Scope, CompiledRule[]>();
-  for (const rule of rules) append(levels, rule.rule.scope, rule);
-  return [...levels].map(([scope, members]) => ({ name: `${target} (policies of ${scope})`, rules: members }));
+function* placesOf(target: string, rules: readonly CompiledRule[], slots: Slots): Generator<void, readonly Place[]> {
+  const byPolicyScope = new Map<Scope, CompiledRule[]>();
+  for (const rule of rules) append(byPolicyScope, rule.rule.scope, rule);
+  const places: Place[] = [];
+  for (const [scope, members] of byPolicyScope) {
+    places.push(yield* placeOf(`${target} (policies of ${scope})`, members, slots));
+  }
+  return places;
 }
 
-function setOf(parentsFirst: readonly Level[], nearestFirst: readonly Level[]): RuleSet {
-  const inOrder = (levels: readonly Level[], effect: ProgramRule["effect"]) =>
-    levels.flatMap((level) => ofEffect(level.rules, effect));
+function setOf(parentsFirst: readonly Place[], nearestFirst: readonly Place[]): RuleSet {
   return {
-    deny: inOrder(parentsFirst, "deny"),
-    restrict: inOrder(parentsFirst, "restrict"),
-    prefer: inOrder(parentsFirst, "prefer"),
-    reroute: inOrder(nearestFirst, "reroute"),
+    deny: nonEmpty(parentsFirst, "deny"),
+    restrict: nonEmpty(parentsFirst, "restrict"),
+    prefer: nonEmpty(parentsFirst, "prefer"),
+    reroute: nonEmpty(nearestFirst, "reroute"),
     levels: nearestFirst
-      .map((level) => ({ name: level.name, rules: ofEffect(level.rules, "allow") }))
-      .filter((level) => level.rules.length > 0),
+      .map(({ name, groups }) => ({ name, group: groups.allow }))
+      .filter(({ group }) => group.rules.length > 0)
+      .map((level) => ({ ...level, enforced: level.group.rules.some(({ mode }) => mode === "enforce") })),
   };
 }
 
-function ofEffect(rules: readonly CompiledRule[], effect: ProgramRule["effect"]): readonly CompiledRule[] {
-  return rules.filter(({ rule }) => rule.effect === effect);
+function nonEmpty(places: readonly Place[], effect: ProgramRule["effect"]): readonly RuleGroup[] {
+  return places.map(({ groups }) => groups[effect]).filter(({ rules }) => rules.length > 0);
 }
 
 /** Which variables the expressions of an effect can read, and what they must come to. */
@@ -146,27 +225,26 @@ export function expressionsOf(rule: ProgramRule): readonly {
 }
 
 /** Equal texts are compiled once, so that a decision evaluates them once. */
-function compiler(problems: { readonly rule: string; readonly message: string }[]) {
-  const compiled = new Map<string, CompiledExpression>();
-  return (rule: ProgramRule): CompiledRule | undefined => {
-    const { mode } = rule;
-    if (mode === "off") return undefined;
-    const ready: { when?: Expression; require?: Expression; score?: Expression } = {};
-    for (const { field, text, scope, expected } of expressionsOf(rule)) {
-      const key = `${scope}\n${expected}\n${text}`;
-      let result = compiled.get(key);
-      if (result === undefined) {
-        result = compileExpression(text, scope, expected);
-        compiled.set(key, result);
-      }
-      if (result.ok) {
-        ready[field] = result.expression;
-      } else {
-        const message = `${field} does not compile: ${result.errors[0]?.message ?? "no reason given"}`;
-        problems.push({ rule: rule.id, message });
-        ready[field] = { reads: new Set(), evaluate: () => ({ unknown: message }) };
-      }
-    }
-    return { rule, mode, ...ready };
+function compileRule(
+  rule: ProgramRule,
+  cache: ExpressionCache,
+  problems: { readonly rule: string; readonly message: string }[],
+): CompiledRule | undefined {
+  const { mode } = rule;
+  if (mode === "off") return undefined;
+  const ready: { when?: Expression; require?: Expression; score?: Expression; guards: readonly Guard[] } = {
+    guards: [],
   };
+  for (const { field, text, scope, expected } of expressionsOf(rule)) {
+    const result = cache.compile(text, scope, expected);
+    if (result.ok) {
+      ready[field] = result.expression;
+      if (field === "when") ready.guards = cache.guards(text);
+    } else {
+      const message = `${field} does not compile: ${result.errors[0]?.message ?? "no reason given"}`;
+      problems.push({ rule: rule.id, message });
+      ready[field] = { reads: new Set(), evaluate: () => ({ unknown: message }) };
+    }
+  }
+  return { rule, mode, ...ready };
 }

@@ -4,6 +4,7 @@ import type { DecisionInput, DenyCode, RuleResult } from "./decision.ts";
 import { type Expression, isUnknown, type Unknown, type Value } from "./expression.ts";
 import type { ModelFacts, Target } from "./program.ts";
 import type { Restrictions } from "./restrictions.ts";
+import type { FieldValues, RuleGroup } from "./rule-group.ts";
 import type { CompiledRule, RuleIndex, RuleSet } from "./rules.ts";
 import type { CertificationPeriod } from "./standing.ts";
 import type { Trace } from "./trace.ts";
@@ -33,6 +34,8 @@ export interface Session {
   readonly program: CompiledProgram;
   readonly input: DecisionInput;
   readonly facts: RequestFacts;
+  /** What rules are found by. */
+  readonly fields: FieldValues;
   readonly restrictions: Restrictions;
   readonly trace: Trace;
   /** Answers of expressions that read neither model nor target. */
@@ -94,6 +97,14 @@ export function frameOf(session: Session, model: Key | undefined): Frame {
     session.frames.set(model, frame);
   }
   return frame;
+}
+
+/** The rules of some groups that can hold while the frame's model is asked for. */
+export function candidatesOf(groups: readonly RuleGroup[], session: Session, frame: Frame): readonly CompiledRule[] {
+  const [only, second] = groups;
+  if (only === undefined) return [];
+  if (second === undefined) return only.candidates(session.fields, frame.model);
+  return groups.flatMap((group) => group.candidates(session.fields, frame.model));
 }
 
 /** Whether the rule's `when` holds. Counts and explains; an expression is evaluated once per what it reads. */
