@@ -87,6 +87,31 @@ test("publishes the tree at the start, and each change of it", async () => {
   expect(await rules()).toEqual(["true"]);
 });
 
+test("waits for a file that is emptied to be written again", async () => {
+  let looks = 0;
+  const now = (): number => {
+    looks += 1;
+    return Date.now();
+  };
+  const publisher = await starting({ now, quietMs: 1, pollMs: 3_600_000, emptiedMs: 3_600_000 });
+  await truncate(join(tree, "team/limits.yaml"));
+  const refreshed = publisher.refresh();
+  const before = looks;
+  await vi.waitFor(() => expect(looks).toBeGreaterThan(before + 10), DEADLINE);
+  expect(told("published")).toHaveLength(1);
+  await writeFile(join(tree, "team/limits.yaml"), policy("limits", "true"));
+  await refreshed;
+  expect(told("published")).toHaveLength(2);
+  expect(await rules()).toEqual(["true"]);
+});
+
+test("takes a file as empty that stays empty", async () => {
+  const publisher = await starting({ quietMs: 1, emptiedMs: 20 });
+  await truncate(join(tree, "team/limits.yaml"));
+  await publisher.refresh();
+  expect(await rules()).toEqual([]);
+});
+
 test("a change that means nothing makes no revision", async () => {
   await starting();
   await save(tree, "team/limits.yaml", `# as before\n${policy("limits", "false")}`);

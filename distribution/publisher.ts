@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import {
   ChanceryError,
   checkFiles,
@@ -38,6 +39,8 @@ export interface PublisherOptions {
   readonly quietMs?: number;
   /** Milliseconds after which a change is taken up though others follow; 500 unless given. */
   readonly maximumWaitMs?: number;
+  /** Milliseconds that a file which has become empty gets to be written; 1,000 unless given. */
+  readonly emptiedMs?: number;
 }
 
 /** Each is told when it is other than the last time. */
@@ -163,7 +166,7 @@ class TreePublisher implements Publisher {
   async #publish(since: number): Promise<void> {
     const { directory, compile, bus, signers, now, onEvent } = this.#options;
     const log = (await this.#options.log?.()) ?? [];
-    const current = await readTree(directory);
+    const current = await this.#read();
     const resolved = await resolveTree(current, this.#lastGood, {
       freeze: (tree, lastGood, problems) => freeze(tree, lastGood, { log, problems, cache: this.#cache }),
       inspect: (loaded) => checkFiles(loaded, directory),
@@ -192,6 +195,22 @@ class TreePublisher implements Publisher {
     }
     const { number, digest, at } = result;
     onEvent({ type: "published", number, digest, at, durationMs: at - since, warnings: resolved.warnings });
+  }
+
+  /**
+   * The tree, without files that are about to be written: most programs empty a file before they write it, and on a busy
+   * machine the writing may come later than the quiet that a change is waited for. Taken as it is, the tree would be
+   * without what the file holds for a moment.
+   */
+  async #read(): Promise<ResourceFiles> {
+    const { directory, now, quietMs = 50, emptiedMs = 1_000 } = this.#options;
+    const start = now();
+    for (;;) {
+      const current = await readTree(directory);
+      const emptied = [...current.files].some(([path, text]) => text === "" && this.#lastGood?.files.get(path));
+      if (!emptied || this.#closed || now() - start >= emptiedMs) return current;
+      await delay(quietMs);
+    }
   }
 
   /** Tells what is other than the last time; that nothing is frozen is no news at first. */
