@@ -16,6 +16,8 @@ export { type FollowerOptions, type ProcessState, type RevisionFollower, startFo
 export { createInProcessBus } from "./in-process-bus.ts";
 export { createJwksReader, type JwksReader, type JwksReaderOptions } from "./jwks.ts";
 export { type GateState, LayoutGate, type LayoutGateOptions, layoutGate, type WaitingLayouts } from "./layout-gate.ts";
+export { type NatsBusOptions, openNatsBus } from "./nats-bus.ts";
+export { natsCredentials } from "./nats-credentials.ts";
 export { type PublishOptions, type PublishResult, publish } from "./publish.ts";
 export {
   type Publisher,

@@ -22,6 +22,7 @@ export {
   rawHttp,
 } from "./http-client.ts";
 export { type Answer, type Load, runLoad } from "./load.ts";
+export { type NatsOptions, type RunningNats, startNats } from "./nats.ts";
 export { type Ending, runProcess, type SpawnedProcess, type SpawnOptions, spawnProcess } from "./spawn-process.ts";
 export { createTokenIssuer, type TokenIssuer, type TokenOptions } from "./tokens.ts";
 export { waitFor } from "./wait-for.ts";

@@ -1,0 +1,104 @@
+import { headers, type MsgHdrs } from "@nats-io/nats-core";
+import { ChanceryError } from "../resources/index.ts";
+import { type Digest, digestOf, MAX_BLOB_BYTES } from "../revision/index.ts";
+import type { NatsSession } from "./nats-connection.ts";
+import { MAX_MESSAGE_BYTES, type NatsStreams } from "./nats-streams.ts";
+
+/** What is left of a message beside its headers. */
+const PART_BYTES = MAX_MESSAGE_BYTES - 1024;
+const MAX_PARTS = Math.ceil(MAX_BLOB_BYTES / PART_BYTES);
+/** Parts that are on their way at the same time. */
+const IN_FLIGHT = 8;
+const PARTS_HEADER = "Chancery-Parts";
+
+interface Part {
+  readonly bytes: Uint8Array;
+  /** How many the whole has. */
+  readonly of: number;
+}
+
+/**
+ * Content as messages `blob.<hex digits>.<index>`, the newest of each kept. Putting writes every part each time: that
+ * mends what is damaged, and makes the content young, which is how long-unused content is told apart.
+ */
+export class NatsBlobs {
+  readonly #streams: NatsStreams;
+
+  constructor(streams: NatsStreams) {
+    this.#streams = streams;
+  }
+
+  /** The caller has checked the digest, and may change `bytes` once this has returned its promise. */
+  async put(digest: Digest, bytes: Uint8Array): Promise<void> {
+    const { names } = this.#streams;
+    const copy = new Uint8Array(bytes);
+    const count = Math.max(1, Math.ceil(copy.length / PART_BYTES));
+    await this.#streams.run(`${digest} cannot be put on the bus`, async ({ client }) => {
+      const put = async (index: number): Promise<void> => {
+        const part = copy.subarray(index * PART_BYTES, (index + 1) * PART_BYTES);
+        const partHeaders = headers();
+        partHeaders.set(PARTS_HEADER, String(count));
+        await client.publish(names.blobPart(digest, index), part, { headers: partHeaders });
+      };
+      await eachOf(count - 1, (index) => put(index + 1));
+      // The first part last: where it is, the others are.
+      await put(0);
+    });
+  }
+
+  async has(digest: Digest): Promise<boolean> {
+    return await this.#streams.run(`${digest} cannot be looked for on the bus`, async (session) => {
+      return (await this.#part(session, digest, 0)) !== undefined;
+    });
+  }
+
+  /** @throws ChanceryError "corrupt" */
+  async get(digest: Digest): Promise<Uint8Array | undefined> {
+    return await this.#streams.run(`${digest} cannot be read from the bus`, async (session) => {
+      const first = await this.#part(session, digest, 0);
+      if (first === undefined) return undefined;
+      const parts: (Uint8Array | undefined)[] = [first.bytes];
+      await eachOf(first.of - 1, async (index) => {
+        parts[index + 1] = (await this.#part(session, digest, index + 1))?.bytes;
+      });
+      const whole: Uint8Array[] = [];
+      for (let index = 0; index < first.of; index++) {
+        const part = parts[index];
+        // Cleared away, or lost, while it was being read.
+        if (part === undefined) return undefined;
+        whole.push(part);
+      }
+      const bytes = Buffer.concat(whole);
+      if (digestOf(bytes) !== digest) {
+        throw new ChanceryError("corrupt", `the bytes on the bus are not ${digest}: publishing again mends them`);
+      }
+      return bytes;
+    });
+  }
+
+  async #part({ manager }: NatsSession, digest: Digest, index: number): Promise<Part | undefined> {
+    const { names } = this.#streams;
+    const message = await manager.direct.getMessage(names.blobs, { last_by_subj: names.blobPart(digest, index) });
+    if (message === null) return undefined;
+    return { bytes: message.data, of: partsOf(message.header, digest) };
+  }
+}
+
+function partsOf(partHeaders: MsgHdrs, digest: Digest): number {
+  const count = Number(partHeaders.get(PARTS_HEADER));
+  if (Number.isInteger(count) && count >= 1 && count <= MAX_PARTS) return count;
+  throw new ChanceryError("corrupt", `a part of ${digest} on the bus does not say of how many it is one`);
+}
+
+/** Calls `work` with 0 to `count` - 1, a few at a time. */
+async function eachOf(count: number, work: (index: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < count) {
+      const index = next;
+      next += 1;
+      await work(index);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(count, IN_FLIGHT) }, worker));
+}

@@ -1,0 +1,154 @@
+import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
+import { ChanceryError } from "../resources/index.ts";
+import type { Digest } from "../revision/index.ts";
+import { MAX_REPORT_BYTES, MAX_REPORTERS } from "./bus-limits.ts";
+import type { NatsLink, NatsSession } from "./nats-connection.ts";
+import { isMissingStream, isNameInUse, natsError } from "./nats-errors.ts";
+
+/** Many more than one reader needs, so that the history can be looked at. */
+const KEPT_HEADS = 1024;
+const MAX_HEAD_BYTES = 4096;
+/** A message of content, its headers included. */
+export const MAX_MESSAGE_BYTES = 256 * 1024;
+
+const PREFIX = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** Streams and subjects of one bus; several buses (regions) may share a NATS account under different prefixes. */
+export interface NatsNames {
+  readonly heads: string;
+  readonly blobs: string;
+  readonly reports: string;
+  readonly head: string;
+  blobPart(digest: Digest, index: number): string;
+  report(reporter: string): string;
+  readonly anyReport: string;
+  /** What the server sends out after it has stored a head or a report. */
+  readonly headBell: string;
+  readonly reportBell: string;
+  readonly anyReportBell: string;
+  readonly anyBlobPart: string;
+}
+
+/** @throws ChanceryError "invalid-argument" */
+export function natsNames(prefix: string): NatsNames {
+  if (!PREFIX.test(prefix)) {
+    throw new ChanceryError("invalid-argument", `the prefix "${prefix}" is not 1 to 64 letters, digits, "-" or "_"`);
+  }
+  return {
+    heads: `${prefix}_heads`,
+    blobs: `${prefix}_blobs`,
+    reports: `${prefix}_reports`,
+    head: `${prefix}.head`,
+    blobPart: (digest, index) => `${prefix}.blob.${digest.replace("sha256:", "")}.${index}`,
+    report: (reporter) => `${prefix}.report.${token(reporter)}`,
+    anyReport: `${prefix}.report.*`,
+    headBell: `${prefix}.bell.head`,
+    reportBell: `${prefix}.bell.report.{{wildcard(1)}}`,
+    anyReportBell: `${prefix}.bell.report.*`,
+    anyBlobPart: `${prefix}.blob.*.*`,
+  };
+}
+
+export interface StreamOptions {
+  /** Makes streams that are not there; the user needs the rights for it. Otherwise they are waited for. */
+  readonly manage: boolean;
+  /** Copies that a cluster keeps of each stream; 1 unless given. */
+  readonly replicas?: number;
+  /** Bytes of content that are kept; the content that was put longest ago goes first. */
+  readonly maximumBytes: number;
+}
+
+/** Speaks to the three streams of a bus; where this process manages them, those that are lost are made again. */
+export class NatsStreams {
+  readonly names: NatsNames;
+  readonly #link: NatsLink;
+  readonly #options: StreamOptions;
+
+  constructor(link: NatsLink, names: NatsNames, options: StreamOptions) {
+    this.#link = link;
+    this.names = names;
+    this.#options = options;
+  }
+
+  /**
+   * @param what  for messages: "the head cannot be read"
+   * @throws ChanceryError
+   */
+  async run<T>(what: string, work: (session: NatsSession) => Promise<T>): Promise<T> {
+    const session = this.#link.session();
+    try {
+      try {
+        return await work(session);
+      } catch (error) {
+        if (!this.#options.manage || !isMissingStream(error)) throw error;
+        await this.#make(session);
+        return await work(session);
+      }
+    } catch (error) {
+      throw natsError(error, what);
+    }
+  }
+
+  async #make({ manager }: NatsSession): Promise<void> {
+    for (const config of this.#configurations()) {
+      try {
+        await manager.streams.add(config);
+      } catch (error) {
+        if (!isNameInUse(error)) throw error;
+        // Made by another build, or changed by hand.
+        await manager.streams.update(config.name, config);
+      }
+    }
+  }
+
+  #configurations(): readonly (Partial<StreamConfig> & { readonly name: string })[] {
+    const { names } = this;
+    const { replicas, maximumBytes } = this.#options;
+    const both = {
+      retention: RetentionPolicy.Limits,
+      discard: DiscardPolicy.Old,
+      // One request for the newest message, answered by any replica, in place of a consumer for each reader.
+      allow_direct: true,
+      ...(replicas === undefined ? {} : { num_replicas: replicas }),
+    };
+    return [
+      {
+        ...both,
+        name: names.heads,
+        subjects: [names.head],
+        storage: StorageType.File,
+        max_msgs: KEPT_HEADS,
+        max_msg_size: MAX_HEAD_BYTES,
+        // The server rings after it has stored, also when the publisher ends in between.
+        republish: { src: names.head, dest: names.headBell },
+      },
+      {
+        ...both,
+        name: names.blobs,
+        subjects: [names.anyBlobPart],
+        storage: StorageType.File,
+        max_msgs_per_subject: 1,
+        max_msg_size: MAX_MESSAGE_BYTES,
+        max_bytes: maximumBytes,
+      },
+      {
+        ...both,
+        name: names.reports,
+        subjects: [names.anyReport],
+        // Told again every few seconds: nothing is lost with it.
+        storage: StorageType.Memory,
+        max_msgs_per_subject: 1,
+        max_msgs: MAX_REPORTERS,
+        max_msg_size: MAX_REPORT_BYTES + 1024,
+        republish: { src: names.anyReport, dest: names.reportBell },
+      },
+    ];
+  }
+}
+
+/** Any name as one token of a subject; names of letters, digits, "-" and "_" stay, so that rights can be given by name. */
+function token(name: string): string {
+  return encodeURIComponent(name).replace(/[.!~*'()]/g, (character) => {
+    return `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
+  });
+}
