@@ -29,6 +29,18 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: "check a resource tree and print every problem",
     load: async () => (await import("./check.ts")).checkCommand(),
   },
+  eval: {
+    description: "evaluate an expression against variables",
+    load: async () => (await import("./eval.ts")).evalCommand(),
+  },
+  test: {
+    description: "run the PolicyTests of a resource tree",
+    load: async () => (await import("./test.ts")).testCommand(),
+  },
+  diff: {
+    description: "say what a change of a resource tree does to decisions, and whether it loosens",
+    load: async () => (await import("./diff.ts")).diffCommand(),
+  },
   explain: {
     description: "say what would be decided about a request, and why",
     load: async () => (await import("./explain.ts")).explainCommand(),

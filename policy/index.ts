@@ -2,6 +2,17 @@
  * In: rules and the facts they read (`PolicyProgram`), then requests as rules see them (`DecisionInput`). Out: verdicts
  * with their explanation. Promises: pure, total, three-valued; an error is a value and never an allow.
  */
+export {
+  displayValue,
+  type Evaluated,
+  evaluateText,
+  formatProblem as formatExpressionProblem,
+  formatType,
+  readVariables,
+  runCase,
+  typeToJson,
+  valueToJson,
+} from "./cel/index.ts";
 export { compileExpression } from "./cel.ts";
 export { type Checkable, checkProgram, RULE_PROBLEM_CODES, type RuleProblem, type RuleProblemCode } from "./check.ts";
 export { compilePolicy } from "./decide.ts";

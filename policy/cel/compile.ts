@@ -168,6 +168,17 @@ export class Compiler {
           },
         };
       }
+      const variable = this.#observe === undefined ? this.#reader(inner) : undefined;
+      if (variable !== undefined) {
+        return {
+          run: (frame) => {
+            const record = variable(frame.activation);
+            if (record === undefined || record instanceof Failure) return operand(frame);
+            const value = declared(record);
+            return value === undefined ? missing : value;
+          },
+        };
+      }
       return {
         run: (frame) => {
           const record = operand(frame);
@@ -178,11 +189,33 @@ export class Compiler {
       };
     }
     if (expr.testOnly) return { run: (frame) => located(hasField(operand(frame), field, recordOf), offset) };
-    return { run: this.member(operand, field, offset) };
+    return { run: this.#memberOf(inner, operand, field, offset) };
+  }
+
+  /** As `#member`; a variable is read without a step of its own. */
+  #memberOf(inner: Expr, operand: Run, field: string, offset: number): Run {
+    const read = this.#reader(inner);
+    const general = this.#member(operand, field, offset);
+    if (read === undefined || this.#observe !== undefined) return general;
+    const missing = new CelError(`no such key: "${field}"`, offset);
+    return (frame) => {
+      const target = read(frame.activation);
+      if (!(target instanceof Map)) return general(frame);
+      const value: unknown = target.get(field);
+      return value === undefined ? missing : value;
+    };
+  }
+
+  /** How a variable is read that has a reader of its own. */
+  #reader(expr: Expr): Variable["read"] {
+    if (expr.kind !== "ident" || this.#localSlot(expr.name) >= 0) return undefined;
+    const { container, variables } = this.environment;
+    const name = candidateNames(container, expr.name).find((candidate) => variables.has(candidate));
+    return name === undefined ? undefined : variables.get(name)?.read;
   }
 
   /** `operand.field`, and `operand["field"]` */
-  member(operand: Run, field: string, offset: number): Run {
+  #member(operand: Run, field: string, offset: number): Run {
     const { recordOf } = this;
     const missing = new CelError(`no such key: "${field}"`, offset);
     return (frame) => {
@@ -298,7 +331,7 @@ export class Compiler {
     const index = this.compile(second);
     const key = index.constant?.value;
     if (typeof key === "string") {
-      const get = this.member(operand.run, key, offset);
+      const get = this.#memberOf(first, operand.run, key, offset);
       const type = this.typeOf(first);
       // A string finds nothing in a record or a list; only maps and optionals of maps have such a member.
       if (type?.kind === "map") return get;
@@ -420,33 +453,59 @@ function readVariable(name: string, { read }: Variable): Run {
   };
 }
 
-/** A chain of && or ||: `decisive` ends it, a failure only where nothing decides. */
+/** A chain of && or ||: `decisive` ends it, a failure only where nothing decides. Short chains are written out. */
 function logical(name: string, decisive: boolean, links: readonly Run[], offset: number): Run {
-  const [first, second, third] = links;
-  const settle = (values: readonly unknown[]) => {
+  const other = !decisive;
+  const settle = (...values: readonly unknown[]) => {
     const odd = values.filter((value) => typeof value !== "boolean");
-    return located(noOverload(name, ...odd), offset);
+    return odd.length === 0 ? other : located(noOverload(name, ...odd), offset);
   };
-  if (first !== undefined && second !== undefined && third === undefined) {
+  const [first, second, third, fourth, fifth] = links;
+  if (first === undefined || second === undefined) return () => settle();
+  if (third === undefined) {
     return (frame) => {
-      const left = first(frame);
-      if (left === decisive) return decisive;
-      const right = second(frame);
-      if (right === decisive) return decisive;
-      return left === !decisive && right === !decisive ? !decisive : settle([left, right]);
+      const a = first(frame);
+      if (a === decisive) return decisive;
+      const b = second(frame);
+      if (b === decisive) return decisive;
+      return a === other && b === other ? other : settle(a, b);
+    };
+  }
+  if (fourth === undefined) {
+    return (frame) => {
+      const a = first(frame);
+      if (a === decisive) return decisive;
+      const b = second(frame);
+      if (b === decisive) return decisive;
+      const c = third(frame);
+      if (c === decisive) return decisive;
+      return a === other && b === other && c === other ? other : settle(a, b, c);
+    };
+  }
+  if (fifth === undefined) {
+    return (frame) => {
+      const a = first(frame);
+      if (a === decisive) return decisive;
+      const b = second(frame);
+      if (b === decisive) return decisive;
+      const c = third(frame);
+      if (c === decisive) return decisive;
+      const d = fourth(frame);
+      if (d === decisive) return decisive;
+      return a === other && b === other && c === other && d === other ? other : settle(a, b, c, d);
     };
   }
   return (frame) => {
     let odd: unknown[] | undefined;
-    for (let index = 0; index < links.length; index += 1) {
-      const value = links[index]?.(frame);
+    for (const link of links) {
+      const value = link(frame);
       if (value === decisive) return decisive;
-      if (value !== !decisive) {
+      if (value !== other) {
         odd ??= [];
         odd.push(value);
       }
     }
-    return odd === undefined ? !decisive : settle(odd);
+    return odd === undefined ? other : settle(...odd);
   };
 }
 

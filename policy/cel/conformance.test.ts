@@ -13,7 +13,7 @@ import { parse } from "./parse.ts";
 import { fieldOf, isObject, type Json, typeFromJson } from "./proto-json.ts";
 import { overload } from "./signatures.ts";
 import { caseEnvironment, runCase } from "./suite-case.ts";
-import { protoChecked, protoExpr } from "./suite-tree.ts";
+import { protoChecked, protoExpr } from "./tree-fixtures.ts";
 import { BOOL, BYTES, DOUBLE, formatType, INT, NULL, STRING, UINT } from "./type.ts";
 import { Failure } from "./value.ts";
 

@@ -1,4 +1,4 @@
-import { equals, isNumber, order, orderNumbers } from "./compare.ts";
+import { contains, equals, isNumber, order, orderNumbers } from "./compare.ts";
 import { type Compiled, located, type Run } from "./compile.ts";
 import { charge, sizeOf } from "./frame.ts";
 import { compilePattern, matchPattern } from "./patterns.ts";
@@ -24,6 +24,7 @@ export function specialised(name: string, compiled: readonly Compiled[], offset:
     case "_>=_":
       return compared(name, compiled, offset);
     case "@in":
+      if (typeof first.constant?.value === "string") return literalIn(first.constant.value, second.run, offset);
       return inLiterals(first.run, second.constant?.value, offset);
     case "startsWith":
     case "endsWith":
@@ -83,6 +84,23 @@ function comparedWith(name: string, operand: Run, literal: number | bigint, offs
   };
 }
 
+/** `"a" in list`, `"a" in map` */
+function literalIn(literal: string, container: Run, offset: number): Run {
+  return (frame) => {
+    const held = container(frame);
+    if (held instanceof Map) return held.has(literal);
+    if (!Array.isArray(held)) return located(contains(literal, held, frame), offset);
+    if (!charge(frame, held.length >> 2)) return OUT_OF_WORK;
+    let failure: Failure | undefined;
+    for (let index = 0; index < held.length; index += 1) {
+      const each: unknown = held[index];
+      if (each === literal) return true;
+      if (typeof each === "object" && each instanceof Failure) failure ??= each;
+    }
+    return failure ?? false;
+  };
+}
+
 /** `x in ["a", "b"]` with literals alone. */
 function inLiterals(operand: Run, list: unknown, offset: number): Run | undefined {
   if (!Array.isArray(list) || !list.every((each) => typeof each === "string")) return undefined;
@@ -101,16 +119,23 @@ function textTest(
   offset: number,
 ): Run | undefined {
   if (typeof part !== "string") return undefined;
-  const test =
-    name === "startsWith"
-      ? (text: string) => text.startsWith(part)
-      : name === "endsWith"
-        ? (text: string) => text.endsWith(part)
-        : (text: string) => text.includes(part);
+  const odd = (text: unknown) => noOverload(name, text, part).at(offset);
+  if (name === "startsWith") {
+    return (frame) => {
+      const text = operand(frame);
+      return typeof text === "string" ? text.startsWith(part) : odd(text);
+    };
+  }
+  if (name === "endsWith") {
+    return (frame) => {
+      const text = operand(frame);
+      return typeof text === "string" ? text.endsWith(part) : odd(text);
+    };
+  }
   return (frame) => {
     const text = operand(frame);
-    if (typeof text !== "string") return noOverload(name, text, part).at(offset);
-    return charge(frame, sizeOf(text)) ? test(text) : OUT_OF_WORK;
+    if (typeof text !== "string") return odd(text);
+    return charge(frame, sizeOf(text)) ? text.includes(part) : OUT_OF_WORK;
   };
 }
 

@@ -1,0 +1,72 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished, test } from "vitest";
+import { runChancery } from "../test/support/index.ts";
+
+test("prints the value and the type", async () => {
+  const run = await runChancery("eval", "a + b.size()", "--vars", '{"a": 40, "b": ["x", "y"]}');
+  expect(run).toMatchObject({ code: 0, stdout: "42\nint\n" });
+});
+
+test("reads variables from a file, and prints JSON", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "chancery-eval-"));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const file = join(directory, "variables.json");
+  await writeFile(file, '{"prices": {"input": 1.5, "output": 2.0}, "count": 5}');
+  const run = await runChancery("eval", "--format", "json", "prices.output / count > 1.0", "--vars", `@${file}`);
+  expect(JSON.parse(run.stdout)).toMatchObject({ errors: [{ line: 1, column: 15 }] });
+  expect(run.code).toBe(1);
+  const mixed = await runChancery("eval", "--format", "json", "prices.output > 1", "--vars", `@${file}`);
+  expect(JSON.parse(mixed.stdout)).toEqual({ value: { boolValue: true }, type: { primitive: "BOOL" } });
+});
+
+test("points at what is wrong, when it is checked and when it runs", async () => {
+  const unknown = await runChancery("eval", "1 +\n  naem == 2");
+  expect(unknown.stdout).toBe('2:3: undeclared reference to "naem"\n    naem == 2\n    ^\n');
+  expect(unknown.code).toBe(1);
+  const failed = await runChancery("eval", "[1, 2][n]", "--vars", '{"n": 7}');
+  expect(failed.stdout).toBe("1:7: index out of range: 7\n  [1, 2][n]\n        ^\n");
+  expect(failed.code).toBe(1);
+});
+
+test.each([
+  [["eval"], "give an expression"],
+  [["eval", "1", "--ndjson"], "give an expression"],
+  [["eval", "1", "--vars", "[1]"], "not a JSON object"],
+  [["eval", "1", "--vars", "{"], "--vars is not usable"],
+])("calls %j wrong usage", async (args, message) => {
+  const run = await runChancery(...args);
+  expect(run.stderr).toContain(message);
+  expect(run.code).toBe(2);
+});
+
+test("answers each line at once, in order, and goes on after one that is no case", async () => {
+  const main = fileURLToPath(new URL("./main.ts", import.meta.url));
+  const child = spawn(process.execPath, [main, "eval", "--ndjson"], { stdio: ["pipe", "pipe", "inherit"] });
+  onTestFinished(() => void child.kill());
+  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const ask = async (line: string): Promise<unknown> => {
+    child.stdin.write(`${line}\n`);
+    const { value } = await answers.next();
+    return JSON.parse(String(value));
+  };
+  const int = { primitive: "INT64" };
+  const declared = { expr: "x + 1", typeEnv: [{ name: "x", ident: { type: int } }] };
+  const three = { value: { int64Value: "3" }, type: int };
+  expect(await ask(JSON.stringify({ ...declared, bindings: { x: { value: { int64Value: "2" } } } }))).toEqual(three);
+  expect(await ask(JSON.stringify({ ...declared, bindings: { x: { int64Value: 2 } } }))).toEqual(three);
+  expect(await ask("{")).toMatchObject({ error: expect.stringContaining("not JSON") });
+  expect(await ask('{"expr": 1}')).toMatchObject({ error: expect.stringContaining("not a case") });
+  expect(await ask('{"expr": "1 / 0"}')).toMatchObject({ error: expect.stringContaining("division by zero") });
+  expect(await ask('{"expr": "[1]", "checkOnly": true}')).toEqual({ type: { listType: { elemType: int } } });
+  expect(await ask('{"expr": "true ? 1 : \'a\'", "disableCheck": true}')).toEqual({ value: { int64Value: "1" } });
+  expect(await ask('{"expr": "[1].all(x, x > 0)", "disableMacros": true}')).toHaveProperty("error");
+  child.stdin.end();
+  const [code] = await once(child, "exit");
+  expect(code).toBe(0);
+});
