@@ -5,6 +5,7 @@ import { chainOf } from "./chain.ts";
 import type { DecisionInput, Policy, Removal, Requested, Verdict } from "./decision.ts";
 import { FieldSource } from "./fields.ts";
 import { gateOf } from "./gate.ts";
+import { Memo } from "./memo.ts";
 import type { PolicyProgram, Target } from "./program.ts";
 import { followReroutes, type Rerouted } from "./reroute.ts";
 import { restrictionsOf } from "./restrictions.ts";
@@ -40,6 +41,9 @@ function asking(input: DecisionInput, model: Key): DecisionInput {
   return { ...input, requested: { modelName: model, model, stream: input.requested.stream } };
 }
 
+/** Answers kept by what they were read from; some hundred bytes each. */
+const MEMO_CAPACITY = 65_536;
+
 function compileProgram(program: PolicyProgram, rules: RuleIndex): CompiledProgram {
   const merits = new WeakMap<Target, Merits>();
   return {
@@ -52,14 +56,15 @@ function compileProgram(program: PolicyProgram, rules: RuleIndex): CompiledProgr
     ),
     approvals: approvalsOf(program.approvals),
     observedGateways: new Set(program.observedGateways),
+    memo: new Memo(MEMO_CAPACITY),
     merits(target) {
       let known = merits.get(target);
       if (known === undefined) {
         const { model } = target;
         known =
           model === undefined
-            ? { scores: new Map(), certifications: [] }
-            : { scores: scoresOf(model), certifications: certificationsOf(model) };
+            ? { scores: new Map(), certifications: [], answers: new Map() }
+            : { scores: scoresOf(model), certifications: certificationsOf(model), answers: new Map() };
         merits.set(target, known);
       }
       return known;

@@ -147,6 +147,7 @@ function claim(path: readonly string[]): Read {
 function nodesIn(value: unknown, count: number, depth: number): number {
   const over = VALUE_LIMITS.nodes + 1;
   let nodes = count + 1;
+  if (typeof value === "string" && value.length > VALUE_LIMITS.text) return over;
   if (typeof value !== "object" || value === null) return nodes;
   if (depth >= VALUE_LIMITS.depth) return over;
   let members = 0;

@@ -26,6 +26,10 @@ export class FieldValues {
     this.all = all;
   }
 
+  readField(field: Field, model: string | undefined): FieldValue {
+    return field.read(this.#source, model);
+  }
+
   read(slot: Slot, model: string | undefined): FieldValue {
     if (slot.field.ofModel) return slot.field.read(this.#source, model);
     let value = this.#values[slot.index];

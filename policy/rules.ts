@@ -2,16 +2,22 @@ import type { Key, Scope } from "../resources/index.ts";
 import { type Guard, guardsOf } from "./atoms.ts";
 import { compileExpression } from "./cel.ts";
 import type { CompiledExpression, Expression, ExpressionScope, ExpressionType } from "./expression.ts";
+import { type Reads, readsOf } from "./memo.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 import { EMPTY_GROUP, groupOf, type RuleGroup, Slots } from "./rule-group.ts";
+
+/** An expression with what of the request its answers for one target depend on; undefined: on more than can be told. */
+export interface RuleExpression extends Expression {
+  readonly memo: Reads | undefined;
+}
 
 /** A rule with its expressions ready to run. One that does not compile has expressions that are always unknown. */
 export interface CompiledRule {
   readonly rule: ProgramRule;
   readonly mode: "enforce" | "shadow";
-  readonly when?: Expression;
-  readonly require?: Expression;
-  readonly score?: Expression;
+  readonly when?: RuleExpression;
+  readonly require?: RuleExpression;
+  readonly score?: RuleExpression;
   /** Where one of them is certainly false, so is `when`. */
   readonly guards: readonly Guard[];
 }
@@ -63,17 +69,28 @@ export function scopeChain(scope: Scope): readonly Scope[] {
   return chain;
 }
 
+type CompiledRuleExpression =
+  | { readonly ok: true; readonly expression: RuleExpression }
+  | Extract<CompiledExpression, { readonly ok: false }>;
+
+function withReads(expression: Expression, text: string): RuleExpression {
+  const { reads } = expression;
+  const memo = reads.has("target") && !reads.has("now") ? readsOf(text) : undefined;
+  return { reads, memo, evaluate: (context) => expression.evaluate(context) };
+}
+
 /** What is left of a compilation for the next one: rules that have not changed are not compiled again. */
 export class ExpressionCache {
-  #kept = new Map<string, CompiledExpression>();
-  #guards = new Map<string, readonly Guard[]>();
+  readonly #kept = new Map<string, CompiledRuleExpression>();
+  readonly #guards = new Map<string, readonly Guard[]>();
   #used = new Set<string>();
 
-  compile(text: string, scope: ExpressionScope, expected: ExpressionType): CompiledExpression {
+  compile(text: string, scope: ExpressionScope, expected: ExpressionType): CompiledRuleExpression {
     const key = `${scope}\n${expected}\n${text}`;
     let result = this.#kept.get(key);
     if (result === undefined) {
-      result = compileExpression(text, scope, expected);
+      const compiled = compileExpression(text, scope, expected);
+      result = compiled.ok ? { ok: true, expression: withReads(compiled.expression, text) } : compiled;
       this.#kept.set(key, result);
     }
     this.#used.add(key);
@@ -232,7 +249,7 @@ function compileRule(
 ): CompiledRule | undefined {
   const { mode } = rule;
   if (mode === "off") return undefined;
-  const ready: { when?: Expression; require?: Expression; score?: Expression; guards: readonly Guard[] } = {
+  const ready: { when?: RuleExpression; require?: RuleExpression; score?: RuleExpression; guards: readonly Guard[] } = {
     guards: [],
   };
   for (const { field, text, scope, expected } of expressionsOf(rule)) {
@@ -243,7 +260,7 @@ function compileRule(
     } else {
       const message = `${field} does not compile: ${result.errors[0]?.message ?? "no reason given"}`;
       problems.push({ rule: rule.id, message });
-      ready[field] = { reads: new Set(), evaluate: () => ({ unknown: message }) };
+      ready[field] = { reads: new Set(), memo: undefined, evaluate: () => ({ unknown: message }) };
     }
   }
   return { rule, mode, ...ready };

@@ -1,11 +1,12 @@
 import type { Key } from "../resources/index.ts";
 import type { Approvals } from "./approvals.ts";
 import type { DecisionInput, DenyCode, RuleResult } from "./decision.ts";
-import { type Expression, isUnknown, type Unknown, type Value } from "./expression.ts";
+import { isUnknown, type Unknown, type Value } from "./expression.ts";
+import { identityOf, keyOf, type Memo } from "./memo.ts";
 import type { ModelFacts, Target } from "./program.ts";
 import type { Restrictions } from "./restrictions.ts";
 import type { FieldValues, RuleGroup } from "./rule-group.ts";
-import type { CompiledRule, RuleIndex, RuleSet } from "./rules.ts";
+import type { CompiledRule, RuleExpression, RuleIndex, RuleSet } from "./rules.ts";
 import type { CertificationPeriod } from "./standing.ts";
 import type { Trace } from "./trace.ts";
 import { ModelView, type RequestFacts, RuleContext, type TargetView } from "./views.ts";
@@ -19,15 +20,19 @@ export interface CompiledProgram {
   readonly approvals: Approvals;
   readonly observedGateways: ReadonlySet<Key>;
   merits(target: Target): Merits;
+  /** Answers of expressions about a target, by what they read. */
+  readonly memo: Memo;
 }
 
 /** What a target's version has to show, worked out once. */
 export interface Merits {
   readonly scores: ReadonlyMap<string, number>;
   readonly certifications: readonly CertificationPeriod[];
+  /** Answers of expressions that read nothing but the target. */
+  readonly answers: Answers;
 }
 
-type Answers = Map<Expression, Value | Unknown>;
+type Answers = Map<RuleExpression, Value | Unknown>;
 
 /** One decision in the making. */
 export interface Session {
@@ -118,7 +123,7 @@ export function whenHolds(session: Session, rule: CompiledRule, frame: Frame, ca
 export function ask(
   session: Session,
   rule: CompiledRule,
-  expression: Expression,
+  expression: RuleExpression,
   frame: Frame,
   candidate?: Candidate,
 ): Answer {
@@ -141,14 +146,42 @@ export function scoreOf(session: Session, rule: CompiledRule, frame: Frame, cand
   return undefined;
 }
 
-function valueFor(session: Session, expression: Expression, frame: Frame, candidate?: Candidate): Value | Unknown {
-  const aboutTarget = candidate !== undefined && expression.reads.has("target");
-  const answers = aboutTarget ? candidate.answers : expression.reads.has("model") ? frame.answers : session.answers;
+function valueFor(session: Session, expression: RuleExpression, frame: Frame, candidate?: Candidate): Value | Unknown {
+  if (candidate !== undefined && expression.reads.has("target")) {
+    return aboutTarget(session, expression, frame, candidate);
+  }
+  const answers = expression.reads.has("model") ? frame.answers : session.answers;
   let value = answers.get(expression);
   if (value === undefined) {
-    const context = aboutTarget ? new RuleContext(session.facts, frame.view, candidate.view) : frame.context;
-    value = expression.evaluate(context);
+    value = expression.evaluate(frame.context);
     answers.set(expression, value);
   }
+  return value;
+}
+
+function aboutTarget(
+  session: Session,
+  expression: RuleExpression,
+  frame: Frame,
+  candidate: Candidate,
+): Value | Unknown {
+  let value = candidate.answers.get(expression);
+  if (value !== undefined) return value;
+  const { memo } = expression;
+  const fixed = memo !== undefined && !memo.application && !memo.model && memo.fields.length === 0;
+  const constants = fixed ? session.program.merits(candidate.target).answers : undefined;
+  value = constants?.get(expression);
+  if (value === undefined) {
+    const asked = { application: session.input.application, model: frame.model };
+    const read = memo === undefined || fixed ? undefined : keyOf(memo, session.fields, asked);
+    const key = read === undefined ? "" : `${identityOf(expression)} ${identityOf(candidate.target)} ${read}`;
+    if (key !== "") value = session.program.memo.get(key);
+    if (value === undefined) {
+      value = expression.evaluate(new RuleContext(session.facts, frame.view, candidate.view));
+      if (key !== "") session.program.memo.set(key, value);
+      constants?.set(expression, value);
+    }
+  }
+  candidate.answers.set(expression, value);
   return value;
 }
