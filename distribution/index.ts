@@ -18,6 +18,7 @@ export { createJwksReader, type JwksReader, type JwksReaderOptions } from "./jwk
 export { type GateState, LayoutGate, type LayoutGateOptions, layoutGate, type WaitingLayouts } from "./layout-gate.ts";
 export { type NatsBusOptions, openNatsBus } from "./nats-bus.ts";
 export { natsCredentials } from "./nats-credentials.ts";
+export { keepFilled, type RefillOptions } from "./nats-refill.ts";
 export { type PublishOptions, type PublishResult, publish } from "./publish.ts";
 export {
   type Publisher,
