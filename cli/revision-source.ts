@@ -5,6 +5,12 @@ import { loadTrust, openRevisionStore, type RevisionStore } from "../revision/in
 import type { Logger } from "./logging.ts";
 import { publishTree } from "./tree-publisher.ts";
 
+/**
+ * Several processes read the tree, each for itself: they see the same revisions where they wait until it is quiet. After
+ * this long (milliseconds) a tree that never is is taken all the same.
+ */
+const MAXIMUM_WAIT_MS = 10_000;
+
 /** Where a process on the data path gets its revisions from. */
 export interface RevisionSource {
   readonly bus: Bus;
@@ -73,6 +79,7 @@ export async function openRevisionSource(
     bus,
     signers: [],
     log,
+    maximumWaitMs: MAXIMUM_WAIT_MS,
   });
   return {
     bus,

@@ -22,6 +22,8 @@ export interface TreePublisherOptions {
   readonly bus: Bus;
   readonly signers: readonly SigningKey[];
   readonly log: Logger;
+  /** Milliseconds after which a change is taken up though others follow; the publisher's own unless given. */
+  readonly maximumWaitMs?: number;
   readonly onEvent?: (event: PublisherEvent) => void;
 }
 
@@ -49,6 +51,7 @@ export async function publishTree(options: TreePublisherOptions): Promise<Publis
       return compile(loaded.inventory, { jwks: keys, positions: loaded.positions });
     },
     now: Date.now,
+    ...(options.maximumWaitMs === undefined ? {} : { maximumWaitMs: options.maximumWaitMs }),
     onEvent: (event) => {
       logPublisherEvent(log, event);
       options.onEvent?.(event);

@@ -10,6 +10,7 @@ import {
   systemClock,
   type XdsEvent,
 } from "../xds-server/index.ts";
+import { HeadStart } from "./head-start.ts";
 import type { Logger } from "./logging.ts";
 import type { TlsMaterial } from "./process-options.ts";
 import type { RevisionSource } from "./revision-source.ts";
@@ -18,11 +19,9 @@ import type { RevisionSource } from "./revision-source.ts";
 const FIRST_REVISION_MS = 5_000;
 /** Decision services that start at the same time are waited for longer than those that run (milliseconds). */
 const FIRST_GATE_MS = 10_000;
-/**
- * Straight from a directory nobody reports: decision services compile the same tree by themselves, and get this head
- * start before Envoys run routes that they have to know.
- */
+/** Without reports decision services get this head start, and at most the second where the tree changes all the time. */
 const HEAD_START_MS = 300;
+const LONGEST_HEAD_START_MS = 5_000;
 
 export interface XdsProcessOptions {
   readonly source: Pick<RevisionSource, "bus" | "store" | "shared">;
@@ -77,17 +76,23 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
   };
   const reports = source.shared ? source.bus.watchReports(onReport) : undefined;
 
-  const closing = new AbortController();
+  const headStart = new HeadStart({
+    ms: HEAD_START_MS,
+    longestMs: LONGEST_HEAD_START_MS,
+    onLongest: (revision) => log.warn({ revision }, "the tree changes all the time: routes are pushed meanwhile"),
+  });
+  const heads = source.shared ? undefined : source.bus.watchHead(({ number }) => headStart.head(number));
+
   let active: Revision | undefined;
   const first = Promise.withResolvers<void>();
   let groups = new Set<string>();
-  const onRevision = async (revision: Revision): Promise<void> => {
+  /** @returns whether it is served; a newer one may be there already */
+  const onRevision = async (revision: Revision): Promise<boolean> => {
     await secrets.setReferences(revision.secrets);
     if (source.shared) {
-      if (!(await (active === undefined ? firstGate : gate).opened(revision))) return;
-    } else if (active !== undefined) {
-      await delay(HEAD_START_MS, undefined, { signal: closing.signal }).catch(() => undefined);
-      if (closing.signal.aborted) return;
+      if (!(await (active === undefined ? firstGate : gate).opened(revision))) return false;
+    } else if (active !== undefined && !(await headStart.over(revision.number))) {
+      return false;
     }
     const next = new Set(revision.nodeGroups.map((group) => group.name));
     for (const group of groups) if (!next.has(group)) server.removeGroup(group);
@@ -100,6 +105,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     log.info({ revision: revision.number, groups: [...groups] }, "serving a revision");
     first.resolve();
     options.onRevision?.(revision);
+    return true;
   };
   const since = new Map<string, string>();
   const follower = await startFollower({
@@ -108,7 +114,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     reporter: name,
     role: "xds",
     onRevision: async (revision) => {
-      await onRevision(revision);
+      if (!(await onRevision(revision))) return;
       since.set(String(revision.number), new Date().toISOString());
       for (const number of [...since.keys()].slice(0, -16)) since.delete(number);
     },
@@ -124,7 +130,8 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     random: Math.random,
   });
   const close = async (): Promise<void> => {
-    closing.abort();
+    heads?.close();
+    headStart.close();
     reports?.close();
     firstGate.close();
     gate.close();

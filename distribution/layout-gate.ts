@@ -18,6 +18,8 @@ export type GateState =
   | { readonly state: "open"; readonly services: readonly string[] }
   /** The longest wait is over, and these are not ready (none: no decision service is live): loud, and go on. */
   | { readonly state: "overdue"; readonly missing: readonly string[] }
+  /** A decision service skipped this revision for a newer one: its layouts never come there, and must not be pushed. */
+  | { readonly state: "superseded" }
   /** Look again at the next report, and at `until` (milliseconds since the epoch) at the latest. */
   | { readonly state: "closed"; readonly missing: readonly string[]; readonly until: number };
 
@@ -36,11 +38,14 @@ export function layoutGate(
 ): GateState {
   const services: string[] = [];
   const missing: string[] = [];
+  let superseded = false;
   for (const report of reports) {
     if (report.role !== "authz" || Math.abs(now - Date.parse(report.at)) > LIVE_MS) continue;
-    const ready = report.prepared >= waiting.number || waiting.layouts.every((hash) => report.layouts.includes(hash));
+    const ready = report.prepared === waiting.number || waiting.layouts.every((hash) => report.layouts.includes(hash));
     (ready ? services : missing).push(report.reporter);
+    superseded ||= !ready && report.prepared > waiting.number;
   }
+  if (superseded) return { state: "superseded" };
   if (missing.length === 0 && services.length > 0) return { state: "open", services };
   const until = waiting.since + maximumWaitMs;
   return now >= until ? { state: "overdue", missing } : { state: "closed", missing, until };
@@ -79,7 +84,7 @@ export class LayoutGate {
     for (const waiting of [...this.#waiting.keys()]) this.#look(waiting);
   }
 
-  /** Resolves when the layouts of a revision may be pushed; false: the gate was closed, do not push. */
+  /** Resolves when the layouts of a revision may be pushed; false: do not, a newer one follows, or the gate was closed. */
   opened(revision: {
     readonly number: number;
     readonly layouts: readonly { readonly hash: string }[];
@@ -109,7 +114,7 @@ export class LayoutGate {
       return;
     }
     if (gate.state === "overdue") onOverdue(waiting, gate.missing);
-    this.#settle(waiting, true);
+    this.#settle(waiting, gate.state !== "superseded");
   }
 
   #settle(waiting: WaitingLayouts, opened: boolean): void {

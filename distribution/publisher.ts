@@ -19,6 +19,12 @@ import { openPublisherState, type PublisherState } from "./publisher-state.ts";
 import { type Compiled, resolveTree } from "./resolve-tree.ts";
 import { type TreeWatch, watchTree } from "./tree-watch.ts";
 
+/** A file that was written less than this long ago (milliseconds) is not taken yet. */
+const SETTLE_MS = 40;
+/** Milliseconds until it is looked at again, and how often that is done before anything is taken. */
+const LOOK_AGAIN_MS = 100;
+const FIRST_LOOKS = 10;
+
 export interface PublisherOptions {
   /** The resource tree. */
   readonly directory: string;
@@ -37,9 +43,9 @@ export interface PublisherOptions {
   readonly pollMs?: number;
   /** Milliseconds without a further change before a change is taken up; 50 unless given. */
   readonly quietMs?: number;
-  /** Milliseconds after which a change is taken up though others follow; 500 unless given. */
+  /** Milliseconds after which a change is taken up though others follow; 2,000 unless given. */
   readonly maximumWaitMs?: number;
-  /** Milliseconds that a file which has become empty gets to be written; 1,000 unless given. */
+  /** Milliseconds that a file which is empty gets to be written; 1,000 unless given. */
   readonly emptiedMs?: number;
 }
 
@@ -99,16 +105,19 @@ class TreePublisher implements Publisher {
   readonly #cache = new ParseCache();
   readonly #told = new Map<PublisherEvent["type"], string>();
   #lastGood: ResourceFiles | undefined;
+  /** Path → text, as last read. */
+  #lastRead: ReadonlyMap<string, string> | undefined;
   #floor: number;
   #status: PublisherStatus = { number: 0, frozen: [], refused: [] };
   #last: Promise<void> = Promise.resolve();
   /** An attempt that has not begun and so will see every change until then. */
   #next: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
+  #settling: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(options: PublisherOptions, state: PublisherState) {
-    const { directory, now, onEvent, pollMs = 1_000, quietMs = 50, maximumWaitMs = 500 } = options;
+    const { directory, now, onEvent, pollMs = 1_000, quietMs = 50, maximumWaitMs = 2_000 } = options;
     this.#options = options;
     this.#state = state;
     this.#floor = state.number;
@@ -135,6 +144,7 @@ class TreePublisher implements Publisher {
     this.#closed = true;
     this.#watch.close();
     clearTimeout(this.#retry);
+    clearTimeout(this.#settling);
     await this.#last;
   }
 
@@ -166,7 +176,7 @@ class TreePublisher implements Publisher {
   async #publish(since: number): Promise<void> {
     const { directory, compile, bus, signers, now, onEvent } = this.#options;
     const log = (await this.#options.log?.()) ?? [];
-    const current = await this.#read();
+    const current = await this.#readTree(since);
     const resolved = await resolveTree(current, this.#lastGood, {
       freeze: (tree, lastGood, problems) => freeze(tree, lastGood, { log, problems, cache: this.#cache }),
       inspect: (loaded) => checkFiles(loaded, directory),
@@ -198,18 +208,31 @@ class TreePublisher implements Publisher {
   }
 
   /**
-   * The tree, without files that are about to be written: most programs empty a file before they write it, and on a busy
-   * machine the writing may come later than the quiet that a change is waited for. Taken as it is, the tree would be
-   * without what the file holds for a moment.
+   * The tree, with files that are being written as they were before: half a file of rules is not what anybody meant. Most
+   * programs empty a file before they write it, and on a busy machine the writing may come much later.
    */
-  async #read(): Promise<ResourceFiles> {
-    const { directory, now, quietMs = 50, emptiedMs = 1_000 } = this.#options;
-    const start = now();
-    for (;;) {
-      const current = await readTree(directory);
-      const emptied = [...current.files].some(([path, text]) => text === "" && this.#lastGood?.files.get(path));
-      if (!emptied || this.#closed || now() - start >= emptiedMs) return current;
-      await delay(quietMs);
+  async #readTree(since: number): Promise<ResourceFiles> {
+    const { directory, now, emptiedMs = 1_000 } = this.#options;
+    for (let look = 1; ; look++) {
+      let unsettled = 0;
+      const current = await readTree(directory, {
+        before: this.#lastRead ?? this.#lastGood?.files ?? new Map(),
+        settleMs: SETTLE_MS,
+        emptySettleMs: emptiedMs,
+        now,
+        onUnsettled: () => {
+          unsettled += 1;
+        },
+      });
+      clearTimeout(this.#settling);
+      // The first look of a process tells what is in force from now on: it has the time.
+      if (unsettled > 0 && this.#lastRead === undefined && look <= FIRST_LOOKS && !this.#closed) {
+        await delay(LOOK_AGAIN_MS);
+        continue;
+      }
+      this.#lastRead = current.files;
+      if (unsettled > 0 && !this.#closed) this.#settling = setTimeout(() => void this.#enqueue(since), LOOK_AGAIN_MS);
+      return current;
     }
   }
 

@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -42,6 +42,34 @@ describe("readTree", () => {
       ["b.yaml", "b"],
     ]);
     expect(tree.problems).toEqual([]);
+  });
+
+  it("takes a file as it was before while it is being written", async () => {
+    const unsettled: string[] = [];
+    const reading = (ageMs: number) => ({
+      before: new Map([["a.yaml", "whole"]]),
+      settleMs: 50,
+      emptySettleMs: 1_000,
+      now: () => clock + ageMs,
+      onUnsettled: (path: string) => unsettled.push(path),
+    });
+    await write("a.yaml", "who");
+    await write("empty.yaml", "");
+    await write("new.yaml", "ne");
+    const clock = 1_800_000_000_000;
+    for (const name of ["a", "empty", "new"]) await utimes(join(root, `${name}.yaml`), clock / 1_000, clock / 1_000);
+
+    expect([...(await readTree(root, reading(49))).files]).toEqual([["a.yaml", "whole"]]);
+    expect(unsettled.splice(0)).toEqual(["a.yaml", "empty.yaml", "new.yaml"]);
+    expect([...(await readTree(root, reading(50))).files]).toEqual([
+      ["a.yaml", "who"],
+      ["new.yaml", "ne"],
+    ]);
+    expect(unsettled.splice(0)).toEqual(["empty.yaml"]);
+    for (const ageMs of [1_000, -3_600_000]) {
+      expect((await readTree(root, reading(ageMs))).files.get("empty.yaml")).toBe("");
+      expect(unsettled).toEqual([]);
+    }
   });
 
   it("has a digest that changes with paths and texts, and with nothing else", async () => {

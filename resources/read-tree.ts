@@ -11,19 +11,34 @@ export const TREE_LIMITS = { fileBytes: 1_048_576, files: 20_000, entries: 200_0
 /** How many files are open at once. */
 const PARALLEL = 32;
 
+/** How to read a tree that people work on: what is being written just now is not taken as it is. */
+export interface SettledReading {
+  /** Path → text of the files as they were read before; what stands in for a file that is being written. */
+  readonly before: ReadonlyMap<string, string>;
+  /** A file that was written less than this long ago (milliseconds) may be half of what it will be. */
+  readonly settleMs: number;
+  /** The same for a file that is empty: editors truncate before they write. */
+  readonly emptySettleMs: number;
+  /** Milliseconds since the epoch, as file systems count. */
+  readonly now: () => number;
+  /** Told of each file for which `before` stands in; a new one is left out. */
+  readonly onUnsettled: (path: string) => void;
+}
+
 /**
  * Reads every `*.yaml` and `*.yml` below `root`, without `node_modules` and whatever begins with a dot. What cannot be
  * read is a problem of its scope, in the result.
  *
+ * @param settled  absent: every file is taken as it is
  * @throws ChanceryError not-found when there is no such directory; invalid-resources beyond 20,000 files
  */
-export async function readTree(root: string): Promise<ResourceFiles> {
+export async function readTree(root: string, settled?: SettledReading): Promise<ResourceFiles> {
   const walk = new Walk(await rootPath(root));
   await walk.directory(".", 0, []);
   const files = new Map<string, string>();
   for (let start = 0; start < walk.found.length; start += PARALLEL) {
     const batch = walk.found.slice(start, start + PARALLEL);
-    const texts = await Promise.all(batch.map((path) => readText(walk.root, path, walk.problems)));
+    const texts = await Promise.all(batch.map((path) => readText(walk.root, path, walk.problems, settled)));
     for (const [index, path] of batch.entries()) {
       const text = texts[index];
       if (text !== undefined) files.set(path, text);
@@ -138,7 +153,12 @@ function tooMany(what: string): ChanceryError {
 }
 
 /** The text of a file; undefined when it is gone, or with a problem when it cannot be taken. */
-async function readText(root: string, path: string, problems: Problem[]): Promise<string | undefined> {
+async function readText(
+  root: string,
+  path: string,
+  problems: Problem[],
+  settled: SettledReading | undefined,
+): Promise<string | undefined> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(join(root, path), "r");
@@ -147,6 +167,10 @@ async function readText(root: string, path: string, problems: Problem[]): Promis
     if (bytes === undefined || bytes.length > TREE_LIMITS.fileBytes) {
       problems.push(unreadable("file-too-large", path, "a file may have 1 MiB", "split it"));
       return undefined;
+    }
+    if (settled !== undefined && isBeingWritten((await handle.stat()).mtimeMs, bytes.length, settled)) {
+      settled.onUnsettled(path);
+      return settled.before.get(path);
     }
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
@@ -159,6 +183,12 @@ async function readText(root: string, path: string, problems: Problem[]): Promis
   } finally {
     await handle?.close();
   }
+}
+
+/** A time in the future says nothing: then the file system's clock is another one. */
+function isBeingWritten(mtimeMs: number, bytes: number, { settleMs, emptySettleMs, now }: SettledReading): boolean {
+  const age = now() - mtimeMs;
+  return age > -settleMs && age < (bytes === 0 ? emptySettleMs : settleMs);
 }
 
 function codeOf(error: unknown): string {
