@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import { openDecisionJournal } from "../audit/index.ts";
 import { startFollower } from "../distribution/index.ts";
 import { createDecisionService, serveDecisions } from "../ext-authz/index.ts";
-import { compilePolicy } from "../policy/index.ts";
+import { compilePolicy, createPolicyCompiler, SLICE_MS } from "../policy/index.ts";
 import type { RevisionStore } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
 import type { TlsMaterial } from "./process-options.ts";
@@ -47,6 +48,11 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
   const service = createDecisionService({
     serviceName: name,
     compilePolicy,
+    policyCompiler: createPolicyCompiler({
+      sliceMs: SLICE_MS,
+      monotonic: () => performance.now(),
+      rest: () => setImmediate(),
+    }),
     appendRecord: (record) => journal.append(record),
     clock: Date.now,
     monotonic: () => performance.now(),
@@ -62,7 +68,9 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     store: source.store,
     reporter: name,
     role: "authz",
-    onRevision: (revision) => service.activate(revision),
+    onRevision: async (revision) => {
+      await service.adopt(revision);
+    },
     state: () => service.state(),
     onAlarm: (alarm) => log.error({ code: alarm.code }, alarm.message),
     now: Date.now,

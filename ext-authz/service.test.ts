@@ -1,6 +1,6 @@
 import { Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
-import { compilePolicy } from "../policy/index.ts";
+import { compilePolicy, type PolicyCompiler, type PolicyProgram } from "../policy/index.ts";
 import { BATCH_KEY, CHAT_KEY, checkBytes, decodeAnswer, EDGE, NOW, PROGRAM, revision, rule } from "./fixtures.ts";
 import type { DecisionRecord, JournalRecord } from "./record.ts";
 import { createDecisionService, type DecisionServiceOptions } from "./service.ts";
@@ -235,6 +235,42 @@ describe("revisions", () => {
     });
     service.onReady(() => ready++);
     expect(ready).toBe(2);
+    await service.close();
+  });
+
+  it("are compiled while the one before decides, and a newer one supersedes", async () => {
+    const waiting: { readonly program: PolicyProgram; readonly finish: () => void }[] = [];
+    const policyCompiler: PolicyCompiler = {
+      compile: (program, signal) =>
+        new Promise((resolve) => {
+          waiting.push({
+            program,
+            finish: () => resolve(signal?.aborted === true ? undefined : compilePolicy(program)),
+          });
+        }),
+    };
+    const { service } = setUp({ policyCompiler });
+    const deny = { ...PROGRAM, rules: [rule("stop", { effect: "deny" })] };
+    const seven = service.adopt(revision());
+    expect(service.ready).toBe(false);
+    waiting[0]?.finish();
+    expect(await seven).toBe(true);
+    const eight = service.adopt(revision({ number: 8, program: deny }));
+    expect(await answer(service, chat())).toMatchObject({ code: "ok", metadata: { revision: 7 } });
+    const nine = service.adopt(revision({ number: 9, program: deny }));
+    await expect(service.adopt(revision({ number: 8 }))).rejects.toThrow(/older than 9/);
+    waiting[1]?.finish();
+    expect(await eight).toBe(false);
+    expect(service.state().active).toBe(7);
+    for (const each of waiting) each.finish();
+    expect(await nine).toBe(true);
+    expect(await answer(service, chat())).toMatchObject({ code: "denied", metadata: { revision: 9 } });
+    // One that comes into force at once, too.
+    const ten = service.adopt(revision({ number: 10 }));
+    service.activate(revision({ number: 11 }));
+    for (const each of waiting) each.finish();
+    expect(await ten).toBe(false);
+    expect(service.state().active).toBe(11);
     await service.close();
   });
 

@@ -1,6 +1,6 @@
 import type { Registry } from "prom-client";
 import type { Layout } from "../compiler/index.ts";
-import type { Policy, PolicyProgram } from "../policy/index.ts";
+import type { Policy, PolicyCompiler, PolicyProgram } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { encodeAnswer } from "./answer.ts";
 import { type Check, decodeCheck } from "./check-request.ts";
@@ -8,10 +8,11 @@ import { decide, type Outcome } from "./decide.ts";
 import { DENIALS, type FailureCode } from "./denials.ts";
 import { DepartedTargets } from "./departed-targets.ts";
 import { FloodGate } from "./flood-gate.ts";
+import { LayoutHistory } from "./layout-history.ts";
 import { LayoutWaiters } from "./layout-waiters.ts";
 import { createMetrics } from "./metrics.ts";
 import type { JournalRecord } from "./record.ts";
-import { type ActiveRevision, buildTables, type DecisionTables, LayoutHistory } from "./tables.ts";
+import { type ActiveRevision, buildTables, type DecisionTables } from "./tables.ts";
 
 /** The part of a pino logger that is used. */
 export interface DecisionLog {
@@ -24,6 +25,8 @@ export interface DecisionServiceOptions {
   /** Names this process in records. */
   readonly serviceName: string;
   readonly compilePolicy: (program: PolicyProgram) => Policy;
+  /** For `adopt`; without one it compiles at once. */
+  readonly policyCompiler?: PolicyCompiler;
   /** Resolves when the record is durable; rejects when it is not kept. */
   readonly appendRecord: (record: JournalRecord) => Promise<void>;
   /** Milliseconds since the epoch. */
@@ -42,7 +45,7 @@ export interface DecisionServiceOptions {
   readonly maxInFlight?: number;
   /** Records of their own that refusals of unknown callers get, per code and second; 100 by default. */
   readonly refusalRecordsPerSecond?: number;
-  /** Revisions whose layouts are kept, the active one included; 8 by default. */
+  /** Revisions whose layouts are kept, the active one included, beside layouts in use; 8 by default. */
   readonly layoutRevisions?: number;
   /**
    * Milliseconds that a Check waits for the layout it came with, which may be about to be loaded; 200 by default, under
@@ -71,6 +74,14 @@ export interface DecisionServiceState {
 export interface DecisionService {
   /** Decides by this revision from now on, for Envoys on its layouts and on those kept. Throws "stale" for an older one. */
   activate(revision: ActiveRevision): void;
+  /**
+   * As `activate`, but the policy is compiled by `policyCompiler`, in slices, while the revision before goes on deciding;
+   * then everything changes at once. A newer revision supersedes one that is still being compiled.
+   *
+   * @returns whether this revision came into force; false: it was superseded, or the service is closed. Rejects with
+   *   "stale" for one that is older than what is in force or on its way.
+   */
+  adopt(revision: ActiveRevision): Promise<boolean>;
   /** Keeps the layouts of another revision, for Envoys that still (or already) run it. */
   keepLayouts(revision: { readonly number: number; readonly layouts: readonly Layout[] }): void;
   /** Bytes of a CheckRequest to bytes of a CheckResponse. Never rejects. */
@@ -106,6 +117,7 @@ class Service implements DecisionService {
   readonly #summaryTimer: NodeJS.Timeout;
   #departedTimer: NodeJS.Timeout | undefined;
   #readyListeners: (() => void)[] = [];
+  #adopting: { readonly number: number; readonly controller: AbortController } | undefined;
   #revision: ActiveRevision | undefined;
   #tables: DecisionTables | undefined;
   #inFlight = 0;
@@ -138,11 +150,38 @@ class Service implements DecisionService {
   }
 
   activate(revision: ActiveRevision): void {
-    const active = this.#revision?.number ?? 0;
-    if (revision.number < active) {
-      throw new ChanceryError("stale", `revision ${revision.number} is older than ${active}, which is in force`);
+    this.#demandNewer(revision.number, this.#revision?.number ?? 0);
+    this.#bringIntoForce(revision, this.#options.compilePolicy(revision.program));
+  }
+
+  async adopt(revision: ActiveRevision): Promise<boolean> {
+    this.#demandNewer(revision.number, Math.max(this.#revision?.number ?? 0, this.#adopting?.number ?? 0));
+    this.#adopting?.controller.abort();
+    const adopting = { number: revision.number, controller: new AbortController() };
+    this.#adopting = adopting;
+    try {
+      const { compilePolicy, policyCompiler } = this.#options;
+      const policy =
+        policyCompiler === undefined
+          ? compilePolicy(revision.program)
+          : await policyCompiler.compile(revision.program, adopting.controller.signal);
+      if (policy === undefined || adopting.controller.signal.aborted) return false;
+      this.#bringIntoForce(revision, policy);
+      return true;
+    } finally {
+      if (this.#adopting === adopting) this.#adopting = undefined;
     }
-    const policy = this.#options.compilePolicy(revision.program);
+  }
+
+  #demandNewer(number: number, known: number): void {
+    if (number >= known) return;
+    throw new ChanceryError("stale", `revision ${number} is older than ${known}, which is in force or on its way`);
+  }
+
+  /** Without a step in between: each Check sees the one revision or the other. */
+  #bringIntoForce(revision: ActiveRevision, policy: Policy): void {
+    // What is being compiled and is not newer has no use any more.
+    if (this.#adopting !== undefined && this.#adopting.number <= revision.number) this.#adopting.controller.abort();
     for (const problem of policy.problems) this.#options.log.warn(problem, "a rule does not compile: it is unknown");
     this.#history.add(revision.number, revision.layouts);
     const before = this.#revision?.program.targets ?? [];
@@ -196,6 +235,7 @@ class Service implements DecisionService {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#adopting?.controller.abort();
     clearInterval(this.#summaryTimer);
     clearTimeout(this.#departedTimer);
     this.#waiters.close();
@@ -208,6 +248,7 @@ class Service implements DecisionService {
     const check = decodeCheck(bytes);
     if (check === undefined) return this.#fail("malformed_check");
     if (!this.#tables.layouts.has(check.context.layout)) await this.#awaitLayout(check);
+    this.#history.use(check.context.layout);
     const tables = this.#tables;
     const now = clock();
     const outcome = decide(check, {
