@@ -155,7 +155,7 @@ function routeOf(
 }
 
 /** With TLS each listener has a table of its own, chosen by the server name. */
-function routeTableOf(gateway: Gateway, port: number, url: URL): string {
+export function routeTableOf(gateway: Gateway, port: number, url: URL): string {
   const listeners = gateway.listeners.filter((each) => each.port === port);
   const tls = listeners.some(({ protocol }) => protocol === "HTTPS");
   if (tls !== (url.protocol === "https:")) {

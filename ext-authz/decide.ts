@@ -115,7 +115,7 @@ function budgetOf(route: LayoutRoute, [first]: readonly Target[]): string {
  * "name" or "name@version". A name that the route does not offer goes to the policy without a model: a rule may reroute
  * it, else it is not found. A version that nobody deploys is not found at once: no other version was asked for.
  */
-function resolveModel(
+export function resolveModel(
   asked: ModelReading & { ok: true },
   table: RouteTable,
   tables: DecisionTables,

@@ -4,7 +4,9 @@
  */
 
 export { canonicalPath } from "./canonical-path.ts";
+export { chainOf, drawWeighted } from "./chain.ts";
 export { canonicalHost } from "./check-request.ts";
+export { resolveModel } from "./decide.ts";
 export { DENIALS, type DenialCode } from "./denials.ts";
 export type * from "./record.ts";
 export { type DecisionServer, type DecisionServerOptions, serveDecisions } from "./server.ts";
@@ -15,4 +17,4 @@ export {
   type DecisionServiceOptions,
   type DecisionServiceState,
 } from "./service.ts";
-export type { ActiveRevision } from "./tables.ts";
+export { type ActiveRevision, buildTables, type DecisionTables, type RouteTable } from "./tables.ts";

@@ -28,4 +28,16 @@ export {
   type ExpressionType,
 } from "./expression.ts";
 export type * from "./program.ts";
+export {
+  type ActualDecision,
+  type AskedDecision,
+  actualDecision,
+  type CaseDifference,
+  type CaseResult,
+  type ExpectedDecision,
+  type PolicyCase,
+  runCases,
+} from "./test-runner.ts";
+export { type ConditionCoverage, type Coverage, coverageOf, type RuleCoverage } from "./test-runner-coverage.ts";
+export { type Mutant, type MutationResult, runMutants } from "./test-runner-mutants.ts";
 export { type VocabularyEntry, vocabulary } from "./vocabulary.ts";
