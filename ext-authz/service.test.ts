@@ -274,15 +274,15 @@ describe("revisions", () => {
     await service.close();
   });
 
-  it("keep the layouts of the ones before them, up to a bound", async () => {
-    const { service } = setUp({ layoutRevisions: 3, layoutWaitMs: 0 });
+  it("keep the layouts of the ones before them, up to a bound, and those in use", async () => {
+    const { service } = setUp({ layoutRevisions: 2, layoutWaitMs: 0 });
     const layouts = (number: number) => [{ ...EDGE, hash: `layout-${number}` }];
-    for (const number of [3, 4, 5]) service.activate(revision({ number, layouts: layouts(number) }));
-    expect(await answer(service, chat(CHAT_KEY, "layout-3"))).toMatchObject({ code: "ok", metadata: { revision: 5 } });
-    service.activate(revision({ number: 6, layouts: layouts(6) }));
-    expect(service.state().layouts.toSorted()).toEqual(["layout-4", "layout-5", "layout-6"]);
-    expect(await answer(service, chat(CHAT_KEY, "layout-3"))).toMatchObject({ code: "unknown_layout" });
-    expect(service.state().firstDecisions).toEqual({});
+    for (const number of [3, 4]) service.activate(revision({ number, layouts: layouts(number) }));
+    expect(await answer(service, chat(CHAT_KEY, "layout-3"))).toMatchObject({ code: "ok", metadata: { revision: 4 } });
+    for (const number of [5, 6]) service.activate(revision({ number, layouts: layouts(number) }));
+    expect(service.state().layouts.toSorted()).toEqual(["layout-3", "layout-5", "layout-6"]);
+    expect(await answer(service, chat(CHAT_KEY, "layout-3"))).toMatchObject({ code: "ok", metadata: { revision: 6 } });
+    expect(await answer(service, chat(CHAT_KEY, "layout-4"))).toMatchObject({ code: "unknown_layout" });
     await service.close();
   });
 

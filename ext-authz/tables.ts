@@ -133,28 +133,3 @@ function indexVersions(program: PolicyProgram): ReadonlyMap<Key, ReadonlyMap<str
   }
   return versions;
 }
-
-/**
- * Layouts of the newest revisions, because an Envoy runs its old route table until it has the new one, and for a while
- * after a restart of ours. Bounded by revisions, not by layouts: one revision can bring many.
- */
-export class LayoutHistory {
-  readonly #revisions: number;
-  /** Revision number → its layouts. */
-  #kept = new Map<number, readonly Layout[]>();
-
-  constructor(revisions: number) {
-    this.#revisions = revisions;
-  }
-
-  add(number: number, layouts: readonly Layout[]): void {
-    const kept = new Map(this.#kept).set(number, layouts);
-    const newest = [...kept.keys()].sort((a, b) => b - a).slice(0, this.#revisions);
-    this.#kept = new Map(newest.map((key) => [key, kept.get(key) ?? []]));
-  }
-
-  /** One of each hash. */
-  layouts(): readonly Layout[] {
-    return [...new Map([...this.#kept.values()].flat().map((layout) => [layout.hash, layout])).values()];
-  }
-}
