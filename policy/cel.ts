@@ -1,53 +1,62 @@
-import { Environment, EvaluationError } from "@marcbachmann/cel-js";
-import { guard, refill } from "./cel-guards.ts";
-import { lint } from "./cel-lint.ts";
-import { type CelNode, isNode } from "./cel-tree.ts";
+import {
+  type Checked,
+  check,
+  compile,
+  type Environment,
+  environment,
+  Failure,
+  type Program,
+  parse,
+  parseType,
+  type Type,
+} from "./cel/index.ts";
 import {
   type CompiledExpression,
   EXPRESSION_LIMITS,
   type Expression,
+  type ExpressionProblem,
   type ExpressionScope,
   type ExpressionType,
   refused,
   type Unknown,
   type Value,
 } from "./expression.ts";
+import { lint } from "./lint.ts";
+import { RECORD_READERS, VARIABLE_READERS } from "./readers.ts";
 import type { RuleContext } from "./views.ts";
 import { RECORDS, VARIABLES } from "./vocabulary.ts";
 
-/** The engine behind `expression.ts`: cel-js parses, checks and runs; guards bound what it costs. */
+/** What stands behind `expression.ts`: the engine of `cel/` with the words of rules. */
 
-const environments = new Map<string, Environment>();
-
-function environmentFor(scope: ExpressionScope, limits: typeof EXPRESSION_LIMITS): Environment {
-  const key = `${scope} ${limits.nodes} ${limits.depth} ${limits.listElements} ${limits.mapEntries} ${limits.arguments}`;
-  let environment = environments.get(key);
-  if (environment === undefined) {
-    environment = new Environment({
-      unlistedVariablesAreDyn: false,
-      homogeneousAggregateLiterals: true,
-      enableOptionalTypes: false,
-      limits: {
-        maxAstNodes: limits.nodes,
-        maxDepth: limits.depth,
-        maxListElements: limits.listElements,
-        maxMapEntries: limits.mapEntries,
-        maxCallArguments: limits.arguments,
-      },
-    });
-    for (const [name, record] of Object.entries(RECORDS)) {
-      const fields = Object.fromEntries(Object.entries(record.fields).map(([field, { type }]) => [field, type]));
-      environment.registerType(name, { ctor: record.view, fields });
-    }
-    for (const [name, variable] of Object.entries(VARIABLES)) {
-      if (variable.aboutTarget !== true || scope === "target") environment.registerVariable(name, variable.type);
-    }
-    environments.set(key, environment);
-  }
-  return environment;
+function typeNamed(text: string): Type {
+  const type = parseType(text);
+  if (type === undefined) throw new Error(`the vocabulary has no type "${text}"`);
+  return type;
 }
 
-const ACCEPTED: Readonly<Record<ExpressionType, readonly string[]>> = {
+function environmentFor(scope: ExpressionScope): Environment {
+  const records = Object.entries(RECORDS).map(([name, { view, fields }]) => {
+    const members = Object.entries(fields).map(([field, { type }]) => {
+      const read = RECORD_READERS[name]?.[field];
+      if (read === undefined) throw new Error(`nothing reads the field ${name}.${field}`);
+      return [field, { type: typeNamed(type), read }] as const;
+    });
+    return [name, { view, fields: new Map(members) }] as const;
+  });
+  const variables = Object.entries(VARIABLES).flatMap(([name, { type, aboutTarget }]) => {
+    const read = VARIABLE_READERS[name];
+    if (read === undefined) throw new Error(`nothing reads the variable ${name}`);
+    return aboutTarget === true && scope !== "target" ? [] : [[name, { type: typeNamed(type), read }] as const];
+  });
+  return environment({ records, variables, mixedComparisons: true });
+}
+
+const ENVIRONMENTS: Readonly<Record<ExpressionScope, Environment>> = {
+  request: environmentFor("request"),
+  target: environmentFor("target"),
+};
+
+const ACCEPTED: Readonly<Record<ExpressionType, readonly Type["kind"][]>> = {
   bool: ["bool", "dyn"],
   number: ["int", "double", "dyn"],
 };
@@ -64,60 +73,65 @@ export function compileExpression(
     return refused(text, `The expression has ${bytes} bytes; at most ${limits.bytes} are taken`, 0);
   }
   if (text.trim() === "") return refused(text, "The expression is empty", 0);
-  try {
-    const parsed = environmentFor(scope, limits).parse(text);
-    const root: unknown = parsed.ast;
-    if (!isNode(root)) return refused(text, "The expression has no syntax tree", 0);
-    const checked = parsed.check();
-    if (!checked.valid) return failure(text, scope, checked.error);
-    const { errors, warnings, reads } = lint(root, text, limits);
-    if (errors.length > 0) return { ok: false, errors };
-    const type = checked.type ?? "dyn";
-    if (!ACCEPTED[expected].includes(type)) {
-      return refused(
-        text,
-        `The expression is of type ${type}; ${expected === "bool" ? "bool" : "int or double"} is needed`,
-        0,
-      );
+  const parsed = parse(text, { limits: { ...limits, length: limits.bytes } });
+  if (!parsed.ok) return { ok: false, errors: parsed.problems };
+  const checked = check(parsed.expr, text, ENVIRONMENTS[scope]);
+  if (!checked.ok) return { ok: false, errors: inOurWords(checked, scope) };
+  const { errors, warnings, reads } = lint(parsed.expr, text, limits);
+  if (errors.length > 0) return { ok: false, errors };
+  const { type } = checked.tree;
+  if (!ACCEPTED[expected].includes(type.kind)) {
+    const needed = expected === "bool" ? "bool" : "int or double";
+    return refused(text, `The expression is of type ${type.kind}; ${needed} is needed`, 0);
+  }
+  const program = compile(checked.tree, ENVIRONMENTS[scope]);
+  return { ok: true, expression: expressionOf(program, reads, expected, limits.work), warnings };
+}
+
+function inOurWords(
+  { problems }: Extract<Checked, { ok: false }>,
+  scope: ExpressionScope,
+): readonly ExpressionProblem[] {
+  return problems.map((problem) => {
+    const [, what, name = ""] =
+      /^(undefined field|undeclared reference to|undeclared function) "(.*)"$/.exec(problem.message) ?? [];
+    if (what === "undefined field") {
+      const hint = "`chancery schema` lists the words of rules";
+      return { ...problem, message: `There is no field "${name}"`, hint };
     }
-    guard(root);
-    const run: Run = parsed;
-    return { ok: true, expression: expressionOf(run, reads, expected, limits.work), warnings };
-  } catch (error) {
-    return failure(text, scope, error);
-  }
+    if (what === "undeclared function") return { ...problem, message: `Unknown function "${name}"` };
+    if (what === undefined) return problem;
+    if (scope === "request" && VARIABLES[name]?.aboutTarget === true) {
+      return { ...problem, message: `"${name}" can be read in restrict and prefer rules only` };
+    }
+    const hint = `there are ${Object.keys(VARIABLES).join(", ")}`;
+    return { ...problem, message: `Unknown variable "${name}"`, hint };
+  });
 }
 
-/** The syntax tree of an expression that parses; undefined for one that does not. */
-export function parseExpression(text: string, scope: ExpressionScope): CelNode | undefined {
-  try {
-    const root: unknown = environmentFor(scope, EXPRESSION_LIMITS).parse(text).ast;
-    return isNode(root) ? root : undefined;
-  } catch {
-    // What does not parse is reported by compileExpression.
-    return undefined;
-  }
-}
-
-type Run = (context: RuleContext) => unknown;
-
-function expressionOf(run: Run, reads: ReadonlySet<string>, expected: ExpressionType, work: number): Expression {
+function expressionOf(
+  program: Program,
+  reads: ReadonlySet<string>,
+  expected: ExpressionType,
+  work: number,
+): Expression {
   return {
     reads,
-    evaluate(context) {
-      refill(work);
+    evaluate(context: RuleContext) {
       try {
-        return resultAs(run(context), expected);
+        const result = program.evaluate(context, work);
+        return typeof result === "boolean" && expected === "bool" ? result : resultAs(result, expected);
       } catch (error) {
-        return { unknown: reasonOf(error) };
+        // A view that throws is a defect, and must not be an allow.
+        return { unknown: shortened(error instanceof Error ? error.message : String(error)) };
       }
     },
   };
 }
 
 function resultAs(result: unknown, expected: ExpressionType): Value | Unknown {
-  if (expected === "bool")
-    return typeof result === "boolean" ? result : { unknown: `the result is ${nameOf(result)}, not a bool` };
+  if (result instanceof Failure) return { unknown: shortened(result.message) };
+  if (expected === "bool") return { unknown: `the result is ${nameOf(result)}, not a bool` };
   const number = typeof result === "bigint" ? Number(result) : result;
   if (typeof number === "number" && !Number.isNaN(number)) return number;
   return { unknown: `the result is ${nameOf(result)}, not a number` };
@@ -129,36 +143,9 @@ function nameOf(value: unknown): string {
   return typeof value === "number" ? "not a number (NaN)" : `of kind ${typeof value}`;
 }
 
-/** Longest reason; the library's messages repeat names from the request. */
+/** Longest reason; messages repeat names from the request. */
 const REASON_LENGTH = 200;
 
-function reasonOf(error: unknown): string {
-  const message =
-    error instanceof EvaluationError ? error.summary : error instanceof Error ? error.message : String(error);
+function shortened(message: string): string {
   return message.length > REASON_LENGTH ? `${message.slice(0, REASON_LENGTH)}…` : message;
-}
-
-/** The library's parse and type errors in our words, with their place. */
-function failure(text: string, scope: ExpressionScope, error: unknown): CompiledExpression {
-  const { summary, start } = errorParts(error);
-  const field = /^No such key: (.*)$/.exec(summary)?.[1];
-  if (field !== undefined) {
-    return refused(text, `There is no field "${field}"`, start, "`chancery schema` lists the words of rules");
-  }
-  const variable = /^Unknown variable: (.*)$/.exec(summary)?.[1];
-  if (variable !== undefined && scope === "request" && VARIABLES[variable]?.aboutTarget === true) {
-    return refused(text, `"${variable}" can be read in restrict and prefer rules only`, start);
-  }
-  if (variable !== undefined) {
-    return refused(text, `Unknown variable "${variable}"`, start, `there are ${Object.keys(VARIABLES).join(", ")}`);
-  }
-  return refused(text, summary, start);
-}
-
-function errorParts(error: unknown): { readonly summary: string; readonly start: number } {
-  if (!(error instanceof Error)) return { summary: String(error), start: 0 };
-  const summary = "summary" in error && typeof error.summary === "string" ? error.summary : error.message;
-  const range: unknown = "range" in error ? error.range : undefined;
-  const start = typeof range === "object" && range !== null && "start" in range ? range.start : 0;
-  return { summary, start: typeof start === "number" ? start : 0 };
 }

@@ -8,7 +8,7 @@ const EU = [
 /** The European Economic Area: the Union, Iceland, Liechtenstein and Norway (EEA Agreement Art. 126). */
 const EEA = [...EU, "IS", "LI", "NO"];
 
-/** `countries.*` of rules. A class, because the expression engine tells records by their constructor. */
+/** `countries.*` of rules. A class, so that a record is told by its constructor where it is dyn. */
 export class CountriesView {
   readonly EU = EU;
   readonly EEA = EEA;

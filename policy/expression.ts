@@ -42,7 +42,7 @@ export const EXPRESSION_LIMITS = {
   /** Bytes of the text, as UTF-8. */
   bytes: 8_192,
   nodes: 2_000,
-  /** Nesting of the syntax tree; a chain of && is one level a link. */
+  /** Nesting of the syntax tree; a chain of && or || nests by the logarithm of its links. */
   depth: 250,
   listElements: 1_000,
   mapEntries: 256,

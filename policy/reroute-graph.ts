@@ -1,6 +1,6 @@
 import type { Key } from "../resources/index.ts";
-import { parseExpression } from "./cel.ts";
-import { type CelNode, childrenOf, literalText, memberOf } from "./cel-tree.ts";
+import { type Expr, parse } from "./cel/index.ts";
+import { literalText, memberOf } from "./lint.ts";
 import type { ProgramRule } from "./program.ts";
 
 /** A reroute rule that certainly leads from one model to another. */
@@ -33,7 +33,9 @@ export function reroutesOf(
 }
 
 function sourcesOf(rule: ProgramRule): { readonly sources: readonly Key[]; readonly always: boolean } {
-  const root = rule.when === undefined ? undefined : parseExpression(rule.when, "request");
+  const parsed = rule.when === undefined ? undefined : parse(rule.when);
+  // What does not parse is reported where it is compiled.
+  const root = parsed?.ok === true ? parsed.expr : undefined;
   const conjuncts = root === undefined ? [] : conjunctsOf(root);
   const named = conjuncts.map(modelsNamed);
   const always =
@@ -43,25 +45,26 @@ function sourcesOf(rule: ProgramRule): { readonly sources: readonly Key[]; reado
   return { sources: named.flat(), always };
 }
 
-function conjunctsOf(node: CelNode): readonly CelNode[] {
-  return node.op === "&&" ? childrenOf(node).flatMap(conjunctsOf) : [node];
+function conjunctsOf(expr: Expr): readonly Expr[] {
+  return expr.kind === "call" && expr.name === "_&&_" ? expr.args.flatMap(conjunctsOf) : [expr];
 }
 
-function modelsNamed(node: CelNode): readonly Key[] {
-  const [left, right] = childrenOf(node);
+function modelsNamed(expr: Expr): readonly Key[] {
+  if (expr.kind !== "call") return [];
+  const [left, right] = expr.args;
   if (left === undefined || right === undefined) return [];
-  if (node.op === "in" && isModelName(left) && right.op === "list") return childrenOf(right).flatMap(textOf);
-  if (node.op !== "==") return [];
+  if (expr.name === "@in" && isModelName(left) && right.kind === "list") return right.elements.flatMap(textOf);
+  if (expr.name !== "_==_") return [];
   if (isModelName(left)) return textOf(right);
   return isModelName(right) ? textOf(left) : [];
 }
 
-function isModelName(node: CelNode): boolean {
-  const member = memberOf(node);
-  return member?.field === "name" && member.left.op === "id" && member.left.args === "model";
+function isModelName(expr: Expr): boolean {
+  const member = memberOf(expr);
+  return member?.field === "name" && member.left.kind === "ident" && member.left.name === "model";
 }
 
-function textOf(node: CelNode): readonly string[] {
+function textOf(node: Expr): readonly string[] {
   const text = literalText(node);
   return text === undefined ? [] : [text];
 }

@@ -1,3 +1,5 @@
+import { Unknown } from "./cel/index.ts";
+
 /**
  * What comes from a request, made fit for expressions: bounded in size and depth, and of plain kinds only. Whatever
  * passes a bound becomes `Unreadable`, so that a rule that reads it is unknown, and one that does not goes on.
@@ -13,14 +15,8 @@ export const VALUE_LIMITS = {
   nodes: 10_000,
 } as const;
 
-/** Stands for a value that is there and cannot be read. No expression type matches it: every use is an error. */
-export class Unreadable {
-  readonly why: string;
-
-  constructor(why: string) {
-    this.why = why;
-  }
-}
+/** Stands for a value that is there and cannot be read: every use of it is unknown. */
+export class Unreadable extends Unknown {}
 
 const TEXT_TOO_LONG = new Unreadable("text too long");
 const TOO_MANY = new Unreadable("too many members");

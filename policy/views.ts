@@ -1,12 +1,13 @@
+import { type Failure, type Timestamp, timestampOfMilliseconds } from "./cel/index.ts";
 import { COUNTRIES, type CountriesView } from "./countries.ts";
 import type { DecisionInput, PeerAttributes, RequestAttributes, Subject } from "./decision.ts";
 import type { ApplicationFacts, ModelFacts, ModelTarget, Target } from "./program.ts";
 import { boundedText, dynamicValue, everyValue, singleValues, textMap, type Unreadable } from "./values.ts";
 
 /**
- * What expressions read: one class a record type of the vocabulary, because the expression engine tells records by
- * their constructor. A field that is `undefined` is missing. Integers are bigint, times are Date, maps are Map: the
- * engine's value types. Views of what a request says convert when first read; most rules read little.
+ * What expressions read: one class a record type of the vocabulary, because the expression engine tells records that
+ * it knows as dyn by their constructor. A field that is `undefined` is missing. Values are those of the engine: integers
+ * are bigint, maps are Map. Views of what a request says convert when first read; most rules read little.
  */
 
 type Text = string | Unreadable;
@@ -21,7 +22,7 @@ export class RequestView {
   readonly protocol: Text;
   readonly id: Text;
   readonly size: bigint | undefined;
-  readonly time: Date;
+  readonly time: Timestamp | Failure;
   readonly #headers: ReadonlyMap<string, readonly string[]>;
   #single: Map<string, unknown> | Unreadable | undefined;
   #every: Map<string, unknown> | Unreadable | undefined;
@@ -36,7 +37,7 @@ export class RequestView {
     this.protocol = boundedText(request.protocol);
     this.id = boundedText(request.id);
     this.size = Number.isSafeInteger(request.size) && request.size >= 0 ? BigInt(request.size) : undefined;
-    this.time = new Date(request.time);
+    this.time = timestampOfMilliseconds(request.time);
     this.#headers = request.headers;
   }
 
@@ -204,7 +205,7 @@ export class RequestFacts {
   #xds: Map<string, unknown> | Unreadable | undefined;
   #subject: Map<string, unknown> | undefined;
   #application: ApplicationView | undefined;
-  #now: Date | undefined;
+  #now: Timestamp | Failure | undefined;
 
   constructor(input: DecisionInput) {
     this.#input = input;
@@ -238,8 +239,8 @@ export class RequestFacts {
     this.#application ??= new ApplicationView(this.#input.application);
     return this.#application;
   }
-  get now(): Date {
-    this.#now ??= new Date(this.#input.now);
+  get now(): Timestamp | Failure {
+    this.#now ??= timestampOfMilliseconds(this.#input.now);
     return this.#now;
   }
 }
@@ -278,7 +279,7 @@ export class RuleContext {
   get application(): ApplicationView {
     return this.#facts.application;
   }
-  get now(): Date {
+  get now(): Timestamp | Failure {
     return this.#facts.now;
   }
 }

@@ -150,9 +150,9 @@ class Checker {
     return this.#resolve(id, name) ?? this.#report(offset, this.#undeclared(name));
   }
 
-  #undeclared(name: string): string {
+  #undeclared(name: string, what: "reference to" | "function" = "reference to"): string {
     const { container } = this.#environment;
-    return `undeclared reference to "${name}"${container === "" ? "" : ` (in container "${container}")`}`;
+    return `undeclared ${what} "${name}"${container === "" ? "" : ` (in container "${container}")`}`;
   }
 
   #select(expr: SelectExpr): Type {
@@ -198,7 +198,7 @@ class Checker {
       const found = candidateNames(container, expr.name).find((candidate) => functions.has(candidate));
       if (found === undefined) {
         for (const each of expr.args) this.check(each);
-        return this.#report(expr.offset, this.#undeclared(expr.name));
+        return this.#report(expr.offset, this.#undeclared(expr.name, "function"));
       }
       this.names.set(expr.id, found);
       const args = expr.args.map((each) => this.check(each));
@@ -215,7 +215,7 @@ class Checker {
       }
     }
     const args = [expr.target, ...expr.args].map((each) => this.check(each));
-    if (!functions.has(expr.name)) return this.#report(expr.offset, this.#undeclared(expr.name));
+    if (!functions.has(expr.name)) return this.#report(expr.offset, this.#undeclared(expr.name, "function"));
     return this.#dispatch(expr, expr.name, args, true);
   }
 

@@ -285,8 +285,7 @@ class Parser {
     if (RESERVED.has(text)) this.#fail(`"${text}" is a reserved word`, offset);
     this.#advance();
     const name = dot + text;
-    const open = this.#token.offset;
-    if (this.#take("(")) return this.#invoke(name, this.#arguments(), open);
+    if (this.#take("(")) return this.#invoke(name, this.#arguments(), offset);
     return this.#node({ kind: "ident", name, offset });
   }
 
@@ -322,9 +321,10 @@ class Parser {
     this.#advance();
     const field = token.text;
     if (optional) return this.#call("_?._", [operand, this.#literal(field, token.offset)], offset);
-    const open = this.#token.offset;
-    if (token.kind === "ident" && this.#take("(")) return this.#invoke(field, this.#arguments(), open, operand);
-    return this.#node({ kind: "select", operand, field, testOnly: false, offset }, [operand]);
+    if (token.kind === "ident" && this.#take("(")) {
+      return this.#invoke(field, this.#arguments(), token.offset, operand);
+    }
+    return this.#node({ kind: "select", operand, field, testOnly: false, offset: token.offset }, [operand]);
   }
 
   #arguments(): readonly Expr[] {

@@ -32,9 +32,11 @@ export function durationOf(seconds: number, nanos: number): Duration | Failure {
   return tooLong || tooShort ? DURATION_RANGE : new Duration(whole, rest);
 }
 
-export function timestampOfMilliseconds(milliseconds: number): Timestamp {
+/** @param milliseconds  since 1970, as `Date.now()` has them */
+export function timestampOfMilliseconds(milliseconds: number): Timestamp | Failure {
+  if (!Number.isFinite(milliseconds)) return NO_TIMESTAMP;
   const seconds = Math.floor(milliseconds / 1000);
-  return new Timestamp(seconds, Math.round((milliseconds - seconds * 1000) * 1_000_000));
+  return timestampOf(seconds, Math.round((milliseconds - seconds * 1000) * 1_000_000));
 }
 
 export function addToTimestamp(at: Timestamp, by: Duration): Timestamp | Failure {
