@@ -11,6 +11,10 @@ export interface NodeIdentity {
   readonly plan: NodePlan;
   /** Extensions that the full plan needs and that the node does not list. */
   readonly missingExtensions: readonly string[];
+  /** Understands a resource's time to live, and heartbeats without a body (xds_protocol.rst, "TTL"). */
+  readonly supportsTtl?: boolean;
+  /** Understands the same in state of the world, where resources must be wrapped for it. */
+  readonly supportsResourceInSotw?: boolean;
 }
 
 /** What a node is given: all of its group's resources, or none, since it lacks a floor that they rest on. */
@@ -29,6 +33,8 @@ export function identityOf(node: Node, trustUnlisted: boolean): NodeIdentity {
     version: versionOf(node),
     plan: missingExtensions.length === 0 ? "full" : "none",
     missingExtensions,
+    supportsTtl: node.clientFeatures.includes("xds.config.supports-resource-ttl"),
+    supportsResourceInSotw: node.clientFeatures.includes("xds.config.supports-resource-in-sotw"),
   };
 }
 

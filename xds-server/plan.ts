@@ -120,7 +120,8 @@ export function settled(session: Session): boolean {
   return true;
 }
 
-function earlier(a: number | undefined, b: number | undefined): number | undefined {
+/** The lesser of two times, of which either may be none. */
+export function earlier(a: number | undefined, b: number | undefined): number | undefined {
   if (a === undefined) return b;
   return b === undefined ? a : Math.min(a, b);
 }

@@ -1,4 +1,10 @@
-import { TYPE_URLS } from "../envoy/index.ts";
+import { TYPE_URLS, typeUrl } from "../envoy/index.ts";
+import { VirtualHostSchema } from "../protos/gen/envoy/config/route/v3/route_components_pb.ts";
+import { RuntimeSchema } from "../protos/gen/envoy/service/runtime/v3/rtds_pb.ts";
+
+/** Served, and not built here: no configuration of ours uses them. */
+export const VIRTUAL_HOST = typeUrl(VirtualHostSchema);
+export const RUNTIME = typeUrl(RuntimeSchema);
 
 /** What the protocol says of a resource type (xds_protocol.rst, "Resource Types" and "How the client specifies…"). */
 export interface TypeTraits {
@@ -40,7 +46,7 @@ const TRAITS = new Map<string, TypeTraits>([
     },
   ],
   [route, { ...plain, afterClusters: true, removedLast: true }],
-  ["type.googleapis.com/envoy.service.runtime.v3.Runtime", plain],
+  [RUNTIME, plain],
 ]);
 
 /** VHDS asks for all virtual hosts with an empty first request, scoped routes likewise; so does what we do not know. */

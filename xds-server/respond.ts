@@ -1,12 +1,24 @@
 import { create, toBinary } from "@bufbuild/protobuf";
-import type { EncodedResource } from "../compiler/index.ts";
 import { TYPE_URLS } from "../envoy/index.ts";
 import { ClusterLoadAssignmentSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
+import { beatAfter, keepAlive, takeBeats, usesTtl } from "./heartbeat.ts";
 import { neededByListener } from "./plan.ts";
 import { referencesOf } from "./references.ts";
-import { ABSENT, type Session, served, servedAll, type TypeState, tellAgain } from "./session-state.ts";
+import { VIRTUAL_HOST } from "./resource-types.ts";
+import {
+  ABSENT,
+  type Batch,
+  type Session,
+  served,
+  servedAll,
+  type TypeState,
+  tellAgain,
+  UNKNOWN,
+  wants,
+} from "./session-state.ts";
+import type { ServedResource } from "./snapshot.ts";
 import { covers } from "./subscription.ts";
-import { typeVersion, versionOf } from "./view.ts";
+import { aliasesOf, typeVersion, versionOf } from "./view.ts";
 
 /** One response, in the words that both protocols share. */
 export interface Response {
@@ -14,9 +26,20 @@ export interface Response {
   /** State of the world: version of what is in force with it; delta: version of the type, for people to read. */
   readonly version: string;
   readonly nonce: string;
-  readonly resources: readonly EncodedResource[];
+  readonly resources: readonly ServedResource[];
   /** Delta only. */
   readonly removed: readonly string[];
+  /** Told without a body: heartbeats, and virtual hosts that do not exist. */
+  readonly bodiless: readonly Bodiless[];
+  /** Whether the client is told how long resources live. */
+  readonly ttl: boolean;
+}
+
+export interface Bodiless {
+  readonly name: string;
+  readonly version: string;
+  readonly ttlMs?: number | undefined;
+  readonly aliases?: readonly string[] | undefined;
 }
 
 /** Responses that a client may leave unanswered; older ones are taken for accepted when it answers a newer one. */
@@ -25,14 +48,19 @@ const MAX_OUTSTANDING = 32;
 const MAX_CLUSTERS_GONE = 1_000;
 
 interface Content {
-  readonly resources: EncodedResource[];
+  readonly resources: ServedResource[];
   readonly removed: string[];
   /** Names that left (state of the world does not say them). */
   readonly gone: string[];
+  readonly bodiless: readonly Bodiless[];
 }
 
 /** Makes the response that a type is due, if there is anything to say. */
-export function respond(session: Session, type: TypeState): Response | undefined {
+export function respond(session: Session, type: TypeState, now: number): Response | undefined {
+  return respondWithContent(session, type, now) ?? respondWithHeartbeats(session, type, now);
+}
+
+function respondWithContent(session: Session, type: TypeState, now: number): Response | undefined {
   if (type.pending.size === 0 && !type.answer) return undefined;
   const content = session.protocol === "delta" ? changesOf(session, type) : stateOf(session, type);
   const { answer, publishedAt } = type;
@@ -40,25 +68,63 @@ export function respond(session: Session, type: TypeState): Response | undefined
   type.answer = false;
   if (type.waiting.size === 0) type.publishedAt = undefined;
   if (content === undefined) return undefined;
-  const { resources, removed, gone } = content;
-  if (resources.length === 0 && removed.length === 0 && gone.length === 0 && !answer) return undefined;
+  const { resources, removed, gone, bodiless } = content;
+  if (resources.length + removed.length + gone.length + bodiless.length === 0 && !answer) return undefined;
 
+  const version = versionFor(session, type, resources);
+  const shown = session.view.types.get(type.typeUrl)?.label ?? version;
+  const response = send(session, type, { resources, removed, bodiless, version: shown });
+  record(session, type, { nonce: response.nonce, resources, removed, version, shown, publishedAt });
+  for (const resource of resources) keepAlive(session, type, resource, beatAfter(resource, now));
+  for (const name of removed) type.heartbeats.delete(name);
+  resendChildren(session, type, resources);
+  if (type.typeUrl === TYPE_URLS.cluster) answerEndpointsOf(session, gone);
+  return response;
+}
+
+/**
+ * A response of its own: a client takes a bodiless resource for a heartbeat only where the version is the one that it
+ * accepted last. In state of the world a list of clusters or listeners is complete, so what does not expire comes too.
+ */
+function respondWithHeartbeats(session: Session, type: TypeState, now: number): Response | undefined {
+  const beats = takeBeats(session, type, now);
+  if (beats.length === 0) return undefined;
+  const complete = session.protocol === "sotw" && type.traits.complete;
+  const others = complete ? [...servedAll(session, type)].filter((resource) => !beats.includes(resource)) : [];
+  const shown = type.sentVersion === "" ? shownVersion(session, type) : type.sentVersion;
+  const bodiless = beats.map(({ name, version, ttlMs }) => ({ name, version, ttlMs }));
+  const response = send(session, type, { resources: others, removed: [], bodiless, version: shown });
+  const version = wildcardVersion(session, type);
+  record(session, type, { nonce: response.nonce, resources: [], removed: [], version, shown, publishedAt: undefined });
+  return response;
+}
+
+function send(
+  session: Session,
+  type: TypeState,
+  content: Pick<Response, "resources" | "removed" | "bodiless" | "version">,
+): Response {
   session.responses += 1;
   const nonce = `${session.noncePrefix}${session.responses}`;
-  const version = versionFor(session, type, resources);
   type.nonce = nonce;
-  type.sentVersion = version;
-  type.outstanding.set(nonce, { resources, removed, version, revision: session.view.revision, publishedAt });
+  type.sentVersion = content.version;
+  return { typeUrl: type.typeUrl, nonce, ttl: usesTtl(session), ...content };
+}
+
+/** Keeps what was sent until it is answered. */
+function record(
+  session: Session,
+  type: TypeState,
+  { nonce, ...batch }: Omit<Batch, "revision"> & { readonly nonce: string },
+): void {
+  type.outstanding.set(nonce, { ...batch, revision: session.view.revision });
   for (const oldest of type.outstanding.keys()) {
     if (type.outstanding.size <= MAX_OUTSTANDING) break;
     type.outstanding.delete(oldest);
   }
-  resendChildren(session, type, resources);
-  if (type.typeUrl === TYPE_URLS.cluster) answerEndpointsOf(session, gone);
-  return { typeUrl: type.typeUrl, version, nonce, resources, removed };
 }
 
-function versionFor(session: Session, type: TypeState, resources: readonly EncodedResource[]): string {
+function versionFor(session: Session, type: TypeState, resources: readonly ServedResource[]): string {
   const view = session.view.types.get(type.typeUrl);
   if (session.protocol === "sotw" && type.traits.complete) {
     const whole = type.subscription.wildcard && type.retained.size === 0 && view !== undefined;
@@ -73,16 +139,22 @@ export function wildcardVersion(session: Session, type: TypeState): string {
   return view === undefined ? versionOf([]) : typeVersion(view);
 }
 
+/** What the client would be shown as the version of the whole type now. */
+function shownVersion(session: Session, type: TypeState): string {
+  return session.view.types.get(type.typeUrl)?.label ?? wildcardVersion(session, type);
+}
+
 /** Delta: what differs from what the client holds. */
 function changesOf(session: Session, type: TypeState): Content {
-  const resources: EncodedResource[] = [];
+  const resources: ServedResource[] = [];
   const removed: string[] = [];
+  const bodiless: Bodiless[] = [];
   const { held, subscription } = type;
+  resolveAliases(session, type);
   for (const name of type.pending) {
-    if (!covers(subscription, name)) continue;
     const resource = served(session, type, name);
     const has = held.get(name);
-    if (resource !== undefined) {
+    if (resource !== undefined && wants(session, type, name)) {
       if (has === resource.version) continue;
       resources.push(resource);
       held.set(name, resource.version);
@@ -91,20 +163,37 @@ function changesOf(session: Session, type: TypeState): Content {
       held.set(name, ABSENT);
       // Envoy waits for it, and a removal would break the listener (envoyproxy/envoy#32823).
       if (type.typeUrl === TYPE_URLS.extensionConfig && neededByListener(session, name)) continue;
-      removed.push(name);
+      // The request that asked for a host goes on (to a 404) when its alias comes without a body (vhds.rst).
+      if (type.typeUrl === VIRTUAL_HOST && typeof has !== "string")
+        bodiless.push({ name, version: "", aliases: [name] });
+      else removed.push(name);
     } else if (has !== undefined) {
       held.delete(name);
       removed.push(name);
     }
   }
-  return { resources, removed, gone: removed };
+  return { resources, removed, gone: removed, bodiless };
+}
+
+/** Puts the resource itself in the place of an alias that it was asked by. */
+function resolveAliases(session: Session, type: TypeState): void {
+  const aliases = aliasesOf(session.view.types.get(type.typeUrl));
+  if (aliases.size === 0) return;
+  for (const name of [...type.pending]) {
+    const target = aliases.get(name);
+    if (target === undefined || served(session, type, name) !== undefined) continue;
+    type.pending.delete(name);
+    type.pending.add(target);
+    if (type.held.get(name) === UNKNOWN) type.held.set(target, UNKNOWN);
+    type.held.delete(name);
+  }
 }
 
 /** State of the world: for listeners and clusters all there is, for other types what the client lacks. */
 function stateOf(session: Session, type: TypeState): Content | undefined {
   const { held } = type;
   const gone: string[] = [];
-  const changed: EncodedResource[] = [];
+  const changed: ServedResource[] = [];
   for (const name of type.pending) {
     if (!covers(type.subscription, name)) continue;
     const has = held.get(name);
@@ -120,16 +209,18 @@ function stateOf(session: Session, type: TypeState): Content | undefined {
   if (!type.traits.complete) {
     for (const { name, version } of changed) held.set(name, version);
     // A missing resource means nothing here, so there is no way to tell that one is gone.
-    return changed.length === 0 && !type.answer ? undefined : { resources: changed, removed: [], gone: [] };
+    return changed.length === 0 && !type.answer
+      ? undefined
+      : { resources: changed, removed: [], gone: [], bodiless: [] };
   }
   if (changed.length === 0 && gone.length === 0 && !type.answer) return undefined;
   const resources = [...servedAll(session, type)];
   for (const { name, version } of resources) held.set(name, version);
-  return { resources, removed: [], gone };
+  return { resources, removed: [], gone, bodiless: [] };
 }
 
 /** Sends the children of what is sent: Envoy may warm the new parent and wait for them (envoyproxy/envoy#13009). */
-function resendChildren(session: Session, parent: TypeState, resources: readonly EncodedResource[]): void {
+function resendChildren(session: Session, parent: TypeState, resources: readonly ServedResource[]): void {
   if (parent.traits.children.length === 0) return;
   for (const resource of resources) {
     const references = referencesOf(resource);
@@ -164,7 +255,7 @@ function answerEndpointsOf(session: Session, clusters: readonly string[]): void 
 }
 
 /** State of the world has no word for "gone": endpoints of a cluster that is gone are an empty assignment. */
-function endpointsOfGone(session: Session, type: TypeState, name: string): EncodedResource | undefined {
+function endpointsOfGone(session: Session, type: TypeState, name: string): ServedResource | undefined {
   if (type.typeUrl !== TYPE_URLS.endpoint || !session.clustersGone.has(name)) return undefined;
   if (typeof type.held.get(name) === "string") return undefined;
   if (session.view.types.get(TYPE_URLS.cluster)?.resources.has(name)) return undefined;

@@ -3,18 +3,15 @@ import * as grpc from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { EncodedResource } from "../compiler/index.ts";
-import { serviceDefinition } from "../envoy/index.ts";
-import { AggregatedDiscoveryService } from "../protos/gen/envoy/service/discovery/v3/ads_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { createXdsMetrics } from "./metrics.ts";
 import { createNodeTable, type NodeState } from "./node-state.ts";
-import type { SessionRequest } from "./session.ts";
+import { discoveryServices, type XdsCall } from "./services.ts";
 import type { Protocol, SessionSettings } from "./session-state.ts";
 import type { GroupSnapshot } from "./snapshot.ts";
 import { createSnapshotStore } from "./store.ts";
 import { type StreamContext, type XdsEvent, XdsStream } from "./stream.ts";
-import { fromDelta, fromSotw } from "./wire.ts";
 
 export interface XdsSettings extends SessionSettings {
   readonly maxStreams: number;
@@ -69,7 +66,7 @@ export interface XdsServer {
   /** Replaces the secrets (by SDS name). A group is served those that its resources refer to. */
   setSecrets(secrets: ReadonlyMap<string, EncodedResource>): void;
   /**
-   * Serves ADS. May be called for several addresses. Set the snapshots first: nodes of a group that is not known yet are
+   * Serves ADS and each type on streams of its own. May be called for several addresses. Set the snapshots first: nodes of a group that is not known yet are
    * left as they are, and new ones get nothing.
    *
    * @param address  "host:port" (port 0: any free one) or "unix:/path"; off loopback only with `tls`
@@ -101,14 +98,15 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   const process = randomBytes(6).toString("base64url");
   let opened = 0;
 
-  function accept(call: grpc.ServerDuplexStream<SessionRequest, Buffer>, protocol: Protocol): void {
+  function accept(call: XdsCall, protocol: Protocol, only: string | undefined): void {
     if (closing !== undefined || streams.size >= settings.maxStreams) {
       const details = closing === undefined ? "too many xDS streams" : "the xDS server is stopping";
       call.emit("error", { code: grpc.status.UNAVAILABLE, details });
       return;
     }
     opened += 1;
-    const stream = new XdsStream(context, call, protocol, `${process}-${opened}-`, () => streams.delete(stream));
+    const noncePrefix = `${process}-${opened}-`;
+    const stream = new XdsStream(context, call, { protocol, noncePrefix, only }, () => streams.delete(stream));
     streams.add(stream);
   }
 
@@ -118,27 +116,9 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
     "grpc.keepalive_time_ms": settings.keepaliveMs,
     "grpc.keepalive_timeout_ms": settings.keepaliveTimeoutMs,
   });
-  const ads = serviceDefinition(AggregatedDiscoveryService);
-  const { streamAggregatedResources: sotw, deltaAggregatedResources: delta } = ads;
-  const asIs = (bytes: Buffer) => bytes;
-  server.addService(
-    {
-      streamAggregatedResources: {
-        ...sotw,
-        requestDeserialize: (bytes: Buffer) => fromSotw(sotw.requestDeserialize(bytes), settings.trustUnlistedNodes),
-        responseSerialize: asIs,
-      },
-      deltaAggregatedResources: {
-        ...delta,
-        requestDeserialize: (bytes: Buffer) => fromDelta(delta.requestDeserialize(bytes), settings.trustUnlistedNodes),
-        responseSerialize: asIs,
-      },
-    },
-    {
-      streamAggregatedResources: (call: grpc.ServerDuplexStream<SessionRequest, Buffer>) => accept(call, "sotw"),
-      deltaAggregatedResources: (call: grpc.ServerDuplexStream<SessionRequest, Buffer>) => accept(call, "delta"),
-    },
-  );
+  for (const { definition, implementation } of discoveryServices(accept, settings.trustUnlistedNodes)) {
+    server.addService(definition, implementation);
+  }
   let closing: Promise<void> | undefined;
 
   return {

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
-import type { EncodedResource } from "../compiler/index.ts";
 import { fromAds, TYPE_URLS } from "../envoy/index.ts";
 import { Cluster_DiscoveryType, ClusterSchema } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
 import { TypedExtensionConfigSchema } from "../protos/gen/envoy/config/core/v3/extension_pb.ts";
@@ -14,6 +13,7 @@ import { UpstreamTlsContextSchema } from "../protos/gen/envoy/extensions/transpo
 import type { Response } from "./respond.ts";
 import { advance, createSession, type Effect, type SessionEvent } from "./session.ts";
 import type { Leftovers, Protocol, Session, SessionSettings } from "./session-state.ts";
+import type { ServedResource } from "./snapshot.ts";
 import { emptyGroup, type GroupView, nextView, unknownGroup } from "./view.ts";
 
 /** Drives a session by hand, for tests: a clock that moves when told, a transport that takes everything at once. */
@@ -22,7 +22,7 @@ export interface SessionDriver {
   readonly effects: Effect[];
   view(): GroupView;
   /** Replaces the whole state of the group; returns what is sent. */
-  publish(...resources: readonly EncodedResource[]): Response[];
+  publish(...resources: readonly ServedResource[]): Response[];
   /** State of the world. */
   ask(typeUrl: string, names: readonly string[], options?: AskOptions): Response[];
   /** Delta. */
@@ -49,11 +49,13 @@ export interface ChangeOptions extends Omit<AskOptions, "version"> {
 }
 
 export interface DriverOptions {
-  readonly resources?: readonly EncodedResource[];
+  readonly resources?: readonly ServedResource[];
   readonly known?: boolean;
   readonly settings?: Partial<SessionSettings>;
   readonly leftovers?: Leftovers;
   readonly noncePrefix?: string;
+  /** A separate stream of this type. */
+  readonly only?: string;
   /** false: responses stay unwritten until the test delivers "written". */
   readonly autoWrite?: boolean;
 }
@@ -71,10 +73,10 @@ export function driveSession(protocol: Protocol, options: DriverOptions = {}): S
   let now = 1_000_000;
   let revision = 1;
   let view = options.known === false ? unknownGroup("g") : emptyGroup("g", 0, now);
-  const snapshot = (resources: readonly EncodedResource[]) => {
-    const types = new Map<string, Map<string, EncodedResource>>();
+  const snapshot = (resources: readonly ServedResource[]) => {
+    const types = new Map<string, Map<string, ServedResource>>();
     for (const resource of resources) {
-      const type = types.get(resource.typeUrl) ?? new Map<string, EncodedResource>();
+      const type = types.get(resource.typeUrl) ?? new Map<string, ServedResource>();
       types.set(resource.typeUrl, type.set(resource.name, resource));
     }
     return { group: "g", revision: revision++, layout: `layout${revision}`, resources: types };
@@ -83,6 +85,7 @@ export function driveSession(protocol: Protocol, options: DriverOptions = {}): S
   const session = createSession({
     protocol,
     noncePrefix: options.noncePrefix ?? "test-",
+    only: options.only,
     settings: { ...SETTINGS, ...options.settings },
     resolve: () => ({ view, leftovers: options.leftovers ?? new Map() }),
   });
@@ -177,7 +180,7 @@ function encoded<Desc extends DescMessage>(
   name: string,
   schema: Desc,
   init: MessageInitShape<Desc>,
-): EncodedResource {
+): ServedResource {
   const value = toBinary(schema, create(schema, init));
   return { typeUrl, name, version: createHash("sha256").update(value).digest("hex").slice(0, 16), value };
 }
@@ -185,7 +188,7 @@ function encoded<Desc extends DescMessage>(
 const sds = (name: string) => ({ name, sdsConfig: fromAds() });
 
 /** A cluster whose endpoints come by EDS, with secrets if any. Another `content` makes another version. */
-export function cluster(name: string, content = "1", secrets: readonly string[] = []): EncodedResource {
+export function cluster(name: string, content = "1", secrets: readonly string[] = []): ServedResource {
   const context = create(UpstreamTlsContextSchema, {
     commonTlsContext: { tlsCertificateSdsSecretConfigs: secrets.map(sds) },
   });
@@ -205,7 +208,7 @@ export function cluster(name: string, content = "1", secrets: readonly string[] 
   });
 }
 
-export function endpoints(name: string, content = "1"): EncodedResource {
+export function endpoints(name: string, content = "1"): ServedResource {
   return encoded(TYPE_URLS.endpoint, name, ClusterLoadAssignmentSchema, {
     clusterName: name,
     endpoints: [{ locality: { zone: content } }],
@@ -216,7 +219,7 @@ export function listener(
   name: string,
   content = "1",
   { route = "r", extensionConfigs = [] }: { route?: string; extensionConfigs?: readonly string[] } = {},
-): EncodedResource {
+): ServedResource {
   const manager = create(HttpConnectionManagerSchema, {
     statPrefix: content,
     routeSpecifier: { case: "rds", value: { routeConfigName: route, configSource: fromAds() } },
@@ -237,16 +240,16 @@ export function listener(
   });
 }
 
-export function route(name: string, content = "1"): EncodedResource {
+export function route(name: string, content = "1"): ServedResource {
   return encoded(TYPE_URLS.route, name, RouteConfigurationSchema, { name, virtualHosts: [{ name: content }] });
 }
 
-export function secret(name: string, content = "1"): EncodedResource {
+export function secret(name: string, content = "1"): ServedResource {
   const value = { secret: { specifier: { case: "inlineString" as const, value: content } } };
   return encoded(TYPE_URLS.secret, name, SecretSchema, { name, type: { case: "genericSecret", value } });
 }
 
-export function extensionConfig(name: string, content = "1"): EncodedResource {
+export function extensionConfig(name: string, content = "1"): ServedResource {
   return encoded(TYPE_URLS.extensionConfig, name, TypedExtensionConfigSchema, {
     name,
     typedConfig: { typeUrl: `type.googleapis.com/${content}` },

@@ -1,6 +1,6 @@
-import type { EncodedResource } from "../compiler/index.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import { type TypeTraits, traitsOf } from "./resource-types.ts";
+import type { ServedResource } from "./snapshot.ts";
 import { covers, noSubscription, type Subscription } from "./subscription.ts";
 import type { GroupView } from "./view.ts";
 
@@ -15,9 +15,12 @@ export type Held = string | typeof UNKNOWN | typeof ABSENT;
 
 /** A response that has not been answered yet. */
 export interface Batch {
-  readonly resources: readonly EncodedResource[];
+  readonly resources: readonly ServedResource[];
   readonly removed: readonly string[];
+  /** Of the content. */
   readonly version: string;
+  /** As the client was shown it. */
+  readonly shown: string;
   readonly revision: number;
   /** When the change that caused it was published; undefined when a request caused it. */
   readonly publishedAt: number | undefined;
@@ -26,7 +29,7 @@ export interface Batch {
 /** A resource that is gone from the view but still served, because routes that the node runs may need it. */
 export interface Retained {
   /** undefined: the bytes are not known here (the client claims it since before this process started). */
-  readonly resource: EncodedResource | undefined;
+  readonly resource: ServedResource | undefined;
   /** When its bounded wait began; undefined while it is known to be needed. */
   since: number | undefined;
 }
@@ -43,6 +46,8 @@ export interface TypeState {
   /** Names of pushed changes that wait until the clusters are acknowledged. */
   readonly waiting: Set<string>;
   readonly retained: Map<string, Retained>;
+  /** Name → when to send its next heartbeat, of what the client holds and would let expire. */
+  readonly heartbeats: Map<string, number>;
   /** Name → version (undefined: its removal) that the client refused, or that came in a batch with what it refused. */
   readonly rejected: Map<string, string | undefined>;
   /** The version of the whole type in the response that was refused last. */
@@ -89,6 +94,8 @@ export interface Session {
   readonly protocol: Protocol;
   /** Makes nonces of this stream differ from those of any other. */
   readonly noncePrefix: string;
+  /** The one type of a separate stream; undefined: any type (ADS). */
+  readonly only: string | undefined;
   readonly settings: SessionSettings;
   readonly resolve: Resolve;
   readonly types: Map<string, TypeState>;
@@ -122,6 +129,7 @@ export function newTypeState(typeUrl: string): TypeState {
     pending: new Set(),
     waiting: new Set(),
     retained: new Map(),
+    heartbeats: new Map(),
     rejected: new Map(),
     rejectedVersion: "",
     answer: false,
@@ -135,12 +143,19 @@ export function newTypeState(typeUrl: string): TypeState {
 }
 
 /** The resource as this stream serves it: from the view, or retained until its removal. */
-export function served(session: Session, type: TypeState, name: string): EncodedResource | undefined {
+export function served(session: Session, type: TypeState, name: string): ServedResource | undefined {
   return session.view.types.get(type.typeUrl)?.resources.get(name) ?? type.retained.get(name)?.resource;
 }
 
+/** Whether the client asked for the resource, by its name, by one of its aliases, or by the wildcard. */
+export function wants(session: Session, type: TypeState, name: string): boolean {
+  if (covers(type.subscription, name)) return true;
+  const aliases = served(session, type, name)?.aliases;
+  return aliases?.some((alias) => type.subscription.names.has(alias)) ?? false;
+}
+
 /** Every subscribed resource that exists or is retained. */
-export function* servedAll(session: Session, type: TypeState): Generator<EncodedResource> {
+export function* servedAll(session: Session, type: TypeState): Generator<ServedResource> {
   const resources = session.view.types.get(type.typeUrl)?.resources;
   if (type.subscription.wildcard) {
     if (resources !== undefined) yield* resources.values();
@@ -168,6 +183,7 @@ export function forget(type: TypeState, name: string): void {
   type.pending.delete(name);
   type.waiting.delete(name);
   type.retained.delete(name);
+  type.heartbeats.delete(name);
   type.rejected.delete(name);
 }
 

@@ -1,5 +1,6 @@
+import { heartbeatDue, nextHeartbeat } from "./heartbeat.ts";
 import type { NodeIdentity } from "./node-identity.ts";
-import { release, settled } from "./plan.ts";
+import { earlier, release, settled } from "./plan.ts";
 import { type Response, respond } from "./respond.ts";
 import {
   ABSENT,
@@ -9,11 +10,13 @@ import {
   type Session,
   type SessionSettings,
   type TypeState,
+  UNKNOWN,
+  wants,
 } from "./session-state.ts";
 import { type Answer, settle } from "./settle.ts";
 import { changeDelta, changeSotw, openDelta, openSotw, resourcesOf } from "./subscribe.ts";
-import { changeNames, covers, replaceNames } from "./subscription.ts";
-import { type Changes, type GroupView, inSendOrder, unknownGroup } from "./view.ts";
+import { changeNames, replaceNames } from "./subscription.ts";
+import { type Changes, type GroupView, inSendOrder, sameTerms, unknownGroup } from "./view.ts";
 
 /** A request of either protocol. */
 export interface SessionRequest {
@@ -56,6 +59,8 @@ export type Effect =
 export interface SessionOptions {
   readonly protocol: Protocol;
   readonly noncePrefix: string;
+  /** The one type of a separate stream; left out: any type (ADS). */
+  readonly only?: string | undefined;
   readonly settings: SessionSettings;
   readonly resolve: Resolve;
 }
@@ -63,6 +68,7 @@ export interface SessionOptions {
 export function createSession(options: SessionOptions): Session {
   return {
     ...options,
+    only: options.only,
     types: new Map(),
     clustersGone: new Set(),
     due: new Map(),
@@ -121,10 +127,10 @@ function flush(session: Session, now: number, effects: Effect[]): void {
   let wake = release(session, now);
   if (session.unwritten === 0) {
     // What is sent with its parent may come earlier in the order than the parent; it has no children of its own.
-    for (let round = 0; round < 2 && somethingDue(session); round++) {
+    for (let round = 0; round < 2 && somethingDue(session, now); round++) {
       for (const typeUrl of inSendOrder(session.types.keys())) {
         const type = session.types.get(typeUrl);
-        const response = type === undefined ? undefined : respond(session, type);
+        const response = type === undefined ? undefined : respond(session, type, now);
         if (response === undefined) continue;
         session.unwritten += 1;
         effects.push({ kind: "send", response });
@@ -132,14 +138,17 @@ function flush(session: Session, now: number, effects: Effect[]): void {
       wake = release(session, now);
     }
   }
+  wake = earlier(wake, nextHeartbeat(session, now));
   if (wake !== session.wakeAt) {
     session.wakeAt = wake;
     effects.push({ kind: "wake", at: wake });
   }
 }
 
-function somethingDue(session: Session): boolean {
-  for (const type of session.types.values()) if (type.pending.size > 0 || type.answer) return true;
+function somethingDue(session: Session, now: number): boolean {
+  for (const type of session.types.values()) {
+    if (type.pending.size > 0 || type.answer || heartbeatDue(type, now)) return true;
+  }
   return false;
 }
 
@@ -148,13 +157,18 @@ type Refusal = Extract<Effect, { kind: "close" }>;
 function onRequest(session: Session, request: SessionRequest, now: number, effects: Effect[]): Refusal | undefined {
   const refusal = identify(session, request, now);
   if (refusal !== undefined) return refusal;
-  if (request.typeUrl === "") return invalid("the request has no type_url, which ADS needs");
+  // A stream of one type need not say which (discovery.proto: "implicit in requests made via singleton xDS APIs").
+  const typeUrl = request.typeUrl === "" ? session.only : request.typeUrl;
+  if (typeUrl === undefined) return invalid("the request has no type_url, which ADS needs");
+  if (session.only !== undefined && typeUrl !== session.only) {
+    return invalid(`this stream serves ${session.only} and not ${typeUrl}`);
+  }
 
-  let type = session.types.get(request.typeUrl);
+  let type = session.types.get(typeUrl);
   if (type === undefined) {
     if (session.types.size >= session.settings.maxTypes) return exhausted("too many resource types in one stream");
-    type = newTypeState(request.typeUrl);
-    session.types.set(request.typeUrl, type);
+    type = newTypeState(typeUrl);
+    session.types.set(typeUrl, type);
   }
   const first = !type.requested;
   type.requested = true;
@@ -165,7 +179,7 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
     if (type.nonce !== "" && request.nonce !== type.nonce) return undefined;
     report(settle(type, request.nonce, request.error, now), effects);
     const change = replaceNames(type.subscription, names, first, type.traits.emptyMeansAll);
-    if (first) openSotw(session, type, change, versionInfo);
+    if (first) openSotw(session, type, change, versionInfo, now);
     else changeSotw(session, type, change);
   } else {
     const { subscribe, unsubscribe, claims } = request.names;
@@ -223,11 +237,17 @@ function takeChanges(
   const target = type.traits.afterClusters ? type.waiting : type.pending;
   let effective = false;
   for (const name of names) {
-    if (!covers(type.subscription, name)) continue;
     const resource = session.view.types.get(type.typeUrl)?.resources.get(name);
-    const held = type.held.get(name);
+    let held = type.held.get(name);
+    // What is held without being wanted was asked for by an alias that it has lost.
+    if (!wants(session, type, name) && held === undefined) continue;
     if (resource !== undefined) {
       type.retained.delete(name);
+      const old = before.types.get(type.typeUrl)?.resources.get(name);
+      if (old !== undefined && held === resource.version && !sameTerms(old, resource)) {
+        held = UNKNOWN;
+        type.held.set(name, UNKNOWN);
+      }
       if (held === resource.version) continue;
       target.add(name);
       effective = true;

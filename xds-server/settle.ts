@@ -42,7 +42,7 @@ export function settle(type: TypeState, nonce: string, error: string | undefined
 
 function accept(type: TypeState, batch: Batch, now: number): Answer {
   forgive(type, batch.resources, batch.removed);
-  type.ackedVersion = batch.version;
+  type.ackedVersion = batch.shown;
   type.ackedAt = now;
   return { kind: "accepted", typeUrl: type.typeUrl, publishedAt: batch.publishedAt };
 }
@@ -64,9 +64,13 @@ function reject(type: TypeState, batch: Batch, error: string): Answer {
     for (const name of removed) later.add(name);
   }
   type.rejectedVersion = batch.version;
+  // What refuses a heartbeat does not understand heartbeats: another would be refused again.
+  if (batch.resources.length === 0 && batch.removed.length === 0) type.heartbeats.clear();
   for (const { name, version } of batch.resources) {
-    if (!covers(type.subscription, name)) continue;
+    // Held without being covered: asked for by an alias.
+    if (!covers(type.subscription, name) && !type.held.has(name)) continue;
     type.rejected.set(name, version);
+    type.heartbeats.delete(name);
     // A later response has the name too: its answer will tell.
     if (!later.has(name) && type.held.get(name) === version) type.held.set(name, UNKNOWN);
   }

@@ -1,9 +1,10 @@
-import { type ServerDuplexStream, type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
+import { type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Clock } from "./clock.ts";
 import type { XdsMetrics } from "./metrics.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import type { NodeTable } from "./node-state.ts";
+import type { XdsCall } from "./services.ts";
 import { advance, createSession, type Effect, type SessionEvent, type SessionRequest } from "./session.ts";
 import type { Protocol, Session, SessionSettings } from "./session-state.ts";
 import type { SnapshotStore } from "./store.ts";
@@ -41,10 +42,18 @@ export interface StreamContext {
   readonly onEvent: (event: XdsEvent) => void;
 }
 
-/** One ADS stream: carries events to its session and effects to the wire. Owns the call, its timer and subscription. */
+export interface StreamKind {
+  readonly protocol: Protocol;
+  /** Makes nonces of this stream differ from those of any other. */
+  readonly noncePrefix: string;
+  /** The one type of a separate stream; undefined: ADS. */
+  readonly only: string | undefined;
+}
+
+/** One stream of ADS or of one type: carries events to its session and effects to the wire. Owns the call, its timer and subscription. */
 export class XdsStream {
   readonly #context: StreamContext;
-  readonly #call: ServerDuplexStream<SessionRequest, Buffer>;
+  readonly #call: XdsCall;
   readonly #session: Session;
   readonly #onClose: () => void;
   #connectedAt = 0;
@@ -53,19 +62,12 @@ export class XdsStream {
   #closed = false;
 
   /** @param onClose  called once, when the stream is over for whatever reason */
-  constructor(
-    context: StreamContext,
-    call: ServerDuplexStream<SessionRequest, Buffer>,
-    protocol: Protocol,
-    noncePrefix: string,
-    onClose: () => void,
-  ) {
+  constructor(context: StreamContext, call: XdsCall, kind: StreamKind, onClose: () => void) {
     this.#context = context;
     this.#call = call;
     this.#onClose = onClose;
     this.#session = createSession({
-      protocol,
-      noncePrefix,
+      ...kind,
       settings: context.settings,
       resolve: (node) => this.#identify(node),
     });

@@ -1,19 +1,33 @@
-import type { EncodedResource } from "../compiler/index.ts";
+import { keepAlive } from "./heartbeat.ts";
 import { wildcardVersion } from "./respond.ts";
-import { forget, type Session, served, type TypeState, tellAgain, UNKNOWN } from "./session-state.ts";
+import { forget, type Session, served, type TypeState, tellAgain, UNKNOWN, wants } from "./session-state.ts";
+import type { ServedResource } from "./snapshot.ts";
 import { covers, type SubscriptionChange } from "./subscription.ts";
+import { aliasesOf, expiringOf } from "./view.ts";
 
 /** State of the world, first request for a type: its nonce and its version may come from an earlier stream. */
-export function openSotw(session: Session, type: TypeState, change: SubscriptionChange, versionInfo: string): void {
+export function openSotw(
+  session: Session,
+  type: TypeState,
+  change: SubscriptionChange,
+  versionInfo: string,
+  now: number,
+): void {
   for (const name of change.asked) type.pending.add(name);
   if (!type.subscription.wildcard) return;
   // Of a group that is not known (yet) nothing is known to be wrong: a node that has something keeps it.
   if (!session.view.known && versionInfo !== "") return;
   const current = wildcardVersion(session, type);
+  // A label may have stood for other content before: only a hash proves what the client holds.
+  const labelled = session.view.types.get(type.typeUrl)?.label !== undefined;
   const leftover = session.leftovers.get(type.typeUrl);
   const has = change.asked.length === 0 && versionInfo !== "";
-  if (has && versionInfo === current) {
-    for (const { name, version } of resourcesOf(session, type)) type.held.set(name, version);
+  if (has && versionInfo === current && !labelled) {
+    for (const resource of resourcesOf(session, type)) {
+      type.held.set(resource.name, resource.version);
+      // How much of its time is left is not known.
+      keepAlive(session, type, resource, now);
+    }
   } else if (has && leftover?.version === current) {
     for (const { name } of resourcesOf(session, type)) type.held.set(name, UNKNOWN);
     for (const [name, version] of leftover.rejected) type.rejected.set(name, version);
@@ -26,7 +40,7 @@ export function openSotw(session: Session, type: TypeState, change: Subscription
 
 /** State of the world, later requests. */
 export function changeSotw(session: Session, type: TypeState, change: SubscriptionChange): void {
-  dropNames(type, change);
+  dropNames(session, type, change);
   // A name is sent again even if the wildcard brought it before: the client may have forgotten it.
   for (const name of change.asked) {
     type.held.delete(name);
@@ -53,7 +67,7 @@ export function openDelta(
   const due = session.due.get(type.typeUrl);
   if (claims.size > 0) session.reconnected = true;
   for (const [name, version] of claims) {
-    if (covers(type.subscription, name)) type.held.set(name, due?.has(name) ? UNKNOWN : version);
+    if (wants(session, type, name)) type.held.set(name, due?.has(name) ? UNKNOWN : version);
   }
   // Of a group that is not known (yet) nothing is known to be gone: a node that has something keeps it.
   if (!session.view.known) {
@@ -75,6 +89,9 @@ export function openDelta(
     if (gone && type.traits.removedLast) type.retained.set(name, { resource: undefined, since: now });
     else type.pending.add(name);
   }
+  for (const resource of expiringOf(session.view.types.get(type.typeUrl))) {
+    if (type.held.get(resource.name) === resource.version) keepAlive(session, type, resource, now);
+  }
 }
 
 /**
@@ -86,7 +103,7 @@ function takeLeftovers(session: Session, type: TypeState, claims: ReadonlyMap<st
   const leftover = session.leftovers.get(type.typeUrl);
   if (leftover === undefined) return;
   for (const [name, version] of leftover.rejected) {
-    if (!covers(type.subscription, name)) continue;
+    if (!wants(session, type, name)) continue;
     // It took since what it had refused. Of any other version it may run what it refused, whatever it claims.
     if (version !== undefined && claims.get(name) === version) continue;
     type.held.set(name, UNKNOWN);
@@ -97,7 +114,7 @@ function takeLeftovers(session: Session, type: TypeState, claims: ReadonlyMap<st
 
 /** Delta, later requests. */
 export function changeDelta(session: Session, type: TypeState, change: SubscriptionChange): void {
-  dropNames(type, change);
+  dropNames(session, type, change);
   for (const name of change.asked) {
     type.held.set(name, UNKNOWN);
     type.pending.add(name);
@@ -119,14 +136,18 @@ export function changeDelta(session: Session, type: TypeState, change: Subscript
   }
 }
 
-function dropNames(type: TypeState, change: SubscriptionChange): void {
+function dropNames(session: Session, type: TypeState, change: SubscriptionChange): void {
   if (change.wildcardDropped) {
     for (const name of [...type.held.keys()]) if (!covers(type.subscription, name)) forget(type, name);
   }
-  for (const name of change.dropped) if (!covers(type.subscription, name)) forget(type, name);
+  for (const name of change.dropped) {
+    if (!covers(type.subscription, name)) forget(type, name);
+    const aliased = aliasesOf(session.view.types.get(type.typeUrl)).get(name);
+    if (aliased !== undefined && !wants(session, type, aliased)) forget(type, aliased);
+  }
 }
 
 /** All resources of the type in the view. */
-export function resourcesOf(session: Session, type: TypeState): Iterable<EncodedResource> {
+export function resourcesOf(session: Session, type: TypeState): Iterable<ServedResource> {
   return session.view.types.get(type.typeUrl)?.resources.values() ?? [];
 }

@@ -1,10 +1,14 @@
+import { toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import type { EncodedResource } from "../compiler/index.ts";
+import { DurationSchema, durationFromMs } from "@bufbuild/protobuf/wkt";
+import { typeUrl } from "../envoy/index.ts";
 import type { DeltaDiscoveryRequest, DiscoveryRequest } from "../protos/gen/envoy/service/discovery/v3/discovery_pb.ts";
+import { ResourceSchema } from "../protos/gen/envoy/service/discovery/v3/discovery_pb.ts";
 import { identityOf } from "./node-identity.ts";
-import type { Response } from "./respond.ts";
+import type { Bodiless, Response } from "./respond.ts";
 import type { SessionRequest } from "./session.ts";
 import type { Protocol } from "./session-state.ts";
+import type { ServedResource } from "./snapshot.ts";
 
 export function fromSotw(request: DiscoveryRequest, trustUnlisted: boolean): SessionRequest {
   return {
@@ -36,49 +40,81 @@ function errorOf({ errorDetail }: DiscoveryRequest | DeltaDiscoveryRequest): str
   return errorDetail.message === "" ? `code ${errorDetail.code}` : errorDetail.message;
 }
 
-const entries: Readonly<Record<Protocol, WeakMap<EncodedResource, Uint8Array>>> = {
-  sotw: new WeakMap(),
-  delta: new WeakMap(),
+/** Bytes of `resources` entries, by what the client is told: each resource is wrapped once, however many streams get it. */
+const entries = {
+  plain: new WeakMap<ServedResource, Uint8Array>(),
+  named: new WeakMap<ServedResource, Uint8Array>(),
+  expiring: new WeakMap<ServedResource, Uint8Array>(),
 };
 
-/**
- * The bytes of a DiscoveryResponse or DeltaDiscoveryResponse (field numbers of discovery.proto). Each resource is
- * wrapped once, however many streams it goes to.
- */
+/** The bytes of a DiscoveryResponse or DeltaDiscoveryResponse (field numbers of discovery.proto). */
 export function encodeResponse(protocol: Protocol, response: Response): Buffer {
-  const head = new BinaryWriter().tag(1, WireType.LengthDelimited).string(response.version);
+  const { version, ttl } = response;
+  const head = new BinaryWriter().tag(1, WireType.LengthDelimited).string(version);
   const tail = new BinaryWriter().tag(4, WireType.LengthDelimited).string(response.typeUrl);
   tail.tag(5, WireType.LengthDelimited).string(response.nonce);
   for (const name of response.removed) tail.tag(6, WireType.LengthDelimited).string(name);
   const chunks: Uint8Array[] = [head.finish()];
-  for (const resource of response.resources) chunks.push(entryOf(protocol, resource));
+  for (const resource of response.resources) {
+    chunks.push(protocol === "delta" ? deltaEntry(resource, ttl) : sotwEntry(resource, ttl, version));
+  }
+  for (const bare of response.bodiless) {
+    // State of the world has one version for all: a client knows a heartbeat by it.
+    chunks.push(protocol === "delta" ? field2(resourceOf(bare, undefined)) : wrapped({ ...bare, version }, undefined));
+  }
   chunks.push(tail.finish());
   return Buffer.concat(chunks);
 }
 
-/** Field 2, `resources`: an Any, or (delta) a Resource with name, version and Any. */
-function entryOf(protocol: Protocol, resource: EncodedResource): Uint8Array {
-  const cache = entries[protocol];
+function deltaEntry(resource: ServedResource, ttl: boolean): Uint8Array {
+  const told = ttl && resource.ttlMs !== undefined;
+  return cached(told ? entries.expiring : entries.named, resource, () =>
+    field2(
+      resourceOf({ ...resource, ttlMs: told ? resource.ttlMs : undefined }, anyOf(resource.typeUrl, resource.value)),
+    ),
+  );
+}
+
+/** An Any of the resource; one that expires comes in an Any of a Resource (xds_protocol.rst, "TTL": SotW). */
+function sotwEntry(resource: ServedResource, ttl: boolean, version: string): Uint8Array {
+  const body = () => anyOf(resource.typeUrl, resource.value);
+  if (ttl && resource.ttlMs !== undefined) return wrapped({ ...resource, version }, body());
+  return cached(entries.plain, resource, () => field2(body()));
+}
+
+function cached(
+  cache: WeakMap<ServedResource, Uint8Array>,
+  resource: ServedResource,
+  make: () => Uint8Array,
+): Uint8Array {
   const known = cache.get(resource);
   if (known !== undefined) return known;
-  const any = new BinaryWriter()
-    .tag(1, WireType.LengthDelimited)
-    .string(resource.typeUrl)
-    .tag(2, WireType.LengthDelimited)
-    .bytes(resource.value)
-    .finish();
-  const body =
-    protocol === "sotw"
-      ? any
-      : new BinaryWriter()
-          .tag(1, WireType.LengthDelimited)
-          .string(resource.version)
-          .tag(2, WireType.LengthDelimited)
-          .bytes(any)
-          .tag(3, WireType.LengthDelimited)
-          .string(resource.name)
-          .finish();
-  const entry = new BinaryWriter().tag(2, WireType.LengthDelimited).bytes(body).finish();
+  const entry = make();
   cache.set(resource, entry);
   return entry;
+}
+
+function wrapped(resource: Bodiless, body: Uint8Array | undefined): Uint8Array {
+  return field2(anyOf(typeUrl(ResourceSchema), resourceOf({ ...resource, aliases: undefined }, body)));
+}
+
+function field2(bytes: Uint8Array): Uint8Array {
+  return new BinaryWriter().tag(2, WireType.LengthDelimited).bytes(bytes).finish();
+}
+
+function anyOf(typeUrl: string, value: Uint8Array): Uint8Array {
+  const writer = new BinaryWriter().tag(1, WireType.LengthDelimited).string(typeUrl);
+  return writer.tag(2, WireType.LengthDelimited).bytes(value).finish();
+}
+
+/** envoy.service.discovery.v3.Resource */
+function resourceOf({ name, version, ttlMs, aliases }: Bodiless, body: Uint8Array | undefined): Uint8Array {
+  const writer = new BinaryWriter();
+  if (version !== "") writer.tag(1, WireType.LengthDelimited).string(version);
+  if (body !== undefined) writer.tag(2, WireType.LengthDelimited).bytes(body);
+  writer.tag(3, WireType.LengthDelimited).string(name);
+  for (const alias of aliases ?? []) writer.tag(4, WireType.LengthDelimited).string(alias);
+  if (ttlMs !== undefined)
+    writer.tag(6, WireType.LengthDelimited).bytes(toBinary(DurationSchema, durationFromMs(ttlMs)));
+  return writer.finish();
 }
