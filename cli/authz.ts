@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { createRegistry, startAdminServer } from "../admin/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { startDecisionProcess } from "./decision-process.ts";
+import { addNatsOptions } from "./nats-options.ts";
 import { addressListOption } from "./options.ts";
 import {
   type AdminOptions,
@@ -31,6 +32,7 @@ trust file covers.
 Examples:
   chancery authz --resources examples/quickstart/resources --listen 127.0.0.1:9191
   chancery authz --bus .chancery/bus --trust .chancery/keys/trust.json --listen unix:/run/chancery/authz.sock
+  chancery authz --nats nats://127.0.0.1:4222 --nats-creds authz.nk --trust trust.json
 `;
 
 /** `chancery authz` */
@@ -45,7 +47,7 @@ export function authzCommand(): Command {
     .option("--name <name>", "name of this process in records and reports", "authz")
     .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "authz"))
     .option("--journal <dir>", "where decisions are recorded (default: journal in the state directory)");
-  return addProcessOptions(addTlsOptions(addAdminOption(command)))
+  return addProcessOptions(addTlsOptions(addAdminOption(addNatsOptions(command))))
     .addHelpText("after", HELP)
     .action(async (options: AuthzOptions) => {
       demandOneSource(options);
@@ -54,7 +56,7 @@ export function authzCommand(): Command {
       try {
         const tls = await readTls(options);
         const metrics = createRegistry();
-        const source = await openRevisionSource(options, options.state, log);
+        const source = await openRevisionSource(options, options.state, { role: "authz", name: options.name }, log);
         stack.add({ name: "revisions", close: () => source.close() });
         const authz = await startDecisionProcess({
           source,

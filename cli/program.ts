@@ -13,6 +13,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: "run everything on this machine: control plane, xDS, decision services",
     load: async () => (await import("./start.ts")).startCommand(),
   },
+  control: {
+    description: "compile, sign and publish a resource tree to a fleet over NATS",
+    load: async () => (await import("./control.ts")).controlCommand(),
+  },
   authz: {
     description: "run one decision service (ext_authz)",
     load: async () => (await import("./authz.ts")).authzCommand(),

@@ -3,6 +3,7 @@ import { type Bus, createInProcessBus, openDirectoryBus } from "../distribution/
 import { ChanceryError } from "../resources/index.ts";
 import { loadTrust, openRevisionStore, type RevisionStore } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
+import { demandWholeNats, type NatsIdentity, type NatsOptions, openNats } from "./nats-options.ts";
 import { publishTree } from "./tree-publisher.ts";
 
 /**
@@ -22,43 +23,49 @@ export interface RevisionSource {
   close(): Promise<void>;
 }
 
-export interface SourceOptions {
+export interface SourceOptions extends NatsOptions {
   /** Root of a resource tree: compiled here, unsigned, and never on a bus. */
   readonly resources?: string;
-  /** Directory of a bus, with the trust file that its revisions must satisfy. */
+  /** Directory of a bus on this machine. */
   readonly bus?: string;
+  /** Trust file that revisions from a bus (a directory, or NATS) must satisfy. */
   readonly trust?: string;
 }
 
 /** @throws ChanceryError "invalid-argument" where the options do not say one source */
 export function demandOneSource(options: SourceOptions): void {
-  const { resources, bus, trust } = options;
-  if ((resources === undefined) === (bus === undefined)) {
+  const { resources, bus, nats, trust } = options;
+  if ([resources, bus, nats].filter((source) => source !== undefined).length !== 1) {
     throw new ChanceryError(
       "invalid-argument",
-      "say where revisions come from: --resources DIR, or --bus DIR --trust FILE",
+      "say where revisions come from: --resources DIR, or --bus DIR --trust FILE, or --nats URL --trust FILE",
     );
   }
-  if ((bus === undefined) !== (trust === undefined)) {
+  if ((resources === undefined) !== (trust !== undefined)) {
     throw new ChanceryError(
       "invalid-argument",
-      "--bus and --trust belong together: nothing untrusted is loaded from a bus",
+      "--bus or --nats and --trust belong together: nothing untrusted is loaded from a bus",
     );
   }
+  demandWholeNats(options);
 }
 
 export async function openRevisionSource(
   options: SourceOptions,
   stateDirectory: string,
+  identity: NatsIdentity,
   log: Logger,
 ): Promise<RevisionSource> {
   demandOneSource(options);
   const onAlarm = (alarm: ChanceryError): void => log.warn({ code: alarm.code }, alarm.message);
   const revisions = join(stateDirectory, "revisions");
-  if (options.bus !== undefined && options.trust !== undefined) {
+  if (options.trust !== undefined) {
     const trust = await loadTrust(options.trust);
     const store = await openRevisionStore(revisions, { trust, now: Date.now, onAlarm });
-    const bus = await openDirectoryBus(options.bus, { onAlarm });
+    const bus =
+      options.bus === undefined
+        ? await openNats(options, identity, { onAlarm })
+        : await openDirectoryBus(options.bus, { onAlarm });
     return {
       bus,
       store,

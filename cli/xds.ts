@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { createRegistry, startAdminServer } from "../admin/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
+import { addNatsOptions } from "./nats-options.ts";
 import { addressListOption } from "./options.ts";
 import {
   type AdminOptions,
@@ -31,6 +32,7 @@ the trust file covers, and routes are pushed after the decision services on the 
 Examples:
   chancery xds --resources examples/quickstart/resources --listen 127.0.0.1:18000
   chancery xds --bus .chancery/bus --trust .chancery/keys/trust.json --secrets resources
+  chancery xds --nats nats://127.0.0.1:4222 --nats-creds xds.nk --trust trust.json --secrets resources
 `;
 
 /** `chancery xds` */
@@ -45,7 +47,7 @@ export function xdsCommand(): Command {
     ])
     .option("--name <name>", "name of this process in reports", "xds")
     .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "xds"));
-  return addProcessOptions(addTlsOptions(addAdminOption(command)))
+  return addProcessOptions(addTlsOptions(addAdminOption(addNatsOptions(command))))
     .addHelpText("after", HELP)
     .action(async (options: XdsOptions) => {
       demandOneSource(options);
@@ -54,7 +56,7 @@ export function xdsCommand(): Command {
       try {
         const tls = await readTls(options);
         const metrics = createRegistry();
-        const source = await openRevisionSource(options, options.state, log);
+        const source = await openRevisionSource(options, options.state, { role: "xds", name: options.name }, log);
         stack.add({ name: "revisions", close: () => source.close() });
         const xds = await startXdsProcess({
           source,

@@ -1,0 +1,141 @@
+import { join } from "node:path";
+import { Command } from "commander";
+import { addStatusMetrics, createRegistry, startAdminServer } from "../admin/index.ts";
+import { keepFilled } from "../distribution/index.ts";
+import { ChanceryError } from "../resources/index.ts";
+import { loadSigningKey } from "../revision/index.ts";
+import { type Address, DEFAULT_ADDRESSES, parseAddress } from "./address.ts";
+import { Fleet } from "./fleet.ts";
+import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
+import { addressOption, collect, parseCount } from "./options.ts";
+import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
+import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
+import { lockState } from "./state-lock.ts";
+import { readToken } from "./token.ts";
+import { publishTree } from "./tree-publisher.ts";
+
+interface ControlOptions extends NatsOptions, ProcessOptions {
+  readonly resources: string;
+  readonly key: readonly string[];
+  readonly name: string;
+  readonly state: string;
+  readonly control: Address;
+  readonly tokenFile?: string;
+  readonly services: number;
+  readonly natsMonitor?: string;
+  readonly natsReplicas?: number;
+}
+
+const HELP = `
+Publishes the resource tree, now and after each edit, for "chancery relay", "chancery xds" and "chancery authz" to take
+up. Prints "ready" when its first revision is on the bus, then how far each revision has come. Streams that NATS does not
+have (any more) are made, and filled again from the tree.
+
+Example:
+  chancery keys init keys
+  chancery control --resources . --nats nats://127.0.0.1:4222 --nats-creds control.nk --key keys/signing-1.pem
+`;
+
+/** `chancery control` */
+export function controlCommand(): Command {
+  const command = new Command("control")
+    .requiredOption("--resources <dir>", "root of the resource tree")
+    .requiredOption("--key <file>", "signing key; again for each key that the trust file asks for", collect, [])
+    .option("--name <name>", "name of this process", "control")
+    .option("--state <dir>", "for what must be known after a restart", join(".chancery", "control"))
+    .option("--control <addr>", "admin API, health and metrics", addressOption, parseAddress(DEFAULT_ADDRESSES.control))
+    .option("--token-file <file>", "bearer token of the admin API; demanded off loopback")
+    .option("--services <n>", "decision services that must have reported before a revision is in force", parseCount, 1)
+    .option("--nats-monitor <url>", "monitoring of NATS, to ask how soon it writes to disk")
+    .option("--nats-replicas <n>", "copies of each stream in a NATS cluster", parseCount);
+  return addProcessOptions(addNatsOptions(command)).addHelpText("after", HELP).action(control);
+}
+
+async function control(options: ControlOptions): Promise<void> {
+  const { name, state, natsMonitor, natsReplicas } = options;
+  if (options.nats === undefined) throw missing("--nats URL");
+  if (options.key.length === 0) throw missing("--key FILE");
+  const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
+  const signers = await Promise.all(options.key.map((file) => loadSigningKey(file)));
+  const log = loggerOf(options, name);
+  const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
+  try {
+    const lock = await lockState(state);
+    stack.add({ name: "state", close: () => lock.close() });
+    const onAlarm = (alarm: ChanceryError): void => log.warn({ code: alarm.code }, alarm.message);
+    const bus = await openNats(
+      options,
+      { role: "control", name },
+      {
+        manageStreams: true,
+        onAlarm,
+        ...(natsMonitor === undefined ? {} : { monitor: natsMonitor }),
+        ...(natsReplicas === undefined ? {} : { replicas: natsReplicas }),
+      },
+    );
+    stack.add({ name: "bus", close: () => bus.close() });
+    const fleet = new Fleet({
+      signedBy: signers.map(({ keyId }) => keyId),
+      startedAt: Date.now(),
+      services: options.services,
+      now: Date.now,
+      onProgress: (line) => void process.stdout.write(`${line}\n`),
+    });
+    const reports = bus.watchReports((report) => fleet.onReport(report));
+    stack.add({ name: "reports", close: () => reports.close() });
+    let address = "";
+    let told = false;
+    const tellReady = (): void => {
+      if (told || address === "") return;
+      told = true;
+      process.stdout.write(`ready  control http://${address}\n`);
+    };
+    const publisher = await publishTree({
+      resources: options.resources,
+      stateDirectory: join(state, "publisher"),
+      bus,
+      signers,
+      log,
+      onEvent: (event) => {
+        fleet.onPublisher(event);
+        if (event.type === "published" || event.type === "unchanged") tellReady();
+      },
+    });
+    stack.add({ name: "publisher", close: () => publisher.close() });
+    const refill = keepFilled({
+      bus,
+      published: () => publisher.status().number,
+      refill: () => publisher.refresh(),
+      random: Math.random,
+      onAlarm,
+    });
+    stack.add({ name: "refill", close: () => refill.close() });
+
+    const metrics = createRegistry();
+    const status = () => fleet.status({ publisher: publisher.status(), nodes: [] });
+    addStatusMetrics(metrics, status);
+    const notReady = (): readonly string[] => {
+      const { number, refused, error } = publisher.status();
+      if (number > 0) return [];
+      if (refused.length > 0) return ["the resource tree has errors"];
+      return [error?.message ?? "no revision is published yet"];
+    };
+    const admin = await startAdminServer({
+      ...options.control,
+      notReady,
+      metrics,
+      status,
+      ...(token === undefined ? {} : { token }),
+    });
+    stack.add({ name: "admin", close: () => admin.close() });
+    address = admin.address;
+    if (publisher.status().number > 0) tellReady();
+    await runUntilStopped(log, stack);
+  } finally {
+    await stack.close();
+  }
+}
+
+function missing(option: string): ChanceryError {
+  return new ChanceryError("invalid-argument", `what is published needs ${option}`);
+}
