@@ -8,6 +8,8 @@ import { ALLOW_ALL, anonymous, gateway, plainRoute, policy, upstream, yaml } fro
 
 const EDITS = 20;
 const RPS = 100;
+const SAVES = 50;
+const SAVES_PER_SECOND = 14;
 /** The longest load: it is ended when the last edit is in force. */
 const MAX_REQUESTS = 10_000;
 const WAIT_MS = 20_000;
@@ -141,6 +143,41 @@ async function editUnderLoad(
   return { measured, answers: await load };
 }
 
+/** Saves the tree many times in a row, quicker than it can come into force, while a load runs. */
+async function editInBurst(
+  port: number,
+  write: (path: string, text: string) => Promise<void>,
+): Promise<readonly Answer<HttpAnswer>[]> {
+  const url = `http://127.0.0.1:${port}`;
+  const end = new AbortController();
+  const load = runLoad({
+    rps: RPS,
+    count: MAX_REQUESTS,
+    request: (index) => http(`${url}${index % 2 === 0 ? "/shop/x" : "/swap"}`, { agent }),
+    signal: end.signal,
+  });
+  try {
+    const saved = await runLoad({
+      rps: SAVES_PER_SECOND,
+      count: SAVES,
+      request: async (index) => {
+        const route = [`saved-${index}`];
+        const tree = { ...first(), weights: { here: index + 1, there: 1 }, routes: route };
+        await write("shop.yaml", files(port, tree)["shop.yaml"] ?? "");
+      },
+    });
+    expect(saved.filter(({ error }) => error !== undefined)).toEqual([]);
+    await waitFor(
+      async () => (await http(`${url}/saved-${SAVES - 1}`, { agent })).status === 200,
+      WAIT_MS,
+      "the last of many saves in force",
+    );
+  } finally {
+    end.abort();
+  }
+  return load;
+}
+
 /** Answers other than 200: what they say → how often. */
 function failures(answers: readonly Answer<HttpAnswer>[]): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};
@@ -250,6 +287,12 @@ describe("in one control plane", () => {
     expect(records.filter(({ code }) => code === "unknown_layout")).toEqual([]);
     expectForward(records);
   });
+
+  test("of many saves in a row the last one comes into force, and no request fails meanwhile", async () => {
+    const answers = await editInBurst(port, plane.write);
+    console.info(`${answers.length} requests during ${SAVES} saves, failed: ${JSON.stringify(failures(answers))}`);
+    expect(failures(answers)).toEqual({});
+  });
 });
 
 describe("in processes that read the tree each for itself", () => {
@@ -277,5 +320,11 @@ describe("in processes that read the tree each for itself", () => {
     const records = await fleet.records();
     expect(records.filter(({ code }) => code === "unknown_layout")).toEqual([]);
     expectForward(records);
+  });
+
+  test("of many saves in a row the last one comes into force, and no request fails meanwhile", async () => {
+    const answers = await editInBurst(port, fleet.write);
+    console.info(`${answers.length} requests during ${SAVES} saves, failed: ${JSON.stringify(failures(answers))}`);
+    expect(failures(answers)).toEqual({});
   });
 });
