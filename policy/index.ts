@@ -18,6 +18,7 @@ export { type Checkable, checkProgram, RULE_PROBLEM_CODES, type RuleProblem, typ
 export { createPolicyCompiler, type PolicyCompiler, SLICE_MS, type Slicing } from "./compile-in-slices.ts";
 export { compilePolicy } from "./decide.ts";
 export type * from "./decision.ts";
+export { type Change, type DecisionDifference, diffDecisions, diffPrograms } from "./diff.ts";
 export { explainVerdict } from "./explain.ts";
 export {
   type CompiledExpression,
