@@ -11,6 +11,8 @@ export const EXIT = {
   unavailable: 3,
   /** A defect of Chancery. */
   defect: 4,
+  /** `chancery diff`: the change can let through what was refused before. */
+  loosens: 5,
 } as const;
 
 const BY_CODE: Readonly<Record<ErrorCode, number>> = {
@@ -47,4 +49,5 @@ Exit codes:
   2  an argument or option is not usable
   3  a process, address, file or program that is needed is not there
   4  a defect of Chancery
+  5  diff: the change loosens
 `;
