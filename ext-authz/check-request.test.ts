@@ -106,8 +106,8 @@ describe("canonicalHost", () => {
 
 describe("readMetadata", () => {
   it("takes claims, and nothing from a failure", () => {
-    expect(readMetadata(check({ failed: { code: 26, message: "no" } })).claims).toBeUndefined();
+    expect(readMetadata(check({ failed: { code: 26, message: "no" } }))?.claims).toBeUndefined();
     const both = check({ claims: { iss: "i" }, failed: { code: 24, message: "another provider" } });
-    expect(readMetadata(both).claims).toEqual({ iss: "i" });
+    expect(readMetadata(both)?.claims).toEqual({ iss: "i" });
   });
 });

@@ -5,7 +5,7 @@ import type { Key } from "../resources/index.ts";
 import type { Answer } from "./answer.ts";
 import { plainText } from "./answer.ts";
 import { type Chain, chainOf, drawWeighted, rewrites } from "./chain.ts";
-import { type Check, readMetadata, readPeer, readRequest } from "./check-request.ts";
+import { type Check, readMetadata, readRequest } from "./check-request.ts";
 import { DENIALS, type DenialCode, type Refusal, refusal } from "./denials.ts";
 import { type Identity, identify } from "./identity.ts";
 import type { ModelReading } from "./model-source.ts";
@@ -31,6 +31,9 @@ export interface DecisionContext {
   readonly elapsedUs: () => number;
 }
 
+/** Up to so many headers rules may ask for them one by one (`DecisionInput.header`). */
+const FEW_HEADERS = 1_000;
+
 /** Decides one request: pure but for `random` and `elapsedUs`. */
 export function decide(check: Check, context: DecisionContext): Outcome {
   const draft = new Draft(check, context);
@@ -45,35 +48,44 @@ export function decide(check: Check, context: DecisionContext): Outcome {
   const { request } = reading;
   draft.request = { method: request.method, host: request.host, path: request.url_path };
 
-  const { metadata, claims } = readMetadata(check);
+  const metadata = readMetadata(check);
+  if (metadata === undefined) return draft.refuse(refusal("malformed_check"));
   const identity = identify(context.tables.identities, {
-    headers: request.headers,
-    claims,
+    headers: check.headers,
+    claims: metadata.claims,
     source: check.source,
     passesAuthorization: table.passesAuthorization,
   });
   if (!identity.ok) return draft.refuse(identity);
   draft.identity = identity;
 
-  const input: DecisionInput = {
+  const draw = context.random();
+  const inputFor = (requested: Requested): DecisionInput => ({
     request,
-    source: check.source,
-    destination: readPeer(check.attributes.destination),
-    metadata,
+    ...(check.headers.count <= FEW_HEADERS ? { header: (name: string) => check.headers.get(name) } : {}),
+    get source() {
+      return check.source;
+    },
+    get destination() {
+      return check.destination;
+    },
+    metadata: metadata.metadata,
     xds: { route: check.context.route, layout: check.context.layout, node_group: check.context.nodeGroup },
     subject: identity.subject,
     application: identity.application,
     gateway: table.route.gateway,
     httpRoute: table.route.httpRoute,
-    requested: { stream: false },
+    requested,
     candidates: table.candidates,
     models: table.route.models,
     weights: table.weights,
     now: context.now,
-    draw: context.random(),
+    draw,
     observe: context.tables.observedGateways.has(table.route.gateway),
-  };
-  if (table.route.action === "modelList") return draft.reply(listModels(table, input, context.tables));
+  });
+  if (table.route.action === "modelList") {
+    return draft.reply(listModels(table, inputFor({ stream: false }), context.tables));
+  }
 
   let model: ModelReading & { ok: true } = { ok: true, stream: false };
   let requested: Requested = { stream: false };
@@ -91,7 +103,7 @@ export function decide(check: Check, context: DecisionContext): Outcome {
     if (drawn !== undefined) requested = { upstream: drawn.upstream, stream: false };
   }
 
-  const verdict = context.tables.policy.decide({ ...input, requested });
+  const verdict = context.tables.policy.decide(inputFor(requested));
   draft.verdict = verdict;
   if (verdict.effect === "deny") return draft.refuse(refusal(verdict.code, verdict.reason));
   const chain = chainOf(table, verdict);
@@ -266,11 +278,11 @@ class Draft {
 
 /** What a record says of a request that could not be read: as it came, without its query, on one short line. */
 function unreadRequest(check: Check): { method: string; host: string; path: string } {
-  const { pseudo } = check.headers;
-  const [path = ""] = (pseudo.get(":path") ?? "").split(/[?#]/);
+  const { headers } = check;
+  const [path = ""] = (headers.pseudo(":path") ?? "").split(/[?#]/);
   return {
-    method: bounded(pseudo.get(":method") ?? ""),
-    host: bounded(pseudo.get(":authority") ?? ""),
+    method: bounded(headers.pseudo(":method") ?? ""),
+    host: bounded(headers.pseudo(":authority") ?? ""),
     path: bounded(path),
   };
 }

@@ -1,36 +1,119 @@
 import { isUtf8 } from "node:buffer";
-import type { HeaderMap } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
-
-export interface RequestHeaders {
-  /** Lower-case name → every value, in order. Without pseudo headers. */
-  readonly fields: ReadonlyMap<string, readonly string[]>;
-  /** ":path", ":method", … → value with one char per byte; absent when it is missing or stands more than once. */
-  readonly pseudo: ReadonlyMap<string, string>;
-}
+import { BYTES, TextInterner, WireReader } from "./wire.ts";
 
 /**
  * Headers as Envoy has them (`encode_raw_headers`): raw bytes, repeated ones apart. Headers that Envoy keeps inline
  * (authorization, content-type, …) are joined by a comma when they are repeated; who reads those looks out for it.
  */
-export function readHeaders(map: HeaderMap): RequestHeaders {
-  const fields = new Map<string, string[]>();
-  const pseudo = new Map<string, string>();
-  const repeated: string[] = [];
-  for (const { key, value, rawValue } of map.headers) {
-    const name = key.toLowerCase();
-    const bytes = rawValue.length > 0 ? Buffer.from(rawValue.buffer, rawValue.byteOffset, rawValue.length) : undefined;
-    if (name.startsWith(":")) {
-      if (pseudo.has(name)) repeated.push(name);
-      pseudo.set(name, bytes === undefined ? Buffer.from(value).toString("latin1") : bytes.toString("latin1"));
-      continue;
+export interface RequestHeaders {
+  /** Every value of a header, in order, by its lower-case name; undefined: it is not there. Not for pseudo headers. */
+  get(name: string): readonly string[] | undefined;
+  /** ":path", ":method", … with one char per byte; undefined when it is missing or stands more than once. */
+  pseudo(name: string): string | undefined;
+  /** How many there are, repeated ones and pseudo headers counted. */
+  readonly count: number;
+  /** Lower-case name → every value, in order. Without pseudo headers. */
+  readonly fields: ReadonlyMap<string, readonly string[]>;
+}
+
+const NAMES = new TextInterner((bytes) => bytes.toString("utf8").toLowerCase());
+
+/**
+ * @param bytes  in which an `envoy.config.core.v3.HeaderMap` stands from `from` to `to`
+ * @returns undefined for what `WireReader` does not read
+ */
+export function readHeaders(bytes: Buffer, from: number, to: number): RequestHeaders | undefined {
+  const names: string[] = [];
+  const places: number[] = [];
+  const map = new WireReader(bytes, from, to);
+  while (map.next()) {
+    if (map.number !== 1) continue;
+    if (!map.is(BYTES)) return undefined;
+    const header = map.inner();
+    let name = "";
+    let at = 0;
+    let end = 0;
+    let raw = false;
+    while (header.next()) {
+      if (header.number > 3) continue;
+      if (!header.is(BYTES)) return undefined;
+      if (header.number === 1) name = NAMES.text(bytes, header.from, header.to);
+      else if (header.number === 2) {
+        if (!raw) {
+          at = header.from;
+          end = header.to;
+        }
+      } else if (header.to > header.from) {
+        at = header.from;
+        end = header.to;
+        raw = true;
+      } else if (raw) {
+        // An empty one that takes back another: not what Envoy writes.
+        return undefined;
+      }
     }
-    const text = bytes === undefined ? value : decodeHeaderValue(bytes);
-    const values = fields.get(name);
-    if (values === undefined) fields.set(name, [text]);
-    else values.push(text);
+    if (!header.ok) return undefined;
+    names.push(name);
+    places.push(at, end, raw ? 1 : 0);
   }
-  for (const name of repeated) pseudo.delete(name);
-  return { fields, pseudo };
+  return map.ok ? new WireHeaders(bytes, names, places) : undefined;
+}
+
+class WireHeaders implements RequestHeaders {
+  readonly #bytes: Buffer;
+  readonly #names: readonly string[];
+  /** For each header start and end of its value, and 1 where it is the raw one. */
+  readonly #places: readonly number[];
+  #fields: ReadonlyMap<string, readonly string[]> | undefined;
+
+  constructor(bytes: Buffer, names: readonly string[], places: readonly number[]) {
+    this.#bytes = bytes;
+    this.#names = names;
+    this.#places = places;
+  }
+
+  get count(): number {
+    return this.#names.length;
+  }
+
+  get(name: string): readonly string[] | undefined {
+    if (name.startsWith(":")) return undefined;
+    let values: string[] | undefined;
+    for (let index = 0; index < this.#names.length; index += 1) {
+      if (this.#names[index] !== name) continue;
+      if (values === undefined) values = [this.#text(index)];
+      else values.push(this.#text(index));
+    }
+    return values;
+  }
+
+  pseudo(name: string): string | undefined {
+    let value: string | undefined;
+    for (let index = 0; index < this.#names.length; index += 1) {
+      if (this.#names[index] !== name) continue;
+      if (value !== undefined) return undefined;
+      value = this.#bytes.toString("latin1", this.#places[index * 3], this.#places[index * 3 + 1]);
+    }
+    return value;
+  }
+
+  get fields(): ReadonlyMap<string, readonly string[]> {
+    if (this.#fields !== undefined) return this.#fields;
+    const fields = new Map<string, string[]>();
+    for (const [index, name] of this.#names.entries()) {
+      if (name.startsWith(":")) continue;
+      const values = fields.get(name);
+      if (values === undefined) fields.set(name, [this.#text(index)]);
+      else values.push(this.#text(index));
+    }
+    this.#fields = fields;
+    return fields;
+  }
+
+  #text(index: number): string {
+    const bytes = this.#bytes.subarray(this.#places[index * 3], this.#places[index * 3 + 1]);
+    return this.#places[index * 3 + 2] === 1 ? decodeHeaderValue(bytes) : bytes.toString("utf8");
+  }
 }
 
 /**

@@ -8,7 +8,7 @@ export type CredentialHeader = (typeof CREDENTIAL_HEADERS)[number];
 
 /** What a request presents. */
 export interface Presented {
-  readonly headers: ReadonlyMap<string, readonly string[]>;
+  readonly headers: { get(name: string): readonly string[] | undefined };
   /** Payload that Envoy's jwt_authn verified. */
   readonly claims: Readonly<Record<string, unknown>> | undefined;
   readonly source: PeerAttributes;

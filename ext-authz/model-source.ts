@@ -85,10 +85,10 @@ function readBody(check: Check, request: RequestAttributes, member: string): Mod
 
 /** Envoy sets `x-envoy-auth-partial-body` itself whenever it sends a body; a client's own is overwritten. */
 function isPartial(check: Check, length: number): boolean {
-  const { fields } = check.headers;
-  if (fields.get("x-envoy-auth-partial-body")?.includes("true") === true) return true;
-  const declared = fields.get("content-length")?.[0];
-  return (declared !== undefined && declared !== String(length)) || Number(check.http.size) > length;
+  const { headers } = check;
+  if (headers.get("x-envoy-auth-partial-body")?.includes("true") === true) return true;
+  const declared = headers.get("content-length")?.[0];
+  return (declared !== undefined && declared !== String(length)) || check.http.size > length;
 }
 
 /** A missing content type is taken: the body itself must pass for JSON, and clients of old leave it out. */

@@ -187,8 +187,9 @@ class Service implements DecisionService {
     const before = this.#revision?.program.targets ?? [];
     this.#departed.replace(before, revision.program.targets, this.#options.monotonic());
     this.#revision = revision;
-    this.#build(revision, policy);
+    // First, so that what is forgotten here is not built in.
     this.#forgetDepartedLater();
+    this.#build(revision, policy);
     this.#activeSince.set(revision.number, this.#now());
     for (const number of [...this.#activeSince.keys()].slice(0, -REPORTED_REVISIONS)) this.#activeSince.delete(number);
     this.#metrics.revision.set(revision.number);

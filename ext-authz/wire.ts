@@ -1,0 +1,141 @@
+/**
+ * One level of a protobuf message, field by field, without decoding what nobody asks for. It knows what Envoy writes;
+ * whatever else protobuf allows (groups, say) sets `ok` to
+ * false, and is for a whole decoder to read.
+ *
+ * @see https://protobuf.dev/programming-guides/encoding/
+ */
+export class WireReader {
+  readonly bytes: Uint8Array;
+  readonly end: number;
+  pos: number;
+  ok = true;
+  /** Of the field that `next` found. */
+  number = 0;
+  wire = 0;
+  /** The value of a varint, as an int64; beyond 2^53 the nearest number. */
+  varint = 0;
+  /** Where the value stands, for all others. */
+  from = 0;
+  to = 0;
+
+  constructor(bytes: Uint8Array, from: number, end: number) {
+    this.bytes = bytes;
+    this.pos = from;
+    this.end = end;
+  }
+
+  /** Goes to the next field; false at the end, and where there is something that this reader does not know. */
+  next(): boolean {
+    if (this.pos >= this.end || !this.ok) return false;
+    const tag = this.#readVarint();
+    this.number = Math.floor(tag / 8);
+    this.wire = tag % 8;
+    if (!this.ok || tag < 8 || tag > 0xffffffff) return this.#fail();
+    if (this.wire === VARINT) {
+      this.varint = this.#readVarint();
+      return this.ok;
+    }
+    const length =
+      this.wire === BYTES ? this.#readVarint() : this.wire === FIXED64 ? 8 : this.wire === FIXED32 ? 4 : -1;
+    if (!this.ok || length < 0 || length > this.end - this.pos) return this.#fail();
+    this.from = this.pos;
+    this.to = this.pos + length;
+    this.pos = this.to;
+    return true;
+  }
+
+  /** Whether the field found is of this kind; if not, another reader has to read the message. */
+  is(wire: number): boolean {
+    if (this.wire === wire) return true;
+    return this.#fail();
+  }
+
+  inner(): WireReader {
+    return new WireReader(this.bytes, this.from, this.to);
+  }
+
+  #readVarint(): number {
+    const { bytes, end } = this;
+    let value = 0;
+    let scale = 1;
+    for (let count = 0; count < 7; count += 1) {
+      if (this.pos >= end) break;
+      const byte = bytes[this.pos] ?? 0;
+      this.pos += 1;
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) return value;
+      scale *= 128;
+    }
+    return this.pos < end ? this.#readLongVarint(value) : Number(this.#fail());
+  }
+
+  /** The rest of an int64 after its first seven bytes. */
+  #readLongVarint(low: number): number {
+    let value = BigInt(low);
+    for (let shift = 49n; shift < 70n; shift += 7n) {
+      if (this.pos >= this.end) break;
+      const byte = this.bytes[this.pos] ?? 0;
+      this.pos += 1;
+      value |= BigInt(byte & 0x7f) << shift;
+      if (byte < 0x80) return Number(BigInt.asIntN(64, value));
+    }
+    return Number(this.#fail());
+  }
+
+  #fail(): false {
+    this.ok = false;
+    return false;
+  }
+}
+
+/** Wire types. */
+export const VARINT = 0;
+export const FIXED64 = 1;
+export const BYTES = 2;
+export const FIXED32 = 5;
+
+/** A Buffer over the same memory, for its decoders. */
+export function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Longest text that is interned, in bytes. */
+const INTERNED_BYTES = 128;
+const SLOTS = 4_096;
+
+/**
+ * Texts that come again and again (header names, methods, hosts, route ids), so that they are decoded once. As large as
+ * it gets, whatever clients send: a text that falls on a place that is taken replaces the other.
+ */
+export class TextInterner {
+  readonly #texts: (string | undefined)[] = new Array(SLOTS).fill(undefined);
+  readonly #bytes: (Uint8Array | undefined)[] = new Array(SLOTS).fill(undefined);
+  readonly #decode: (bytes: Buffer) => string;
+
+  constructor(decode: (bytes: Buffer) => string) {
+    this.#decode = decode;
+  }
+
+  text(bytes: Buffer, from: number, to: number): string {
+    if (from === to) return "";
+    if (to - from > INTERNED_BYTES) return this.#decode(bytes.subarray(from, to));
+    // FNV-1a
+    let hash = 0x811c9dc5;
+    for (let at = from; at < to; at += 1) hash = Math.imul(hash ^ (bytes[at] ?? 0), 0x01000193);
+    const slot = (hash ^ (hash >>> 16)) & (SLOTS - 1);
+    const known = this.#bytes[slot];
+    const text = this.#texts[slot];
+    if (known !== undefined && text !== undefined && equal(known, bytes, from, to)) return text;
+    const decoded = this.#decode(bytes.subarray(from, to));
+    this.#bytes[slot] = Uint8Array.prototype.slice.call(bytes, from, to);
+    this.#texts[slot] = decoded;
+    return decoded;
+  }
+}
+
+function equal(known: Uint8Array, bytes: Uint8Array, from: number, to: number): boolean {
+  if (known.length !== to - from) return false;
+  for (let at = 0; at < known.length; at += 1) if (known[at] !== bytes[from + at]) return false;
+  return true;
+}
