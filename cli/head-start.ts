@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 export interface HeadStartOptions {
-  /** How long a revision is held back (milliseconds). */
-  readonly ms: number;
+  /** How long a revision is held back (milliseconds); asked for each. */
+  readonly ms: () => number;
   /** A revision is let through after this long (milliseconds), though newer ones come all the time. */
   readonly longestMs: number;
   /** Called then. */
@@ -39,7 +39,7 @@ export class HeadStart {
     if (this.#newest <= number && !this.#closed) {
       this.#held = new AbortController();
       // It is aborted by a newer head, and at the end.
-      await delay(ms, undefined, { signal: this.#held.signal }).catch(() => undefined);
+      await delay(ms(), undefined, { signal: this.#held.signal }).catch(() => undefined);
       this.#held = undefined;
     }
     if (this.#closed) return false;

@@ -20,6 +20,8 @@ export interface RevisionSource {
   readonly shared: boolean;
   /** There is a newer revision somewhere: look for it now. */
   lookAgain(): void;
+  /** Milliseconds from the last change to its revision, where it is made here. */
+  publishMs?(): number;
   close(): Promise<void>;
 }
 
@@ -80,6 +82,7 @@ export async function openRevisionSource(
   }
   const store = await openRevisionStore(revisions, { trust: "unsigned-local", now: Date.now, onAlarm });
   const bus = createInProcessBus();
+  let publishMs = 0;
   const publisher = await publishTree({
     resources: options.resources ?? ".",
     stateDirectory: join(stateDirectory, "publisher"),
@@ -87,12 +90,16 @@ export async function openRevisionSource(
     signers: [],
     log,
     maximumWaitMs: MAXIMUM_WAIT_MS,
+    onEvent: (event) => {
+      if (event.type === "published") publishMs = event.durationMs;
+    },
   });
   return {
     bus,
     store,
     shared: false,
     lookAgain: () => void publisher.refresh(),
+    publishMs: () => publishMs,
     close: async () => {
       await publisher.close();
       await bus.close();

@@ -19,12 +19,15 @@ import type { RevisionSource } from "./revision-source.ts";
 const FIRST_REVISION_MS = 5_000;
 /** Decision services that start at the same time are waited for longer than those that run (milliseconds). */
 const FIRST_GATE_MS = 10_000;
-/** Without reports decision services get this head start, and at most the second where the tree changes all the time. */
+/**
+ * Without reports decision services get this head start, and as much again as the publishing took here twice over: on a
+ * busy machine it takes them long, too. At most the other where the tree changes all the time.
+ */
 const HEAD_START_MS = 300;
 const LONGEST_HEAD_START_MS = 5_000;
 
 export interface XdsProcessOptions {
-  readonly source: Pick<RevisionSource, "bus" | "store" | "shared">;
+  readonly source: Pick<RevisionSource, "bus" | "store" | "shared" | "publishMs">;
   /** Name in reports. */
   readonly name: string;
   readonly listen: string;
@@ -77,7 +80,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
   const reports = source.shared ? source.bus.watchReports(onReport) : undefined;
 
   const headStart = new HeadStart({
-    ms: HEAD_START_MS,
+    ms: () => HEAD_START_MS + 2 * Math.min(source.publishMs?.() ?? 0, LONGEST_HEAD_START_MS),
     longestMs: LONGEST_HEAD_START_MS,
     onLongest: (revision) => log.warn({ revision }, "the tree changes all the time: routes are pushed meanwhile"),
   });
