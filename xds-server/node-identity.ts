@@ -4,7 +4,7 @@ import type { Node } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
 /** Who a client says it is, and what it can do. */
 export interface NodeIdentity {
   readonly id: string;
-  /** `node.cluster`. */
+  /** `node.cluster`, or `node.id` where each node is a group of its own. */
   readonly group: string;
   /** "1.40.0"; "" where the client does not say. */
   readonly version: string;
@@ -20,16 +20,19 @@ export interface NodeIdentity {
 /** What a node is given: all of its group's resources, or none, since it lacks a floor that they rest on. */
 export type NodePlan = "full" | "none";
 
-/**
- * @param trustUnlisted  give everything to a client that lists no extensions at all (tests, clients that are not Envoy)
- */
-export function identityOf(node: Node, trustUnlisted: boolean): NodeIdentity {
+export interface IdentitySettings {
+  /** Give everything to a client that lists no extensions at all (tests, clients that are not Envoy). */
+  readonly trustUnlistedNodes: boolean;
+  readonly groupBy: "cluster" | "id";
+}
+
+export function identityOf(node: Node, { trustUnlistedNodes, groupBy }: IdentitySettings): NodeIdentity {
   const listed = new Set(node.extensions.map((extension) => extension.name));
-  const trusted = trustUnlisted && listed.size === 0;
+  const trusted = trustUnlistedNodes && listed.size === 0;
   const missingExtensions = trusted ? [] : REQUIRED_EXTENSIONS.filter((name) => !listed.has(name));
   return {
     id: node.id,
-    group: node.cluster,
+    group: groupBy === "id" ? node.id : node.cluster,
     version: versionOf(node),
     plan: missingExtensions.length === 0 ? "full" : "none",
     missingExtensions,

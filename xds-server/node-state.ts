@@ -13,6 +13,10 @@ export interface NodeState {
   readonly plan: NodePlan;
   readonly missingExtensions: readonly string[];
   readonly connected: boolean;
+  /** Open streams: one with ADS, else one for each type. */
+  readonly streams: number;
+  /** Types asked for in them, and timers running. */
+  readonly watches: number;
   /** RFC 3339. */
   readonly lastSeen: string;
   readonly types: readonly NodeTypeState[];
@@ -63,6 +67,8 @@ export interface NodeTable {
   acknowledged(session: Session, revision: number, layout: string): void;
   rejected(session: Session, nack: Omit<NodeNack, "standing" | "at">, now: number): void;
   disconnected(session: Session, now: number): void;
+  /** The group is gone: what its nodes refused of it does not matter any more. */
+  forgetRefusals(group: string): void;
   /** Connected nodes. */
   count(): number;
   states(knownGroup: (group: string) => boolean): NodeState[];
@@ -117,22 +123,29 @@ export function createNodeTable(maxNodes: number): NodeTable {
       const entry = entryOf(session);
       if (entry === undefined) return;
       entry.acknowledged = { revision, layout };
-      entry.leftovers = leftoversOf(session);
+      entry.leftovers = mergedLeftovers(entry, session);
     },
     rejected(session, nack, now) {
       const entry = entryOf(session);
       if (entry === undefined) return;
       entry.lastNack = { ...nack, at: rfc3339(now) };
-      entry.leftovers = leftoversOf(session);
+      entry.leftovers = mergedLeftovers(entry, session);
     },
     disconnected(session, now) {
       const entry = entryOf(session);
       if (entry === undefined || session.node === undefined || !entry.sessions.delete(session)) return;
-      entry.types = typesOf(session);
+      entry.types = session.only === undefined ? typesOf(session) : mergedTypes(entry.types, [session]);
       // A stream that overlapped its successor must not overwrite what that one knows.
-      if (entry.sessions.size === 0) entry.leftovers = leftoversOf(session);
+      if (entry.sessions.size === 0) entry.leftovers = mergedLeftovers(entry, session);
       entry.lastSeen = now;
       touch(keyOf(session.node), entry);
+    },
+    forgetRefusals(group) {
+      for (const entry of nodes.values()) {
+        if (entry.identity.group !== group) continue;
+        entry.leftovers = new Map();
+        entry.lastNack = undefined;
+      }
     },
     count() {
       let connected = 0;
@@ -147,8 +160,8 @@ export function createNodeTable(maxNodes: number): NodeTable {
 
 function stateOf(entry: NodeEntry, knownGroup: boolean): NodeState {
   const { identity, sessions, acknowledged, lastNack } = entry;
-  const newest = [...sessions].at(-1);
-  const leftovers = newest === undefined ? entry.leftovers : leftoversOf(newest);
+  let { leftovers } = entry;
+  for (const session of sessions) leftovers = mergedLeftovers({ leftovers }, session);
   return {
     id: identity.id,
     group: identity.group,
@@ -157,13 +170,43 @@ function stateOf(entry: NodeEntry, knownGroup: boolean): NodeState {
     plan: identity.plan,
     missingExtensions: identity.missingExtensions,
     connected: sessions.size > 0,
+    streams: sessions.size,
+    watches: watchesOf(sessions),
     lastSeen: rfc3339(entry.lastSeen),
-    types: newest === undefined ? entry.types : typesOf(newest),
+    types: sessions.size === 0 ? entry.types : mergedTypes([], sessions),
     ...(acknowledged === undefined
       ? {}
       : { acknowledgedRevision: acknowledged.revision, acknowledgedLayout: acknowledged.layout }),
     ...(lastNack === undefined ? {} : { lastNack: { ...lastNack, standing: leftovers.has(lastNack.typeUrl) } }),
   };
+}
+
+/** What the node refused in this stream, and in streams of other types. */
+function mergedLeftovers(entry: Pick<NodeEntry, "leftovers">, session: Session): Leftovers {
+  const leftovers = new Map(entry.leftovers);
+  for (const type of session.types.values()) if (type.requested) leftovers.delete(type.typeUrl);
+  for (const [typeUrl, leftover] of leftoversOf(session)) {
+    if (session.types.get(typeUrl)?.requested) leftovers.set(typeUrl, leftover);
+  }
+  return leftovers;
+}
+
+/** The newest stream of a type says how the node stands with it. */
+function mergedTypes(before: readonly NodeTypeState[], sessions: Iterable<Session>): NodeTypeState[] {
+  const types = new Map(before.map((type) => [type.typeUrl, type]));
+  for (const session of sessions) for (const type of typesOf(session)) types.set(type.typeUrl, type);
+  return [...types.values()];
+}
+
+function watchesOf(sessions: ReadonlySet<Session>): number {
+  let watches = 0;
+  for (const { types, wakeAt } of sessions) {
+    if (wakeAt !== undefined) watches += 1;
+    for (const { subscription } of types.values()) {
+      if (subscription.wildcard || subscription.names.size > 0) watches += 1;
+    }
+  }
+  return watches;
 }
 
 function typesOf(session: Session): NodeTypeState[] {

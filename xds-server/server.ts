@@ -24,6 +24,8 @@ export interface XdsSettings extends SessionSettings {
   readonly keepaliveTimeoutMs: number;
   /** Give the full plan to clients that list no extensions at all: clients that are not Envoy. */
   readonly trustUnlistedNodes: boolean;
+  /** What names a node's group: its `cluster`, or (each node on its own) its `id`. */
+  readonly groupBy: "cluster" | "id";
 }
 
 export const DEFAULT_XDS_SETTINGS: XdsSettings = {
@@ -39,6 +41,7 @@ export const DEFAULT_XDS_SETTINGS: XdsSettings = {
   keepaliveMs: 30_000,
   keepaliveTimeoutMs: 10_000,
   trustUnlistedNodes: false,
+  groupBy: "cluster",
 };
 
 /** PEM. Clients must present a certificate of `clientCa`: what goes over this channel includes private keys. */
@@ -116,14 +119,17 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
     "grpc.keepalive_time_ms": settings.keepaliveMs,
     "grpc.keepalive_timeout_ms": settings.keepaliveTimeoutMs,
   });
-  for (const { definition, implementation } of discoveryServices(accept, settings.trustUnlistedNodes)) {
+  for (const { definition, implementation } of discoveryServices(accept, settings)) {
     server.addService(definition, implementation);
   }
   let closing: Promise<void> | undefined;
 
   return {
     setSnapshot: (snapshot) => store.setSnapshot(snapshot, clock.now()),
-    removeGroup: (group) => store.removeGroup(group, clock.now()),
+    removeGroup(group) {
+      store.removeGroup(group, clock.now());
+      nodes.forgetRefusals(group);
+    },
     setSecrets: (secrets) => store.setSecrets(secrets, clock.now()),
     nodes: () => nodes.states((group) => store.view(group).known),
     async listen(address) {

@@ -10,6 +10,7 @@ import { ListenerDiscoveryService } from "../protos/gen/envoy/service/listener/v
 import { RouteDiscoveryService, VirtualHostDiscoveryService } from "../protos/gen/envoy/service/route/v3/rds_pb.ts";
 import { RuntimeDiscoveryService } from "../protos/gen/envoy/service/runtime/v3/rtds_pb.ts";
 import { SecretDiscoveryService } from "../protos/gen/envoy/service/secret/v3/sds_pb.ts";
+import type { IdentitySettings } from "./node-identity.ts";
 import { RUNTIME, VIRTUAL_HOST } from "./resource-types.ts";
 import type { SessionRequest } from "./session.ts";
 import type { Protocol } from "./session-state.ts";
@@ -39,7 +40,7 @@ const SERVICES: readonly DiscoveryService[] = [
 ];
 
 /** The discovery services as grpc-js takes them. Their unary Fetch methods (REST xDS) are left unimplemented. */
-export function discoveryServices(accept: AcceptCall, trustUnlisted: boolean) {
+export function discoveryServices(accept: AcceptCall, nodes: IdentitySettings) {
   return SERVICES.map(({ service, only }) => {
     const definition: Record<string, MethodDefinition<SessionRequest, Buffer>> = {};
     const implementation: UntypedServiceImplementation = {};
@@ -54,8 +55,8 @@ export function discoveryServices(accept: AcceptCall, trustUnlisted: boolean) {
         requestDeserialize: (bytes) => {
           const request = method.requestDeserialize(bytes);
           return delta
-            ? fromDelta(request as DeltaDiscoveryRequest, trustUnlisted)
-            : fromSotw(request as DiscoveryRequest, trustUnlisted);
+            ? fromDelta(request as DeltaDiscoveryRequest, nodes)
+            : fromSotw(request as DiscoveryRequest, nodes);
         },
         responseSerialize: (bytes) => bytes,
         responseDeserialize: (bytes) => bytes,

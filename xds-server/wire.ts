@@ -4,26 +4,26 @@ import { DurationSchema, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { typeUrl } from "../envoy/index.ts";
 import type { DeltaDiscoveryRequest, DiscoveryRequest } from "../protos/gen/envoy/service/discovery/v3/discovery_pb.ts";
 import { ResourceSchema } from "../protos/gen/envoy/service/discovery/v3/discovery_pb.ts";
-import { identityOf } from "./node-identity.ts";
+import { type IdentitySettings, identityOf } from "./node-identity.ts";
 import type { Bodiless, Response } from "./respond.ts";
 import type { SessionRequest } from "./session.ts";
 import type { Protocol } from "./session-state.ts";
 import type { ServedResource } from "./snapshot.ts";
 
-export function fromSotw(request: DiscoveryRequest, trustUnlisted: boolean): SessionRequest {
+export function fromSotw(request: DiscoveryRequest, settings: IdentitySettings): SessionRequest {
   return {
     typeUrl: request.typeUrl,
-    node: request.node === undefined ? undefined : identityOf(request.node, trustUnlisted),
+    node: request.node === undefined ? undefined : identityOf(request.node, settings),
     nonce: request.responseNonce,
     error: errorOf(request),
     names: { protocol: "sotw", versionInfo: request.versionInfo, names: request.resourceNames },
   };
 }
 
-export function fromDelta(request: DeltaDiscoveryRequest, trustUnlisted: boolean): SessionRequest {
+export function fromDelta(request: DeltaDiscoveryRequest, settings: IdentitySettings): SessionRequest {
   return {
     typeUrl: request.typeUrl,
-    node: request.node === undefined ? undefined : identityOf(request.node, trustUnlisted),
+    node: request.node === undefined ? undefined : identityOf(request.node, settings),
     nonce: request.responseNonce,
     error: errorOf(request),
     names: {
