@@ -69,12 +69,17 @@ function compileBind(expr: ComprehensionExpr, scope: Scope): Run {
   };
 }
 
-/** Runs `turn` for each element until it answers. */
-type Iterate = (frame: Frame, turn: Turn) => unknown;
+interface Each {
+  readonly range: Run;
+  readonly slot: number;
+  readonly slot2: number | undefined;
+  readonly turnWork: number;
+  /** Runs `turn` for each element until it answers. */
+  iterate(frame: Frame, over: unknown, turn: Turn): unknown;
+}
 
-function iteration(range: Run, slot: number, slot2: number | undefined, turnWork: number, offset: number): Iterate {
-  return (frame, turn) => {
-    const over = range(frame);
+function iteration(range: Run, slot: number, slot2: number | undefined, turnWork: number, offset: number): Each {
+  const iterate: Each["iterate"] = (frame, over, turn) => {
     const { locals } = frame;
     if (Array.isArray(over)) {
       for (let index = 0; index < over.length; index += 1) {
@@ -99,26 +104,50 @@ function iteration(range: Run, slot: number, slot2: number | undefined, turnWork
     }
     return undefined;
   };
+  return { range, slot, slot2, turnWork, iterate };
 }
 
-/** all() and exists(): `decisive` ends the loop, a failure only where nothing decides. */
-function quantifier(each: Iterate, predicate: Run, decisive: boolean, offset: number): Run {
-  return (frame) => {
+/**
+ * all() and exists(): `decisive` ends the loop, a failure only where nothing decides. Written out for lists, which most
+ * are over: nothing is allocated.
+ */
+function quantifier(each: Each, predicate: Run, decisive: boolean, offset: number): Run {
+  const { range, slot, slot2, turnWork } = each;
+  const name = decisive ? "exists" : "all";
+  const overMap = (frame: Frame, over: unknown) => {
     let failure: unknown;
-    const answer = each(frame, () => {
+    const answer = each.iterate(frame, over, () => {
       const value = predicate(frame);
       if (value === decisive) return decisive;
-      if (value !== !decisive) failure = noOverload(decisive ? "exists" : "all", failure ?? value, value).at(offset);
+      if (value !== !decisive) failure = noOverload(name, failure ?? value, value).at(offset);
       return undefined;
     });
     return answer ?? failure ?? !decisive;
   };
+  return (frame) => {
+    const over = range(frame);
+    if (!Array.isArray(over)) return overMap(frame, over);
+    const { locals } = frame;
+    let failure: unknown;
+    for (let index = 0; index < over.length; index += 1) {
+      if (!charge(frame, turnWork)) return OUT_OF_WORK;
+      if (slot2 === undefined) locals[slot] = over[index];
+      else {
+        locals[slot] = BigInt(index);
+        locals[slot2] = over[index];
+      }
+      const value = predicate(frame);
+      if (value === decisive) return decisive;
+      if (value !== !decisive) failure = noOverload(name, failure ?? value, value).at(offset);
+    }
+    return failure ?? !decisive;
+  };
 }
 
-function existsOne(each: Iterate, predicate: Run, offset: number): Run {
+function existsOne(each: Each, predicate: Run, offset: number): Run {
   return (frame) => {
     let found = 0;
-    const answer = each(frame, () => {
+    const answer = each.iterate(frame, each.range(frame), () => {
       const value = predicate(frame);
       if (value === true) found += 1;
       else if (value !== false) return noOverload("existsOne", value).at(offset);
@@ -135,10 +164,10 @@ function admits(filter: Run | undefined, frame: Frame, offset: number): boolean 
   return typeof value === "boolean" ? value : noOverload("filter", value).at(offset);
 }
 
-function gatherList(each: Iterate, filter: Run | undefined, transform: Run, offset: number): Run {
+function gatherList(each: Each, filter: Run | undefined, transform: Run, offset: number): Run {
   return (frame) => {
     const list: unknown[] = [];
-    const answer = each(frame, () => {
+    const answer = each.iterate(frame, each.range(frame), () => {
       const admitted = admits(filter, frame, offset);
       if (admitted === false) return undefined;
       if (admitted !== true) return admitted;
@@ -152,10 +181,10 @@ function gatherList(each: Iterate, filter: Run | undefined, transform: Run, offs
 }
 
 /** With `key` one entry a turn; without, the entries of the map that `transform` gives. */
-function gatherMap(each: Iterate, filter: Run | undefined, key: Run | undefined, transform: Run, offset: number): Run {
+function gatherMap(each: Each, filter: Run | undefined, key: Run | undefined, transform: Run, offset: number): Run {
   return (frame) => {
     const map = new UintKeyMap();
-    const answer = each(frame, () => {
+    const answer = each.iterate(frame, each.range(frame), () => {
       const admitted = admits(filter, frame, offset);
       if (admitted === false) return undefined;
       if (admitted !== true) return admitted;

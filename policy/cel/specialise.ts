@@ -1,6 +1,6 @@
 import { contains, equals, isNumber, order, orderNumbers } from "./compare.ts";
 import { type Compiled, located, type Run } from "./compile.ts";
-import { charge, sizeOf } from "./frame.ts";
+import { charge, type Frame, sizeOf } from "./frame.ts";
 import { compilePattern, matchPattern } from "./patterns.ts";
 import { CelError, Failure, noOverload, OUT_OF_WORK } from "./value.ts";
 
@@ -43,14 +43,34 @@ function isPlain(value: unknown): value is Plain {
   return typeof value === "string" || typeof value === "boolean" || typeof value === "bigint";
 }
 
+/** One function for each type: a `typeof` that is compared with a constant is a look at the value's map. */
 function equalsLiteral(operand: Run, literal: unknown, wanted: boolean, offset: number): Run {
-  const type = typeof literal;
-  return (frame) => {
-    const value = operand(frame);
-    if (typeof value === type) return (value === literal) === wanted;
+  const general = (value: unknown, frame: Frame) => {
     const same = equals(value, literal, frame);
     return typeof same === "boolean" ? same === wanted : same.at(offset);
   };
+  switch (typeof literal) {
+    case "string":
+      return wanted
+        ? (frame) => {
+            const value = operand(frame);
+            return typeof value === "string" ? value === literal : general(value, frame);
+          }
+        : (frame) => {
+            const value = operand(frame);
+            return typeof value === "string" ? value !== literal : general(value, frame);
+          };
+    case "boolean":
+      return (frame) => {
+        const value = operand(frame);
+        return typeof value === "boolean" ? (value === literal) === wanted : general(value, frame);
+      };
+    default:
+      return (frame) => {
+        const value = operand(frame);
+        return typeof value === "bigint" ? (value === literal) === wanted : general(value, frame);
+      };
+  }
 }
 
 type Test = (order: number) => boolean;
