@@ -73,8 +73,16 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
         // retries of the ext_authz filter work together; none of them does it alone.
         create(ClusterSchema, {
           ...grpcCluster(EXT_AUTHZ_CLUSTER, options.extAuthz, 1_000, 500),
+          // Retries are bounded by what is under way: slow services would else get every request four times, and stay
+          // slow. The floor of the budget is what a killed or frozen service needs at hundreds of requests a second.
           circuitBreakers: create(CircuitBreakersSchema, {
-            thresholds: [{ maxRetries: 1_000, maxRequests: 100_000, maxPendingRequests: 100_000 }],
+            thresholds: [
+              {
+                maxRequests: 100_000,
+                maxPendingRequests: 100_000,
+                retryBudget: { budgetPercent: { value: 50 }, minRetryConcurrency: 100 },
+              },
+            ],
           }),
           healthChecks: [
             create(HealthCheckSchema, {

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { type AddressInfo, createConnection, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
@@ -137,6 +138,68 @@ describe("Check over gRPC", () => {
     durable();
     await waitFor(() => records.length === 1, 5_000, "the record of the cancelled call");
     expect(records[0]).toMatchObject({ effect: "allow", application: "acme/chat" });
+  });
+});
+
+/** A link that holds what the client sends until it is let go, all at once: what a backlog looks like to the server. */
+async function holdingLink(target: string) {
+  const [host, port] = target.split(":");
+  let held: Buffer[] | undefined;
+  let upstream: Socket | undefined;
+  const server = createServer((socket) => {
+    const onward = createConnection(Number(port), host);
+    upstream = onward;
+    socket.on("data", (bytes: Buffer) => (held === undefined ? onward.write(bytes) : held.push(bytes)));
+    onward.pipe(socket);
+    socket.on("close", () => onward.destroy());
+    onward.on("close", () => socket.destroy());
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  closeAtEnd(server);
+  return {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    hold: () => {
+      held = [];
+    },
+    heldBytes: () => held?.reduce((sum, bytes) => sum + bytes.length, 0) ?? 0,
+    letGo: () => {
+      upstream?.write(Buffer.concat(held ?? []));
+      held = undefined;
+    },
+  };
+}
+
+describe("a backlog", () => {
+  it("costs no decisions for calls that were given up while they waited in it", async () => {
+    const records: JournalRecord[] = [];
+    const service = newService(async (record) => {
+      records.push(record);
+    });
+    service.activate(revision());
+    const link = await holdingLink((await serve({ service })).address);
+    const { client, check } = connect(link.address);
+    await check(chat());
+    expect(records).toHaveLength(1);
+
+    link.hold();
+    const calls = Array.from({ length: 20 }, () => {
+      const call = { cancel: () => {}, ended: Promise.resolve<ServiceError | null>(null) };
+      call.ended = new Promise((resolve) => {
+        const begun = client.makeUnaryRequest(CHECK, (b: Buffer) => b, decodeAnswer, Buffer.from(chat()), resolve);
+        call.cancel = () => begun.cancel();
+      });
+      return call;
+    });
+    await waitFor(() => link.heldBytes() > 20 * chat().length, 5_000, "the requests to be sent");
+    const sent = link.heldBytes();
+    for (const call of calls) call.cancel();
+    for (const call of calls) expect(await call.ended).toMatchObject({ code: status.CANCELLED });
+    // A RST_STREAM frame has 13 bytes (RFC 9113 section 6.4).
+    await waitFor(() => link.heldBytes() >= sent + 20 * 13, 5_000, "the cancellations to be sent");
+    link.letGo();
+    expect(await check(chat())).toMatchObject({ status: { code: 0 } });
+    expect(records).toHaveLength(2);
   });
 });
 

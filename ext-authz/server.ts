@@ -1,6 +1,6 @@
 import { chmod, rm, stat } from "node:fs/promises";
 import { createConnection, isIP } from "node:net";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData, status } from "@grpc/grpc-js";
 import { serviceDefinition } from "../envoy/index.ts";
 import { Authorization } from "../protos/gen/envoy/service/auth/v3/external_auth_pb.ts";
 import { Health } from "../protos/gen/grpc/health/v1/health_pb.ts";
@@ -48,10 +48,17 @@ export async function serveDecisions(options: DecisionServerOptions): Promise<De
       },
     },
     {
-      check: (call: { request: Buffer }, callback: (error: null, answer: Buffer) => void) => {
-        // Whether the client is still there does not matter: a decision that was made is recorded.
-        void service.check(call.request).then((answer) => {
-          callback(null, Buffer.from(answer.buffer, answer.byteOffset, answer.byteLength));
+      check: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
+        // One turn of the loop reads what else has arrived. In a backlog that is also the cancellation of Checks that
+        // Envoy gave up and sent elsewhere: deciding them would keep the backlog. One that was begun is recorded.
+        setImmediate(() => {
+          if (call.cancelled) {
+            callback({ code: status.CANCELLED });
+            return;
+          }
+          void service.check(call.request).then((answer) => {
+            callback(null, Buffer.from(answer.buffer, answer.byteOffset, answer.byteLength));
+          });
         });
       },
     },
