@@ -87,8 +87,8 @@ function onlyAdds(field: string, from: ApplicationFacts, to: ApplicationFacts): 
 }
 
 function rank(maturity: ApplicationFacts["minimumMaturity"]): number {
-  // Nothing asked for is as good as production (`maturityProblem`).
-  return MATURITIES.indexOf(maturity ?? "production");
+  // `maturityProblem`: where nothing is asked for, a canary will do.
+  return MATURITIES.indexOf(maturity ?? "canary");
 }
 
 function modelLoosens(from: ModelFacts | undefined, to: ModelFacts | undefined): string | undefined {
