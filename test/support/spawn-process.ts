@@ -8,6 +8,8 @@ export interface SpawnOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Written to its stdin, which is then closed. */
   readonly input?: string;
+  /** Makes it the leader of a group of its own, as a shell does; signals go to the whole group, as Ctrl-C does. */
+  readonly group?: boolean;
   /** Milliseconds from SIGTERM to SIGKILL in `close()`; 5,000 by default. */
   readonly graceMs?: number;
 }
@@ -41,9 +43,9 @@ const OUTPUT_LIMIT = 8 * 1024 * 1024;
 const GRACE_MS = 5_000;
 
 // A test process that ends early takes its children along: by pid, never by name.
-const living = new Set<ChildProcess>();
+const living = new Map<ChildProcess, (signal: NodeJS.Signals) => void>();
 process.on("exit", () => {
-  for (const child of living) child.kill("SIGKILL");
+  for (const signal of living.values()) signal("SIGKILL");
 });
 
 /** Starts a process; it is running when the promise is fulfilled. @throws Error when the file cannot be executed */
@@ -56,6 +58,7 @@ export async function spawnProcess(
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
+    detached: options.group === true,
   });
   let stdout = "";
   let stderr = "";
@@ -79,9 +82,14 @@ export async function spawnProcess(
     });
   });
   await once(child, "spawn");
-  living.add(child);
   const { pid } = child;
   if (pid === undefined) throw new Error(`${file} has no pid`);
+  const signal = (name: NodeJS.Signals): void => {
+    if (options.group !== true) child.kill(name);
+    // A group that has ended cannot be signalled.
+    else if (ending === undefined) process.kill(-pid, name);
+  };
+  if (ending === undefined) living.set(child, signal);
 
   const describe = (): string => {
     const state = ending === undefined ? "running" : `ended with ${ending.code ?? ending.signal}`;
@@ -89,8 +97,8 @@ export async function spawnProcess(
   };
   const close = async (): Promise<void> => {
     if (ending !== undefined) return;
-    child.kill("SIGTERM");
-    const timer = setTimeout(() => child.kill("SIGKILL"), options.graceMs ?? GRACE_MS);
+    signal("SIGTERM");
+    const timer = setTimeout(() => signal("SIGKILL"), options.graceMs ?? GRACE_MS);
     await ended;
     clearTimeout(timer);
   };
@@ -100,9 +108,7 @@ export async function spawnProcess(
     stderr: () => stderr,
     ended,
     ending: () => ending,
-    signal: (signal) => {
-      child.kill(signal);
-    },
+    signal,
     waitForOutput: async (pattern, deadlineMs) => {
       const find = (): RegExpExecArray | undefined => pattern.exec(stdout) ?? pattern.exec(stderr) ?? undefined;
       const found = await waitFor(
