@@ -17,6 +17,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: "compile, sign and publish a resource tree to a fleet over NATS",
     load: async () => (await import("./control.ts")).controlCommand(),
   },
+  relay: {
+    description: "serve one region: from the hub's NATS to the region's",
+    load: async () => (await import("./relay.ts")).relayCommand(),
+  },
   authz: {
     description: "run one decision service (ext_authz)",
     load: async () => (await import("./authz.ts")).authzCommand(),

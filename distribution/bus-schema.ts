@@ -13,7 +13,7 @@ const texts = z.record(z.string(), z.string());
 /** Loose: a report from a newer build says more, and nothing is decided by it. */
 const reportSchema = z.object({
   reporter: z.string().min(1).max(MAX_REPORTER_NAME),
-  role: z.enum(["authz", "xds"]),
+  role: z.enum(["authz", "xds", "relay"]),
   at: z.iso.datetime(),
   prepared: z.int().nonnegative(),
   active: z.int().nonnegative(),

@@ -40,12 +40,12 @@ export interface SequencedHead extends HeadAnnouncement {
 /** What a data-path process says of itself. */
 export interface NodeReport {
   readonly reporter: string;
-  readonly role: "authz" | "xds";
+  readonly role: "authz" | "xds" | "relay";
   /** RFC 3339. */
   readonly at: string;
   /** Newest revision whose tables are loaded. */
   readonly prepared: number;
-  /** Revision by which it decides (authz) or which it serves (xds). */
+  /** Revision by which it decides (authz), which it serves (xds), or which its region has (relay). */
   readonly active: number;
   /** Hashes of the layouts it can decide for. */
   readonly layouts: readonly string[];

@@ -19,6 +19,7 @@ export { type GateState, LayoutGate, type LayoutGateOptions, layoutGate, type Wa
 export { type NatsBusOptions, openNatsBus } from "./nats-bus.ts";
 export { natsCredentials } from "./nats-credentials.ts";
 export { keepFilled, type RefillOptions } from "./nats-refill.ts";
+export { type Relay, type RelayOptions, type RelayStatus, startRelay } from "./nats-relay.ts";
 export { type PublishOptions, type PublishResult, publish } from "./publish.ts";
 export {
   type Publisher,

@@ -39,7 +39,7 @@ export function watchNatsReports(listener: (report: NodeReport) => void, options
   // Reports are in memory: a server that was started again has lost them, and counts anew.
   const connections = link.onConnected(startOver);
   const watch = watching(look, options);
-  const bell = link.subscribe(streams.names.anyReportBell, (message) => {
+  const bell = link.subscribe(streams.names.reportBell, (message) => {
     const rung = reports.rung(message);
     if (rung === undefined) return;
     if (rung.sequence < (delivered.get(rung.subject) ?? 0)) startOver();

@@ -26,7 +26,7 @@ export class NatsReports {
     const bytes = encodeReport(report);
     const { names } = this.#streams;
     await this.#streams.run("a report cannot be sent", ({ client }) => {
-      return client.publish(names.report(report.reporter), bytes);
+      return client.publish(names.report(report.role, report.reporter), bytes);
     });
   }
 
@@ -56,8 +56,8 @@ export class NatsReports {
     try {
       const report = parseReport(data);
       // Rights are given by subject: nobody may speak for another.
-      if (this.#streams.names.report(report.reporter) === subject) return { sequence, subject, report };
-      throw new ChanceryError("corrupt", `it says that it is of ${report.reporter}`);
+      if (this.#streams.names.report(report.role, report.reporter) === subject) return { sequence, subject, report };
+      throw new ChanceryError("corrupt", `it says that it is of ${report.role} ${report.reporter}`);
     } catch (error) {
       this.#onAlarm(new ChanceryError("corrupt", `report ${subject}: ${ChanceryError.from(error).message}`));
       return { sequence, subject, report: undefined };

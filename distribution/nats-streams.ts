@@ -1,6 +1,7 @@
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
 import { ChanceryError } from "../resources/index.ts";
 import type { Digest } from "../revision/index.ts";
+import type { NodeReport } from "./bus.ts";
 import { MAX_REPORT_BYTES, MAX_REPORTERS } from "./bus-limits.ts";
 import type { NatsLink, NatsSession } from "./nats-connection.ts";
 import { isMissingStream, isNameInUse, natsError } from "./nats-errors.ts";
@@ -20,12 +21,11 @@ export interface NatsNames {
   readonly reports: string;
   readonly head: string;
   blobPart(digest: Digest, index: number): string;
-  report(reporter: string): string;
+  report(role: NodeReport["role"], reporter: string): string;
   readonly anyReport: string;
   /** What the server sends out after it has stored a head or a report. */
   readonly headBell: string;
   readonly reportBell: string;
-  readonly anyReportBell: string;
   readonly anyBlobPart: string;
 }
 
@@ -40,11 +40,10 @@ export function natsNames(prefix: string): NatsNames {
     reports: `${prefix}_reports`,
     head: `${prefix}.head`,
     blobPart: (digest, index) => `${prefix}.blob.${digest.replace("sha256:", "")}.${index}`,
-    report: (reporter) => `${prefix}.report.${token(reporter)}`,
-    anyReport: `${prefix}.report.*`,
+    report: (role, reporter) => `${prefix}.report.${role}.${tokens(reporter)}`,
+    anyReport: `${prefix}.report.>`,
     headBell: `${prefix}.bell.head`,
-    reportBell: `${prefix}.bell.report.{{wildcard(1)}}`,
-    anyReportBell: `${prefix}.bell.report.*`,
+    reportBell: `${prefix}.bell.report.>`,
     anyBlobPart: `${prefix}.blob.*.*`,
   };
 }
@@ -146,9 +145,18 @@ export class NatsStreams {
   }
 }
 
-/** Any name as one token of a subject; names of letters, digits, "-" and "_" stay, so that rights can be given by name. */
-function token(name: string): string {
-  return encodeURIComponent(name).replace(/[.!~*'()]/g, (character) => {
+/**
+ * A name as tokens of a subject, one for each of its parts between "/". What is letters, digits, "-" and "_" stays, so that
+ * rights can be given by name: `chancery.report.authz.eu.>`.
+ */
+function tokens(name: string): string {
+  return name.split("/").map(token).join(".");
+}
+
+/** Any text as one token; "%" alone, which encoding never yields, for none. */
+function token(text: string): string {
+  if (text === "") return "%";
+  return encodeURIComponent(text.toWellFormed()).replace(/[.!~*'()]/g, (character) => {
     return `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
   });
 }

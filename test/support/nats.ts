@@ -10,6 +10,8 @@ import { waitFor } from "./wait-for.ts";
 export interface NatsOptions {
   /** More lines of its configuration. */
   readonly config?: string;
+  /** Variables of its environment, which its configuration may use. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Its JetStream domain. */
   readonly domain?: string;
   /** Listens for leaf nodes, too. */
@@ -57,7 +59,7 @@ export async function startNats(options: NatsOptions = {}): Promise<RunningNats>
   const file = join(root, "nats.conf");
   await writeFile(file, config.join("\n"));
   const start = async (): Promise<SpawnedProcess> => {
-    const child = await spawnProcess(path, ["-c", file, "-l", join(root, "log")]);
+    const child = await spawnProcess(path, ["-c", file, "-l", join(root, "log")], { env: options.env ?? {} });
     try {
       const answers = async (): Promise<boolean> => {
         if (child.ending() !== undefined) return true;

@@ -1,0 +1,183 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { errors, type NatsConnection, nkeyAuthenticator, nkeys } from "@nats-io/nats-core";
+import { connect } from "@nats-io/transport-node";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { type Bus, type NodeReport, natsCredentials, openNatsBus } from "../../distribution/index.ts";
+import { digestOf } from "../../revision/index.ts";
+import { type RunningNats, startNats, waitFor } from "../support/index.ts";
+
+const WAIT_MS = 15_000;
+const USERS = join(import.meta.dirname, "../../deploy/nats");
+const HUB = ["CONTROL", "XDS", "AUTHZ", "EU"] as const;
+const REGION = ["RELAY", "XDS", "AUTHZ"] as const;
+
+interface Place {
+  readonly nats: RunningNats;
+  readonly prefix: string;
+  /** User → seed. */
+  readonly seeds: ReadonlyMap<string, string>;
+}
+
+let root: string;
+let hub: Place;
+let region: Place;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "chancery-nats-rights-"));
+  hub = await startPlace("hub-users.conf", "chancery", HUB);
+  region = await startPlace("region-users.conf", "eu", REGION);
+});
+afterAll(async () => {
+  for (const place of [hub, region]) await place?.nats.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+/** A nats-server with the users that are delivered. */
+async function startPlace(file: string, prefix: string, users: readonly string[]): Promise<Place> {
+  const seeds = new Map<string, string>();
+  const env: Record<string, string> = {};
+  for (const user of users) {
+    const pair = nkeys.createUser();
+    env[`${user}_NKEY`] = pair.getPublicKey();
+    seeds.set(user, new TextDecoder().decode(pair.getSeed()));
+  }
+  return { nats: await startNats({ config: await readFile(join(USERS, file), "utf8"), env }), prefix, seeds };
+}
+
+async function openAs(place: Place, user: string, role: string, manageStreams: boolean): Promise<Bus> {
+  const file = join(root, `${place.prefix}-${user}.nk`);
+  await writeFile(file, `${place.seeds.get(user)}\n`, { mode: 0o600 });
+  const bus = await openNatsBus({
+    servers: [place.nats.url],
+    name: user,
+    prefix: place.prefix,
+    inboxPrefix: `_INBOX_${role}`,
+    authenticator: natsCredentials(file),
+    manageStreams,
+    maximumBytes: 128 * 1024 * 1024,
+  });
+  onTestFinished(() => bus.close());
+  return bus;
+}
+
+function report(role: NodeReport["role"], reporter: string): NodeReport {
+  const at = "2026-05-01T00:00:00.000Z";
+  return { role, reporter, at, prepared: 1, active: 1, layouts: [], firstDecisions: {}, activeSince: {}, decisions: 0 };
+}
+
+async function connectAs(place: Place, user: string, inboxPrefix: string): Promise<NatsConnection> {
+  const seed = place.seeds.get(user) ?? "";
+  const authenticator = nkeyAuthenticator(new TextEncoder().encode(seed));
+  const connection = await connect({ servers: place.nats.url, authenticator, inboxPrefix, reconnect: false });
+  onTestFinished(() => connection.close());
+  return connection;
+}
+
+/** Whether the server refuses a publish to (or a subscription of) a subject; each refusal is told to the connection. */
+async function isDenied(connection: NatsConnection, operation: string, subject: string): Promise<boolean> {
+  const refused = Promise.withResolvers<boolean>();
+  void (async () => {
+    for await (const status of connection.status()) {
+      if (status.type !== "error" || !(status.error instanceof errors.PermissionViolationError)) continue;
+      if (status.error.operation === operation && status.error.subject === subject) refused.resolve(true);
+    }
+  })();
+  if (operation === "publish") connection.publish(subject, "x");
+  else connection.subscribe(subject, { callback: () => undefined });
+  // What was refused is told before the answer to what was sent after it.
+  await connection.flush();
+  setImmediate(() => refused.resolve(false));
+  return await refused.promise;
+}
+
+describe.each([
+  { at: "the hub", place: () => hub, publisher: ["CONTROL", "control"] as const },
+  { at: "a region", place: () => region, publisher: ["RELAY", "relay"] as const },
+])("at $at", ({ place, publisher: [user, role] }) => {
+  test("each role can do its work", async () => {
+    const publisher = await openAs(place(), user, role, true);
+    const bytes = new Uint8Array(600_000).fill(7);
+    for (let number = 1; number <= 18; number++) {
+      await publisher.putBlob(digestOf(bytes), bytes);
+      await publisher.publishHead({ manifest: digestOf(bytes), number }, number - 1);
+    }
+    const seen: string[] = [];
+    publisher.watchReports(({ reporter }) => seen.push(reporter));
+    for (const [name, nodeRole] of [
+      ["XDS", "xds"],
+      ["AUTHZ", "authz"],
+    ] as const) {
+      const node = await openAs(place(), name, nodeRole, false);
+      expect(await node.head()).toMatchObject({ number: 18 });
+      expect(digestOf((await node.getBlob(digestOf(bytes))) ?? "")).toBe(digestOf(bytes));
+      await node.report(report(nodeRole, `${nodeRole}-1`));
+      await waitFor(() => seen.includes(`${nodeRole}-1`), WAIT_MS, `the report of ${nodeRole}-1`);
+    }
+  });
+
+  test.each([
+    { name: "XDS", role: "xds", other: "authz" },
+    { name: "AUTHZ", role: "authz", other: "xds" },
+  ])("$name can publish no revision, speak for no other role, and listen to no other", async (own) => {
+    const { prefix } = place();
+    const connection = await connectAs(place(), own.name, `_INBOX_${own.role}`);
+    for (const subject of [
+      `${prefix}.head`,
+      `${prefix}.blob.00.0`,
+      `${prefix}.bell.head`,
+      `${prefix}.report.${own.other}.one`,
+      `${prefix}.report.${own.role}.eu.one`,
+      `$JS.API.STREAM.CREATE.${prefix}_heads`,
+      `$JS.API.STREAM.DELETE.${prefix}_heads`,
+      `$JS.API.STREAM.PURGE.${prefix}_blobs`,
+      `$JS.API.STREAM.MSG.DELETE.${prefix}_heads`,
+      `$JS.API.CONSUMER.CREATE.${prefix}_heads`,
+    ]) {
+      expect([subject, await isDenied(connection, "publish", subject)]).toEqual([subject, true]);
+    }
+    for (const subject of [">", `${prefix}.>`, `_INBOX_${role}.>`, `_INBOX_${own.other}.>`, "_INBOX.>"]) {
+      expect([subject, await isDenied(connection, "subscription", subject)]).toEqual([subject, true]);
+    }
+    // The check itself can tell.
+    expect(await isDenied(connection, "publish", `${prefix}.report.${own.role}.one`)).toBe(false);
+    expect(await isDenied(connection, "subscription", `${prefix}.bell.head`)).toBe(false);
+  });
+
+  test("the publisher can delete nothing, report for nobody, and do nothing on another bus", async () => {
+    const { prefix } = place();
+    const connection = await connectAs(place(), user, `_INBOX_${role}`);
+    for (const subject of [
+      `${prefix}.report.authz.one`,
+      `${prefix}.bell.head`,
+      `$JS.API.STREAM.DELETE.${prefix}_heads`,
+      `$JS.API.STREAM.PURGE.${prefix}_heads`,
+      "$JS.API.STREAM.CREATE.other_heads",
+      "other.head",
+    ]) {
+      expect([subject, await isDenied(connection, "publish", subject)]).toEqual([subject, true]);
+    }
+    for (const subject of [">", "_INBOX_authz.>", "$JS.EVENT.>"]) {
+      expect([subject, await isDenied(connection, "subscription", subject)]).toEqual([subject, true]);
+    }
+  });
+});
+
+test("a region at the hub can publish nothing, and report for its own processes alone", async () => {
+  const relay = await openAs(hub, "EU", "relay", false);
+  await relay.report(report("authz", "eu/authz-1"));
+  await expect(relay.report(report("authz", "us/authz-1"))).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringContaining("does not allow"),
+  });
+  const connection = await connectAs(hub, "EU", "_INBOX_relay");
+  for (const subject of ["chancery.head", "chancery.blob.00.0", "chancery.report.authz.one", "us.head"]) {
+    expect([subject, await isDenied(connection, "publish", subject)]).toEqual([subject, true]);
+  }
+});
+
+test("without an nkey nobody is let in", async () => {
+  await expect(connect({ servers: hub.nats.url, reconnect: false })).rejects.toThrow();
+  const stranger = nkeyAuthenticator(nkeys.createUser().getSeed());
+  await expect(connect({ servers: hub.nats.url, authenticator: stranger, reconnect: false })).rejects.toThrow();
+});
