@@ -314,7 +314,7 @@ test("line 49: streams that are dropped in the middle leave nothing behind", asy
   const { server, port, registry } = await start({ settings: { maxNodes: 10 } });
   server.setSnapshot(snapshot(1, [cluster("a")]));
   for (let round = 0; round < 30; round++) {
-    const stream = openDelta(port);
+    const stream = round % 2 === 0 ? openDelta(port) : openSotw(port);
     stream.send({ node: node(`n${round}`), typeUrl: CDS });
     await stream.next();
     stream.call.cancel();

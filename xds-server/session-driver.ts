@@ -10,6 +10,7 @@ import { RouteConfigurationSchema } from "../protos/gen/envoy/config/route/v3/ro
 import { HttpConnectionManagerSchema } from "../protos/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { SecretSchema } from "../protos/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import { UpstreamTlsContextSchema } from "../protos/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts";
+import type { NodeIdentity } from "./node-identity.ts";
 import type { Response } from "./respond.ts";
 import { advance, createSession, type Effect, type SessionEvent } from "./session.ts";
 import type { Leftovers, Protocol, Session, SessionSettings } from "./session-state.ts";
@@ -54,6 +55,8 @@ export interface DriverOptions {
   readonly settings?: Partial<SessionSettings>;
   readonly leftovers?: Leftovers;
   readonly noncePrefix?: string;
+  /** What the client understands of lifetimes. */
+  readonly features?: Pick<NodeIdentity, "supportsTtl" | "supportsResourceInSotw">;
   /** A separate stream of this type. */
   readonly only?: string;
   /** false: responses stay unwritten until the test delivers "written". */
@@ -113,7 +116,14 @@ export function driveSession(protocol: Protocol, options: DriverOptions = {}): S
     const given = id ?? (first ? "n1" : undefined);
     first = false;
     if (given === undefined) return undefined;
-    return { id: given, group: "g", version: "1.40.0", plan: "full" as const, missingExtensions: [] };
+    return {
+      id: given,
+      group: "g",
+      version: "1.40.0",
+      plan: "full" as const,
+      missingExtensions: [],
+      ...options.features,
+    };
   }
 
   const driver: SessionDriver = {
