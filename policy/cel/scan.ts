@@ -27,6 +27,14 @@ function match(pattern: RegExp, source: string, at: number): RegExpExecArray | n
   return pattern.exec(source);
 }
 
+/**
+ * The same text as an object's key is: engines keep one copy of those and compare it by its place in memory, first of
+ * all when a map is asked for it.
+ */
+function interned(text: string): string {
+  return Object.keys({ [text]: 0 })[0] ?? text;
+}
+
 /** The token at or after `from`. A problem is a token too: it says what is wrong. */
 export function nextToken(source: string, from: number): Token {
   const offset = from + (match(BLANK, source, from)?.[0].length ?? 0);
@@ -34,13 +42,14 @@ export function nextToken(source: string, from: number): Token {
   const text = match(TEXT, source, offset);
   if (text !== null) return textToken(source, offset, text[1] ?? "", text[2] ?? "");
   const ident = match(IDENT, source, offset)?.[0];
-  if (ident !== undefined) return { kind: "ident", text: ident, offset, end: offset + ident.length };
+  if (ident !== undefined) return { kind: "ident", text: interned(ident), offset, end: offset + ident.length };
   const number = match(NUMBER, source, offset)?.[0];
   if (number !== undefined) return numberToken(number, offset);
   const operator = match(OPERATOR, source, offset)?.[0];
   if (operator !== undefined) return { kind: "op", text: operator, offset, end: offset + operator.length };
   const quoted = match(QUOTED, source, offset)?.[0];
-  if (quoted !== undefined) return { kind: "quoted", text: quoted.slice(1, -1), offset, end: offset + quoted.length };
+  if (quoted !== undefined)
+    return { kind: "quoted", text: interned(quoted.slice(1, -1)), offset, end: offset + quoted.length };
   const character = String.fromCodePoint(source.codePointAt(offset) ?? 0);
   return problem(`${JSON.stringify(character)} has no meaning here`, offset, offset + character.length);
 }
@@ -82,7 +91,7 @@ function textToken(source: string, offset: number, prefix: string, quote: string
     return value instanceof Uint8Array ? { kind: "bytes", value, offset, end } : value;
   }
   const value = raw ? body : placed(unescapeText(body));
-  return typeof value === "string" ? { kind: "string", value, offset, end } : value;
+  return typeof value === "string" ? { kind: "string", value: interned(value), offset, end } : value;
 }
 
 function closingQuote(source: string, start: number, quote: string, raw: boolean): number | undefined {
