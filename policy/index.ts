@@ -2,6 +2,8 @@
  * In: rules and the facts they read (`PolicyProgram`), then requests as rules see them (`DecisionInput`). Out: verdicts
  * with their explanation. Promises: pure, total, three-valued; an error is a value and never an allow.
  */
+
+export { type AnalysisOptions, analyseProgram, FINDING_CODES, type Finding, type FindingCode } from "./analysis.ts";
 export {
   displayValue,
   type Evaluated,

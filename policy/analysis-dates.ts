@@ -1,0 +1,63 @@
+import type { AnalysisOptions, Finding } from "./analysis.ts";
+import type { ModelTarget, PolicyProgram } from "./program.ts";
+
+type Window = Pick<AnalysisOptions, "now" | "withinMs" | "scoreAgeMs">;
+
+/** Approvals, certifications and scores that end soon, or have ended. */
+export function endingSoon(program: PolicyProgram, { now, withinMs, scoreAgeMs }: Window): readonly Finding[] {
+  const findings: Finding[] = [];
+  const report = (
+    code: Finding["code"],
+    what: string,
+    until: number | undefined,
+    about: Finding["about"],
+    hint: string,
+  ): void => {
+    // No time that can be read: it bounds nothing here, and is an error elsewhere.
+    if (until === undefined || Number.isNaN(until) || until > now + withinMs) return;
+    const verb = until <= now ? "ended" : "ends";
+    findings.push({ code, message: `${what} ${verb} at ${new Date(until).toISOString()}`, hint, about });
+  };
+  for (const { key, version, application, validUntil } of program.approvals) {
+    const what = `the approval of ${version} for ${application}`;
+    report("approval-ends", what, timeOf(validUntil), { kind: "Approval", key }, "approve again, or remove it");
+  }
+  for (const model of versionsOf(program)) {
+    const about = { kind: "ModelVersion", key: model.version } as const;
+    for (const { name, validUntil } of model.certifications) {
+      report("certification-ends", `the certification ${name}`, timeOf(validUntil), about, "renew it, or remove it");
+    }
+    if (scoreAgeMs === undefined) continue;
+    for (const { metric, slice, evaluatedAt } of model.scores) {
+      const evaluated = timeOf(evaluatedAt);
+      const until = evaluated === undefined ? undefined : evaluated + scoreAgeMs;
+      report("score-ages", `the score ${metric} (${slice})`, until, about, "evaluate again");
+    }
+  }
+  return findings;
+}
+
+/** Models with fewer targets than `minReady` in a region where they have any; retired versions do not count. */
+export function fewTargets(program: PolicyProgram, minReady: number): readonly Finding[] {
+  const places = Map.groupBy(
+    program.targets.flatMap(({ model }) => (model === undefined || model.maturity === "retired" ? [] : [model])),
+    ({ model, region }) => `${model}\n${region}`,
+  );
+  return [...places.values()].flatMap((targets): Finding[] => {
+    const [first] = targets;
+    if (first === undefined || targets.length >= minReady) return [];
+    const message = `${targets.length} of at least ${minReady} targets in region ${first.region}`;
+    return [{ code: "few-targets", message, hint: "deploy more there", about: { kind: "Model", key: first.model } }];
+  });
+}
+
+/** One of the targets of each version: they share what is looked at here. */
+function versionsOf(program: PolicyProgram): Iterable<ModelTarget> {
+  return new Map(
+    program.targets.flatMap(({ model }) => (model === undefined ? [] : [[model.version, model]])),
+  ).values();
+}
+
+function timeOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Date.parse(text);
+}

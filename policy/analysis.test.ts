@@ -1,0 +1,160 @@
+import { readFile } from "node:fs/promises";
+import { describe, expect, it } from "vitest";
+import { analyseProgram, FINDING_CODES } from "./analysis.ts";
+import { ALLOW_ALL, APPLICATION, modelFacts, modelInput, modelTarget, NOW, program, rule } from "./fixtures.ts";
+import type { PolicyProgram, ProgramRule } from "./program.ts";
+
+const DAY = 86_400_000;
+
+function found(changes: Partial<PolicyProgram>, options: Partial<Parameters<typeof analyseProgram>[1]> = {}) {
+  return analyseProgram(program(changes), { now: NOW, withinMs: 30 * DAY, asked: [], ...options }).map(
+    ({ code, about }) => `${code} ${about.key}`,
+  );
+}
+
+describe("rules", () => {
+  it.each<[string, readonly ProgramRule[], readonly string[]]>([
+    ["nothing in rules that differ", [ALLOW_ALL, rule("d", { effect: "deny", when: "request.size > 1" })], []],
+    [
+      "the later of two that are the same",
+      [
+        rule("a", { effect: "deny", when: "request.size > 1" }),
+        rule("b", { effect: "deny", when: "(request.size>1)" }),
+      ],
+      ["rule-shadowed b"],
+    ],
+    [
+      "the narrower one, wherever it stands",
+      [
+        rule("narrow", { effect: "deny", scope: "bank", when: "request.size > 1 && request.method == 'GET'" }),
+        rule("wide", { effect: "deny", when: "request.size > 1" }),
+      ],
+      ["rule-shadowed narrow"],
+    ],
+    ["no allow of another level", [rule("a", { effect: "allow", scope: "bank" }), rule("b", { effect: "allow" })], []],
+    [
+      "a restrict that demands less",
+      [
+        rule("less", { effect: "restrict", require: "target.age > 1" }),
+        rule("more", { effect: "restrict", require: "target.age > 1 && target.kind == 'model'" }),
+      ],
+      ["rule-shadowed less"],
+    ],
+    [
+      "a constant",
+      [rule("n", { effect: "deny", when: "1 > 2" }), rule("e", { effect: "deny", when: "1 / 0 == 1" })],
+      ["rule-never-holds n", "rule-always-fails e"],
+    ],
+    [
+      "a condition that contradicts itself",
+      [
+        rule("a", { effect: "deny", when: 'request.method == "GET" && request.method == "PUT"' }),
+        rule("b", { effect: "deny", when: "request.size > 1 && !(request.size > 1)" }),
+      ],
+      ["rule-never-holds a", "rule-never-holds b"],
+    ],
+    [
+      "an allow that is denied whenever it holds",
+      [
+        rule("a", { effect: "allow", scope: "bank", when: 'request.size > 1 && request.method == "GET"' }),
+        rule("d", { effect: "deny", when: "request.size > 1" }),
+      ],
+      ["allow-contradicted a"],
+    ],
+    [
+      "a field that nobody has, unless it is asked for first",
+      [
+        rule("a", { effect: "deny", when: 'subject.regoin == "EU"' }),
+        rule("b", { effect: "deny", when: 'has(subject.regoin) && subject.regoin == "US"' }),
+        rule("c", { effect: "deny", when: 'subject.kind == "jwt" && subject.tenant == "x"' }),
+      ],
+      ["rule-always-fails a"],
+    ],
+  ])("finds %s", (_, rules, expected) => {
+    const subject = { id: "k", sha256: "", subject: { tenant: "x" } };
+    expect(found({ rules, applications: [{ ...APPLICATION, apiKeys: [subject] }] })).toEqual(expected);
+  });
+});
+
+describe("contexts", () => {
+  const targets = [modelTarget("m", 1, { country: "US" }), modelTarget("n", 1, { country: "US" })];
+  const application = { ...APPLICATION, jurisdictions: ["EU", "US"], dataClasses: ["pii"] };
+  const asked = ["m", "n"].map((model) => modelInput(model, targets, { application }));
+  const eu = rule("eu", {
+    effect: "restrict",
+    when: '"EU" in application.jurisdictions',
+    require: "target.country in countries.EU",
+  });
+
+  it("finds the jurisdiction and data class for which nothing is legal", () => {
+    const made = program({ rules: [ALLOW_ALL, eu], targets });
+    expect(analyseProgram(made, { now: NOW, withinMs: 0, asked })).toEqual([
+      {
+        code: "empty-legal-set",
+        message: "nothing may answer for EU with pii: every target is removed (eu)",
+        hint: "chancery explain says what removed which target",
+        about: { kind: "Application", key: APPLICATION.key },
+      },
+    ]);
+  });
+
+  it("finds nothing where one model may answer, or where rules refuse at the door", () => {
+    const german = [modelTarget("m", 1, { country: "DE" }), ...targets.slice(1)];
+    const inputs = ["m", "n"].map((model) => modelInput(model, german, { application }));
+    expect(found({ rules: [ALLOW_ALL, eu], targets: german }, { asked: inputs })).toEqual([]);
+    expect(found({ rules: [eu], targets }, { asked })).toEqual([]);
+  });
+
+  it("looks at all that is declared where each by itself is fine", () => {
+    const models = targets.map(({ model }) => modelFacts(model?.model ?? "", { approval: "required" }));
+    const approvals = [
+      { key: "a", version: "m@1", application: APPLICATION.key, jurisdictions: ["EU"] },
+      { key: "b", version: "n@1", application: APPLICATION.key, jurisdictions: ["US"] },
+    ];
+    const made = program({ rules: [ALLOW_ALL], targets, models, approvals });
+    const [finding] = analyseProgram(made, { now: NOW, withinMs: 0, asked });
+    expect(finding?.message).toBe(
+      "nothing may answer for all that it declares: every target is removed (chancery:approval)",
+    );
+  });
+});
+
+describe("what ends", () => {
+  const at = (days: number) => new Date(NOW + days * DAY).toISOString();
+  const approval = (key: string, days: number) => ({
+    key,
+    version: "m@1",
+    application: "a",
+    jurisdictions: [],
+    validUntil: at(days),
+  });
+  const targets = [
+    modelTarget("m", 1, {
+      certifications: [{ name: "soc2", validUntil: at(29) }],
+      scores: [{ metric: "accuracy", slice: "all", value: 0.9, evaluatedAt: at(-80) }],
+    }),
+    modelTarget("m", 1, { deployment: "second", region: "us" }),
+    modelTarget("m", 0, { region: "us", maturity: "retired" }),
+  ];
+
+  it("is found within the days that are asked for, and after", () => {
+    const approvals = [approval("gone", -1), approval("soon", 30), approval("later", 31)];
+    expect(found({ approvals })).toEqual(["approval-ends gone", "approval-ends soon"]);
+    expect(found({ targets: targets.slice(0, 1) })).toEqual(["certification-ends m@1"]);
+    expect(found({ targets: targets.slice(0, 1) }, { withinMs: 10 * DAY, scoreAgeMs: 90 * DAY })).toEqual([
+      "score-ages m@1",
+    ]);
+    expect(found({ targets: targets.slice(0, 1) }, { withinMs: 9 * DAY, scoreAgeMs: 90 * DAY })).toEqual([]);
+  });
+
+  it("counts the targets of a region, not the retired ones", () => {
+    expect(found({ targets }, { withinMs: 0, minReady: 1 })).toEqual([]);
+    expect(found({ targets }, { withinMs: 0, minReady: 2 })).toEqual(["few-targets m", "few-targets m"]);
+  });
+});
+
+it("docs/findings.md has every code with its meaning, and no other", async () => {
+  const text = await readFile(new URL("../docs/findings.md", import.meta.url), "utf8");
+  const rows = [...text.matchAll(/^\| `([^`]+)` \| (.+?) \| (.+?) \|$/gm)];
+  expect(rows.map(([, code, meaning]) => [code, meaning])).toEqual(Object.entries(FINDING_CODES));
+});

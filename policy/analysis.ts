@@ -1,0 +1,51 @@
+import type { Key } from "../resources/index.ts";
+import { type AskedContext, emptyContexts } from "./analysis-contexts.ts";
+import { endingSoon, fewTargets } from "./analysis-dates.ts";
+import { ruleFindings } from "./analysis-rules.ts";
+import type { PolicyProgram } from "./program.ts";
+
+/** Every code that a finding can carry, with what it means. Documented in docs/findings.md. */
+export const FINDING_CODES = {
+  "rule-shadowed": "Another rule does all that this one does, whenever this one holds.",
+  "rule-never-holds": "The rule's condition cannot be true.",
+  "rule-always-fails": "The rule's condition reads what no caller in reach has, or cannot be evaluated at all.",
+  "allow-contradicted": "Whenever this allow rule holds, a deny rule does.",
+  "empty-legal-set": "For an application nothing may answer, in a jurisdiction and for a data class that it declares.",
+  "few-targets": "A model has fewer targets in a region than are asked for.",
+  "approval-ends": "An approval ends soon, or has ended.",
+  "certification-ends": "A certification ends soon, or has ended.",
+  "score-ages": "A score is, or soon will be, older than scores may be.",
+} as const;
+export type FindingCode = keyof typeof FINDING_CODES;
+
+/** Something doubtful in a program that is correct. */
+export interface Finding {
+  readonly code: FindingCode;
+  readonly message: string;
+  readonly hint?: string;
+  /** What it is about: a rule by its id, other things by their key. */
+  readonly about: { readonly kind: "rule" | "Application" | "Approval" | "ModelVersion" | "Model"; readonly key: Key };
+}
+
+export interface AnalysisOptions {
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** Milliseconds ahead in which an end is soon. */
+  readonly withinMs: number;
+  /** Milliseconds after its evaluation for which a score counts; absent: for ever. */
+  readonly scoreAgeMs?: number;
+  /** Targets that a model should have in each region where it has any; absent: not looked at. */
+  readonly minReady?: number;
+  /** Requests of every application for models. */
+  readonly asked: readonly AskedContext[];
+}
+
+/** All that is doubtful, rules first. Pure. */
+export function analyseProgram(program: PolicyProgram, options: AnalysisOptions): readonly Finding[] {
+  return [
+    ...ruleFindings(program),
+    ...emptyContexts(program, options.asked),
+    ...(options.minReady === undefined ? [] : fewTargets(program, options.minReady)),
+    ...endingSoon(program, options),
+  ];
+}
