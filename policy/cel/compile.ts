@@ -173,18 +173,19 @@ export class Compiler {
         return {
           run: (frame) => {
             const record = variable(frame.activation);
-            if (record === undefined || record instanceof Failure) return operand(frame);
             const value = declared(record);
-            return value === undefined ? missing : value;
+            if (value !== undefined) return value;
+            // A reader finds nothing in what is no record: a failure, or a variable that is missing.
+            return record === undefined || record instanceof Failure ? operand(frame) : missing;
           },
         };
       }
       return {
         run: (frame) => {
           const record = operand(frame);
-          if (record instanceof Failure) return record;
           const value = declared(record);
-          return value === undefined ? missing : value;
+          if (value !== undefined) return value;
+          return record instanceof Failure ? record : missing;
         },
       };
     }

@@ -14,7 +14,7 @@ export interface Variable {
 
 export interface Field {
   readonly type: Type;
-  /** undefined: the field is missing. */
+  /** undefined: the field is missing, or what is given is no such record. Given anything; must not throw. */
   readonly read: (record: unknown) => unknown;
 }
 
