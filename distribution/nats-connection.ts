@@ -12,6 +12,8 @@ const MAX_PINGS_OUT = 2;
 const ANSWER_MS = 5_000;
 const FIRST_RETRY_MS = 250;
 const MAXIMUM_RETRY_MS = 5_000;
+/** Different refusals that are told of one connection. */
+const MAX_TOLD = 32;
 
 export interface NatsConnectionOptions {
   /** `nats://host:port` or `tls://host:port`, without user and password. */
@@ -50,7 +52,8 @@ interface Listener {
  */
 export class NatsLink {
   readonly #options: NatsConnectionOptions;
-  readonly #listeners = new Set<Listener>();
+  /** With their subscriptions on the connection that there is. */
+  readonly #listeners = new Map<Listener, { unsubscribe(): void } | undefined>();
   readonly #onConnected = new Set<(session: NatsSession) => void>();
   readonly #firstAttempt = Promise.withResolvers<void>();
   #session: NatsSession | undefined;
@@ -96,12 +99,12 @@ export class NatsLink {
   /** Listens to a subject over all connections to come. Messages that are sent between two of them are missed. */
   subscribe(subject: string, onMessage: (message: Msg) => void): Subscription {
     const listener = { subject, onMessage };
-    this.#listeners.add(listener);
-    const here = this.#session === undefined ? undefined : this.#listen(this.#session.connection, listener);
+    this.#listeners.set(listener, undefined);
+    if (this.#session !== undefined) this.#listen(this.#session.connection, listener);
     return {
       close: () => {
+        this.#listeners.get(listener)?.unsubscribe();
         this.#listeners.delete(listener);
-        here?.unsubscribe();
       },
     };
   }
@@ -160,16 +163,19 @@ export class NatsLink {
     this.#told = undefined;
     void this.#watchStatus(session);
     void connection.closed().then((error) => this.#lose(session, error?.message ?? "the connection was closed"));
-    for (const listener of this.#listeners) this.#listen(connection, listener);
+    for (const listener of this.#listeners.keys()) this.#listen(connection, listener);
     for (const listener of this.#onConnected) listener(session);
   }
 
   async #watchStatus(session: NatsSession): Promise<void> {
+    const told = new Set<string>();
     for await (const status of session.connection.status()) {
       // The client would first wait until the silent peer takes what was written.
       if (status.type === "staleConnection") this.#lose(session, "the server is silent");
       if (status.type === "disconnect") this.#lose(session, "the connection was lost");
-      if (status.type === "error") {
+      // The same thing may be refused at every look: it is told once for each connection.
+      if (status.type === "error" && !told.has(status.error.message) && told.size < MAX_TOLD) {
+        told.add(status.error.message);
         this.#options.onAlarm(new ChanceryError("unavailable", `NATS refuses: ${status.error.message}`));
       }
     }
@@ -188,13 +194,14 @@ export class NatsLink {
     this.#retry = setTimeout(() => void this.#connect(), bound * this.#options.random());
   }
 
-  #listen(connection: NatsConnection, { subject, onMessage }: Listener): { unsubscribe(): void } {
-    return connection.subscribe(subject, {
+  #listen(connection: NatsConnection, listener: Listener): void {
+    const subscription = connection.subscribe(listener.subject, {
       callback: (error, message) => {
         // That it may not be listened to has been told as a status; polling goes on.
-        if (error === null) onMessage(message);
+        if (error === null) listener.onMessage(message);
       },
     });
+    this.#listeners.set(listener, subscription);
   }
 
   #unreachable(): string {

@@ -257,6 +257,29 @@ test("a watch whose doorbell does not ring costs seconds, not more", async () =>
   }
 });
 
+test("a subscription goes on over connections, and ends for good when it is closed", async () => {
+  const writer = await opening("control", true);
+  const reader = await opening("reader");
+  const [kept, closed]: [number[], number[]] = [[], []];
+  reader.watchHead((head) => kept.push(head.number));
+  const subscription = reader.watchHead((head) => closed.push(head.number));
+  const bytes = Buffer.from("1");
+  for (const number of [1, 2, 3]) {
+    await waitFor(() => writer.putBlob(digestOf(bytes), bytes).then(() => true), WAIT_MS, "a bus that is written to");
+    await writer.publishHead({ manifest: digestOf(bytes), number }, number - 1);
+    await waitFor(() => kept.includes(number), WAIT_MS, `head ${number}`);
+    if (number === 2) {
+      await waitFor(() => closed.includes(2), WAIT_MS, "head 2 at the other");
+      subscription.close();
+    }
+    if (number === 1) {
+      await nats.kill();
+      await nats.start();
+    }
+  }
+  expect(closed).toEqual([1, 2]);
+});
+
 test("says what the server does not guarantee", async () => {
   const bus = await openNatsBus({
     servers: [nats.url],
