@@ -6,21 +6,13 @@ import { candidateNames, type Environment, type Variable } from "./environment.t
 import { Frame } from "./frame.ts";
 import { IMPLEMENTATIONS, type Implementation, putEntry } from "./functions.ts";
 import { compileLoop } from "./loops.ts";
+import { type Compiled, constant, located, type Run } from "./run.ts";
 import { specialised } from "./specialise.ts";
 import { NAMED_TYPES, type Type } from "./type.ts";
 import { CelError, Failure, noOverload, Optional, UintKeyMap } from "./value.ts";
 import { makeWrapper } from "./wrappers.ts";
 
 /** The tree as functions that call each other: what can be decided before evaluation is. */
-
-/** Evaluates one node. Returns a value or a `Failure`; never throws. */
-export type Run = (frame: Frame) => unknown;
-
-/** A node made ready. `constant` where every evaluation gives the same. */
-export interface Compiled {
-  readonly run: Run;
-  readonly constant?: { readonly value: unknown };
-}
 
 export interface Program {
   /**
@@ -429,15 +421,6 @@ export class Compiler {
       },
     });
   }
-}
-
-export function constant(value: unknown): Compiled {
-  return { run: () => value, constant: { value } };
-}
-
-/** A failure knows where it came from. */
-export function located(value: unknown, offset: number): unknown {
-  return typeof value === "object" && value instanceof Failure ? value.at(offset) : value;
 }
 
 function readVariable(name: string, { read }: Variable): Run {

@@ -1,8 +1,8 @@
 import type { ComprehensionExpr, Expr } from "./ast.ts";
 import { childrenOf } from "./ast.ts";
-import type { Run } from "./compile.ts";
 import { charge, type Frame } from "./frame.ts";
 import { putEntry } from "./functions.ts";
+import type { Run } from "./run.ts";
 import { Failure, keyIn, noOverload, OUT_OF_WORK, UintKeyMap } from "./value.ts";
 
 /** Loops of macros. Each turn draws on the work that is left, and a loop ends where there is none. */

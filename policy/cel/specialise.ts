@@ -1,7 +1,7 @@
 import { contains, equals, isNumber, order, orderNumbers } from "./compare.ts";
-import { type Compiled, located, type Run } from "./compile.ts";
 import { charge, type Frame, sizeOf } from "./frame.ts";
 import { compilePattern, matchPattern } from "./patterns.ts";
+import { type Compiled, located, type Run } from "./run.ts";
 import { CelError, Failure, noOverload, OUT_OF_WORK } from "./value.ts";
 
 /** Calls with a literal operand, which most rules are made of: they do in one step what the general ones do in several. */
