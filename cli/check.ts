@@ -1,11 +1,22 @@
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { formatProblem } from "../resources/index.ts";
+import { analysisProblems } from "./analysis-problems.ts";
 import { compileDirectory } from "./compile-directory.ts";
 import { EXIT } from "./exit.ts";
+import { parseCount } from "./options.ts";
+
+interface CheckOptions {
+  readonly format: "text" | "json";
+  readonly within: number;
+  readonly scoreAge?: number;
+  readonly minReady?: number;
+  readonly at?: number;
+}
 
 const HELP = `
 Reads every YAML file below a directory, checks it, compiles the rules and the Envoy configuration, and prints every
-problem at once, as FILE:LINE:COLUMN. Exit code 1 when there is an error; warnings alone give 0.
+problem at once, as FILE:LINE:COLUMN. A tree without errors is then looked at as a whole: rules that do nothing or always
+fail, applications that nothing may answer, approvals and certifications that end soon (docs/findings.md). Exit code 1 when there is an error; warnings alone give 0.
 
 Examples:
   chancery check examples/quickstart/resources
@@ -17,9 +28,23 @@ export function checkCommand(): Command {
   return new Command("check")
     .argument("<dir>", "root of the resource tree")
     .addOption(new Option("--format <format>", "how to print it").choices(["text", "json"]).default("text"))
+    .option("--within <days>", "warn of what ends within so many days, as 30d", parseDays, 30 * DAY)
+    .option("--score-age <days>", "for how long a score counts, as 90d; for ever, unless given", parseDays)
+    .option("--min-ready <count>", "targets that a model should have in each region where it has any", parseCount)
+    .option("--at <time>", "RFC 3339: the time at which to look; now, unless given", parseTime)
     .addHelpText("after", HELP)
-    .action(async (directory: string, options: { readonly format: "text" | "json" }) => {
-      const { loaded, problems } = await compileDirectory(directory);
+    .action(async (directory: string, options: CheckOptions) => {
+      const checked = await compileDirectory(directory);
+      const { loaded } = checked;
+      const sound = checked.problems.every(({ severity }) => severity !== "error");
+      const { within: withinMs, scoreAge: scoreAgeMs, minReady, at: now = Date.now() } = options;
+      const settings = {
+        now,
+        withinMs,
+        ...(scoreAgeMs === undefined ? {} : { scoreAgeMs }),
+        ...(minReady === undefined ? {} : { minReady }),
+      };
+      const problems = sound ? [...checked.problems, ...analysisProblems(checked, settings)] : checked.problems;
       const errors = problems.filter(({ severity }) => severity === "error").length;
       const warnings = problems.length - errors;
       if (options.format === "json") {
@@ -31,6 +56,22 @@ export function checkCommand(): Command {
       }
       process.exitCode = errors > 0 ? EXIT.problem : EXIT.ok;
     });
+}
+
+const DAY = 86_400_000;
+
+/** @returns milliseconds */
+function parseDays(text: string): number {
+  const days = /^(\d{1,5})d$/.exec(text)?.[1];
+  if (days === undefined) throw new InvalidArgumentError('It must be a number of days, such as "30d".');
+  return Number(days) * DAY;
+}
+
+/** @returns milliseconds since the epoch */
+function parseTime(text: string): number {
+  const time = /^\d{4}-\d{2}-\d{2}T/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(time)) throw new InvalidArgumentError("It must be an RFC 3339 date and time.");
+  return time;
 }
 
 function count(number: number, noun: string): string {

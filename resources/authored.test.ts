@@ -195,7 +195,7 @@ describe("metadata", () => {
     expect(one(annotated(MODEL, "chancery.dev/mode: ▸observe"))).toEqual({
       code: "unknown-field",
       message: 'unknown annotation "chancery.dev/mode"',
-      hint: "Model has none",
+      hint: "known here: chancery.dev/accepted-findings",
     });
   });
 

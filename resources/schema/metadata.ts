@@ -5,7 +5,17 @@ import { labels, name, prose, scope, text } from "./fields.ts";
 /** The annotation of a Gateway that switches it to observe mode. */
 export const MODE_ANNOTATION = "chancery.dev/mode";
 
-const OWN_ANNOTATIONS: Readonly<Record<string, readonly string[]>> = { Gateway: [MODE_ANNOTATION] };
+/** The annotation with which an object accepts findings of the check about it: codes, separated by commas. */
+export const FINDINGS_ANNOTATION = "chancery.dev/accepted-findings";
+
+const OWN_ANNOTATIONS: Readonly<Record<string, readonly string[]>> = {
+  Gateway: [MODE_ANNOTATION],
+  Application: [FINDINGS_ANNOTATION],
+  Approval: [FINDINGS_ANNOTATION],
+  Model: [FINDINGS_ANNOTATION],
+  ModelVersion: [FINDINGS_ANNOTATION],
+  Policy: [FINDINGS_ANNOTATION],
+};
 
 /** Annotations of others pass; of ours, only those that mean something on `kind`. */
 function annotations(kind: string) {

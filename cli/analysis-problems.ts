@@ -1,0 +1,91 @@
+import { analyseProgram, type DecisionInput, type Finding } from "../policy/index.ts";
+import type { Inventory, Key, Kind, Path, PolicyTestRequest, Problem } from "../resources/index.ts";
+import type { CompiledDirectory } from "./compile-directory.ts";
+import { generatedSamples } from "./diff-samples.ts";
+import { casePreparer } from "./policy-cases.ts";
+
+/** On an object: codes of findings that are meant, separated by commas. */
+export const ACCEPTED_FINDINGS = "chancery.dev/accepted-findings";
+
+export interface AnalysisSettings {
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  readonly withinMs: number;
+  readonly scoreAgeMs?: number;
+  readonly minReady?: number;
+}
+
+/** What is doubtful in a compiled tree without errors, as warnings at their places. */
+export function analysisProblems(
+  directory: Pick<CompiledDirectory, "loaded" | "compiled">,
+  settings: AnalysisSettings,
+): readonly Problem[] {
+  const { loaded, compiled } = directory;
+  const findings = analyseProgram(compiled.parts.program, { ...settings, asked: askedBy(directory, settings.now) });
+  const places = placesIn(loaded.inventory);
+  return findings.flatMap((finding): Problem[] => {
+    const place = places.get(`${finding.about.kind} ${finding.about.key}`);
+    if (place === undefined || place.accepted.includes(finding.code)) return [];
+    const { code, message, hint } = finding;
+    const at = loaded.positions.locate(place.kind, place.key, place.path) ?? { file: place.key, line: 1, column: 1 };
+    const said = `${finding.about.kind} "${finding.about.key}": ${message}`;
+    return [
+      { severity: "warning", code, message: said, ...(hint === undefined ? {} : { hint }), scope: place.scope, at },
+    ];
+  });
+}
+
+/** Each application, by each of its keys, on every route with every model. */
+function askedBy(directory: Pick<CompiledDirectory, "loaded" | "compiled">, now: number): readonly DecisionInput[] {
+  const { inventory } = directory.loaded;
+  const { prepare } = casePreparer(directory);
+  const keys = new Map(inventory.applications.map(({ key, apiKeys }) => [key, apiKeys.map(({ id }) => id)]));
+  return generatedSamples(inventory, new Date(now).toISOString()).flatMap(({ described }) => {
+    const { request } = described;
+    if (request.model === undefined) return [];
+    return subjectsOf(request, keys).flatMap((subject): DecisionInput[] => {
+      const prepared = prepare({ ...described, request: { ...request, subject } });
+      return prepared.ok && prepared.asked.kind === "decision" ? [prepared.asked.input] : [];
+    });
+  });
+}
+
+function subjectsOf(
+  { application, subject }: PolicyTestRequest,
+  keys: ReadonlyMap<Key, readonly string[]>,
+): readonly PolicyTestRequest["subject"][] {
+  const ids = keys.get(application) ?? [];
+  return ids.length === 0 ? [subject] : ids.map((id) => ({ ...subject, kind: "apiKey", id }));
+}
+
+interface Place {
+  readonly kind: Kind;
+  readonly key: Key;
+  readonly scope: string;
+  readonly path: Path;
+  readonly accepted: readonly string[];
+}
+
+function placesIn(inventory: Inventory): ReadonlyMap<`${Finding["about"]["kind"]} ${Key}`, Place> {
+  const places = new Map<`${Finding["about"]["kind"]} ${Key}`, Place>();
+  const accepted = (annotations: Readonly<Record<string, string>>): readonly string[] =>
+    (annotations[ACCEPTED_FINDINGS] ?? "").split(",").map((code) => code.trim());
+  const objects = [
+    ["Application", inventory.applications],
+    ["Approval", inventory.approvals],
+    ["ModelVersion", inventory.modelVersions],
+    ["Model", inventory.models],
+  ] as const;
+  for (const [kind, members] of objects) {
+    for (const { key, scope, annotations } of members) {
+      places.set(`${kind} ${key}`, { kind, key, scope, path: ["metadata", "name"], accepted: accepted(annotations) });
+    }
+  }
+  for (const { key, scope, annotations, rules } of inventory.policies) {
+    for (const [index, { id }] of rules.entries()) {
+      const path = ["spec", "rules", index, "id"];
+      places.set(`rule ${key}/${id}`, { kind: "Policy", key, scope, path, accepted: accepted(annotations) });
+    }
+  }
+  return places;
+}
