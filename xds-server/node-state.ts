@@ -1,4 +1,5 @@
 import { TYPE_URLS } from "../envoy/index.ts";
+import type { ConnectedNode } from "./client-status.ts";
 import type { NodeIdentity, NodePlan } from "./node-identity.ts";
 import { type Leftovers, leftoversOf, type Session } from "./session-state.ts";
 
@@ -47,6 +48,9 @@ export interface NodeNack {
   readonly standing: boolean;
 }
 
+/** Their versions would let short secrets be guessed, so they are shown to nobody. */
+export const RESOURCE_TYPES_WITHOUT_VERSION: ReadonlySet<string> = new Set([TYPE_URLS.secret]);
+
 interface NodeEntry {
   identity: NodeIdentity;
   /** Streams that are open, oldest first; a node that reconnects may have two for a moment. */
@@ -69,6 +73,8 @@ export interface NodeTable {
   disconnected(session: Session, now: number): void;
   /** The group is gone: what its nodes refused of it does not matter any more. */
   forgetRefusals(group: string): void;
+  /** Those with an open stream. */
+  connectedNodes(): Iterable<ConnectedNode>;
   /** Connected nodes. */
   count(): number;
   states(knownGroup: (group: string) => boolean): NodeState[];
@@ -147,6 +153,11 @@ export function createNodeTable(maxNodes: number): NodeTable {
         entry.lastNack = undefined;
       }
     },
+    *connectedNodes() {
+      for (const { identity, sessions, lastNack } of nodes.values()) {
+        if (sessions.size > 0) yield { identity, sessions, lastNack };
+      }
+    },
     count() {
       let connected = 0;
       for (const { sessions } of nodes.values()) if (sessions.size > 0) connected += 1;
@@ -211,7 +222,7 @@ function watchesOf(sessions: ReadonlySet<Session>): number {
 
 function typesOf(session: Session): NodeTypeState[] {
   return [...session.types.values()].map(({ typeUrl, sentVersion, ackedVersion, held }) => {
-    const secret = typeUrl === TYPE_URLS.secret;
+    const secret = RESOURCE_TYPES_WITHOUT_VERSION.has(typeUrl);
     let resources = 0;
     for (const version of held.values()) if (typeof version === "string") resources += 1;
     return {

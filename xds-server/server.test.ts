@@ -5,6 +5,7 @@ import { Registry } from "prom-client";
 import { expect, test } from "vitest";
 import type { EncodedResource } from "../compiler/index.ts";
 import { REQUIRED_EXTENSIONS, serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
+import { ClientResourceStatus } from "../protos/gen/envoy/admin/v3/config_dump_shared_pb.ts";
 import { AggregatedDiscoveryService } from "../protos/gen/envoy/service/discovery/v3/ads_pb.ts";
 import {
   type DeltaDiscoveryRequest,
@@ -14,6 +15,11 @@ import {
   DiscoveryRequestSchema,
   type DiscoveryResponse,
 } from "../protos/gen/envoy/service/discovery/v3/discovery_pb.ts";
+import {
+  ClientStatusDiscoveryService,
+  ClientStatusRequestSchema,
+  type ClientStatusResponse,
+} from "../protos/gen/envoy/service/status/v3/csds_pb.ts";
 import { closeAtEnd, createCertificateAuthority, waitFor } from "../test/support/index.ts";
 import { createXdsServer, type XdsServer, type XdsServerOptions } from "./server.ts";
 import { cluster, endpoints, listener, route, secret } from "./session-driver.ts";
@@ -376,6 +382,50 @@ test("a restart of the server sends nothing to a client that holds everything", 
   expect(again.responses).toEqual([]);
 });
 
+test("CSDS tells what nodes hold, lack and refused, without contents and without versions of secrets", async () => {
+  const { server, port } = await start();
+  server.setSnapshot(snapshot(1, [cluster("a", "1", ["key"]), endpoints("a")]));
+  server.setSecrets(new Map([["key", secret("key", "sesame")]]));
+  const stream = openDelta(port);
+  stream.send({ node: node("n"), typeUrl: CDS });
+  stream.ack(await stream.next());
+  stream.send({ typeUrl: SDS, resourceNamesSubscribe: ["key"] });
+  stream.ack(await stream.next());
+  stream.send({ typeUrl: EDS, resourceNamesSubscribe: ["a", "ghost"] });
+  const { nonce: responseNonce } = await stream.next();
+  stream.send({ typeUrl: EDS, responseNonce, errorDetail: { code: 13, message: "a is no good" } });
+  await waitFor(() => server.nodes()[0]?.lastNack, 5_000, "the refusal");
+  const { fetchClientStatus: fetch } = serviceDefinition(ClientStatusDiscoveryService);
+  const ask = (exact: string) =>
+    new Promise<ClientStatusResponse>((resolve, reject) => {
+      const nodeMatchers = [{ nodeId: { matchPattern: { case: "exact" as const, value: exact } } }];
+      const request = create(ClientStatusRequestSchema, { nodeMatchers });
+      connect(port).makeUnaryRequest(
+        fetch.path,
+        fetch.requestSerialize,
+        fetch.responseDeserialize,
+        request,
+        (error, answer) => (answer === undefined ? reject(error) : resolve(answer)),
+      );
+    });
+  const { config } = await ask("n");
+  expect(config[0]?.node?.id).toBe("n");
+  const rows = config[0]?.genericXdsConfigs.map(({ name, versionInfo, clientStatus, errorState, xdsConfig }) => [
+    name,
+    versionInfo,
+    clientStatus,
+    errorState?.details,
+    xdsConfig,
+  ]);
+  expect(rows).toEqual([
+    ["a", cluster("a", "1", ["key"]).version, ClientResourceStatus.ACKED, undefined, undefined],
+    ["key", "", ClientResourceStatus.ACKED, undefined, undefined],
+    ["a", "", ClientResourceStatus.NACKED, "a is no good", undefined],
+    ["ghost", "", ClientResourceStatus.NACKED, "a is no good", undefined],
+  ]);
+  expect((await ask("other")).config).toEqual([]);
+});
+
 test("off loopback it refuses to listen without TLS", async () => {
   const { server } = await start();
   for (const address of ["0.0.0.0:0", "[::]:0", "192.0.2.1:18000", "example.com:1"]) {
@@ -408,6 +458,15 @@ test("with TLS only clients with a certificate of the client CA get in", async (
   const { certificate, privateKey } = authority.issue(["spiffe://acme/envoy/1"]);
   const known = dial(grpc.credentials.createSsl(root, Buffer.from(privateKey), Buffer.from(certificate)));
   expect((await known.next()).resources).toHaveLength(1);
+  const bound = authority.issue(["spiffe://acme/gateway/other"]);
+  const foreign = dial(grpc.credentials.createSsl(root, Buffer.from(bound.privateKey), Buffer.from(bound.certificate)));
+  expect(await foreign.ended()).toMatchObject({
+    code: grpc.status.PERMISSION_DENIED,
+    details: expect.stringContaining('gateway "other"'),
+  });
+  const precise = authority.issue(["spiffe://acme/node/n/gateway/g"]);
+  const right = dial(grpc.credentials.createSsl(root, Buffer.from(precise.privateKey), Buffer.from(precise.certificate)));
+  expect((await right.next()).resources).toHaveLength(1);
   const unknown = dial(grpc.credentials.createSsl(root));
   expect((await unknown.ended()).code).toBe(grpc.status.UNAVAILABLE);
 });

@@ -3,7 +3,13 @@ import * as grpc from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { EncodedResource } from "../compiler/index.ts";
+import { serviceDefinition } from "../envoy/index.ts";
+import {
+  ClientStatusDiscoveryService,
+  type ClientStatusRequest,
+} from "../protos/gen/envoy/service/status/v3/csds_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
+import { clientStatus, clientStatusService } from "./client-status.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { createXdsMetrics } from "./metrics.ts";
 import { createNodeTable, type NodeState } from "./node-state.ts";
@@ -24,6 +30,16 @@ export interface XdsSettings extends SessionSettings {
   readonly keepaliveTimeoutMs: number;
   /** Give the full plan to clients that list no extensions at all: clients that are not Envoy. */
   readonly trustUnlistedNodes: boolean;
+  /**
+   * Serve CSDS: names and versions of all nodes' resources, to whoever may connect. Left out: without TLS only, where
+   * that is this machine.
+   */
+  readonly clientStatus?: boolean;
+  /**
+   * With TLS: refuse client certificates that do not name a gateway (`spiffe://…[/node/ID]/gateway/GROUP`). Those that
+   * do are good for their gateway (and node) only, whatever is set here.
+   */
+  readonly mustBindNodes: boolean;
   /** What names a node's group: its `cluster`, or (each node on its own) its `id`. */
   readonly groupBy: "cluster" | "id";
 }
@@ -42,6 +58,7 @@ export const DEFAULT_XDS_SETTINGS: XdsSettings = {
   keepaliveTimeoutMs: 10_000,
   trustUnlistedNodes: false,
   groupBy: "cluster",
+  mustBindNodes: false,
 };
 
 /** PEM. Clients must present a certificate of `clientCa`: what goes over this channel includes private keys. */
@@ -94,6 +111,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
     log,
     metrics: options.registry === undefined ? undefined : createXdsMetrics(options.registry, nodes.count),
     settings,
+    mustBindNodes: settings.mustBindNodes,
     onEvent: options.onEvent ?? (() => {}),
   };
   const streams = new Set<XdsStream>();
@@ -121,6 +139,10 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   });
   for (const { definition, implementation } of discoveryServices(accept, settings)) {
     server.addService(definition, implementation);
+  }
+  if (settings.clientStatus ?? tls === undefined) {
+    const answer = (request: ClientStatusRequest) => clientStatus(nodes.connectedNodes(), request);
+    server.addService(serviceDefinition(ClientStatusDiscoveryService), clientStatusService(answer));
   }
   let closing: Promise<void> | undefined;
 

@@ -2,6 +2,7 @@ import { type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Clock } from "./clock.ts";
 import type { XdsMetrics } from "./metrics.ts";
+import { bindingOf, misuse } from "./node-certificate.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import type { NodeTable } from "./node-state.ts";
 import type { XdsCall } from "./services.ts";
@@ -39,6 +40,8 @@ export interface StreamContext {
   readonly log: Logger;
   readonly metrics: XdsMetrics | undefined;
   readonly settings: SessionSettings;
+  /** Refuse client certificates that name no gateway. */
+  readonly mustBindNodes: boolean;
   readonly onEvent: (event: XdsEvent) => void;
 }
 
@@ -71,7 +74,11 @@ export class XdsStream {
       settings: context.settings,
       resolve: (node) => this.#identify(node),
     });
-    call.on("data", (request: SessionRequest) => this.#deliver({ kind: "request", request, now: context.clock.now() }));
+    call.on("data", (request: SessionRequest) => {
+      const refusal = this.#misuse(request);
+      if (refusal === undefined) this.#deliver({ kind: "request", request, now: context.clock.now() });
+      else this.#refuse(refusal);
+    });
     call.on("end", () => this.close());
     call.on("cancelled", () => this.close());
     call.on("close", () => this.close());
@@ -98,6 +105,19 @@ export class XdsStream {
     if (reason === undefined) this.#call.end();
     else this.#call.emit("error", reason satisfies Partial<StatusObject>);
     this.#onClose();
+  }
+
+  /** Why the node of a first request may not use its client certificate. */
+  #misuse({ node }: SessionRequest): string | undefined {
+    if (this.#session.node !== undefined || node === undefined) return undefined;
+    const { sslPeerCertificate } = this.#call.getAuthContext();
+    if (sslPeerCertificate === undefined) return undefined;
+    return misuse(bindingOf(sslPeerCertificate.subjectaltname ?? ""), node, this.#context.mustBindNodes);
+  }
+
+  #refuse(reason: string): void {
+    this.#context.log.warn({ reason }, "xDS stream refused");
+    this.close({ code: status.PERMISSION_DENIED, details: reason });
   }
 
   #identify(node: NodeIdentity): ReturnType<Session["resolve"]> {
