@@ -244,24 +244,45 @@ export function readRequest(check: Check, now: number): RequestReading {
   if (host === undefined) return refusal("malformed_request", "The host is not usable.");
   const scheme = (headers.pseudo(":scheme") ?? http.scheme).toLowerCase();
   if (scheme !== "http" && scheme !== "https") return refusal("malformed_request", "The scheme is not usable.");
-  return {
-    ok: true,
-    request: {
-      method,
-      scheme,
-      host,
-      path: target,
-      url_path: path.path,
-      query: path.query,
-      protocol: http.protocol,
-      id: http.id,
-      size: http.size,
-      time: check.time ?? now,
-      get headers() {
-        return headers.fields;
-      },
-    },
-  };
+  const parts = { method, scheme, host, path: target, url_path: path.path, query: path.query, time: check.time ?? now };
+  return { ok: true, request: new HttpAttributes(parts, http, headers) };
+}
+
+/** Only rules that look at all headers pay for a map of them. */
+class HttpAttributes implements RequestAttributes {
+  readonly method: string;
+  readonly scheme: string;
+  readonly host: string;
+  readonly path: string;
+  readonly url_path: string;
+  readonly query: string;
+  readonly protocol: string;
+  readonly id: string;
+  readonly size: number;
+  readonly time: number;
+  readonly #headers: RequestHeaders;
+
+  constructor(
+    parts: Pick<RequestAttributes, "method" | "scheme" | "host" | "path" | "url_path" | "query" | "time">,
+    http: CheckHttp,
+    headers: RequestHeaders,
+  ) {
+    this.method = parts.method;
+    this.scheme = parts.scheme;
+    this.host = parts.host;
+    this.path = parts.path;
+    this.url_path = parts.url_path;
+    this.query = parts.query;
+    this.protocol = http.protocol;
+    this.id = http.id;
+    this.size = http.size;
+    this.time = parts.time;
+    this.#headers = headers;
+  }
+
+  get headers(): ReadonlyMap<string, readonly string[]> {
+    return this.#headers.fields;
+  }
 }
 
 /**

@@ -62,13 +62,9 @@ export function decide(check: Check, context: DecisionContext): Outcome {
   const draw = context.random();
   const inputFor = (requested: Requested): DecisionInput => ({
     request,
-    ...(check.headers.count <= FEW_HEADERS ? { header: (name: string) => check.headers.get(name) } : {}),
-    get source() {
-      return check.source;
-    },
-    get destination() {
-      return check.destination;
-    },
+    header: check.headers.count <= FEW_HEADERS ? (name) => check.headers.get(name) : undefined,
+    source: check.source,
+    destination: check.destination,
     metadata: metadata.metadata,
     xds: { route: check.context.route, layout: check.context.layout, node_group: check.context.nodeGroup },
     subject: identity.subject,

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { CREDENTIAL_HEADERS } from "../envoy/index.ts";
 import type { ApplicationFacts, PeerAttributes, Subject } from "../policy/index.ts";
 import { type Refusal, refusal } from "./denials.ts";
@@ -150,7 +150,8 @@ interface PresentedKey {
 }
 
 function findKey(index: IdentityIndex, key: string, header: CredentialHeader): PresentedKey | undefined {
-  const digest = createHash("sha256").update(key).digest("hex");
+  if (index.apiKeys.size === 0) return undefined;
+  const digest = hash("sha256", key, "hex");
   const owner = index.apiKeys.get(digest);
   return owner === undefined ? undefined : { owner, header, digest };
 }

@@ -76,7 +76,7 @@ export interface Restriction {
 export interface DecisionInput {
   readonly request: RequestAttributes;
   /** As `request.headers.get`, where asking for one header costs less than all of them; at most 1,000 headers. */
-  readonly header?: (name: string) => readonly string[] | undefined;
+  readonly header?: ((name: string) => readonly string[] | undefined) | undefined;
   readonly source: PeerAttributes;
   readonly destination: PeerAttributes;
   /** `filter_metadata` that Envoy sent. */

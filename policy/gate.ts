@@ -48,8 +48,14 @@ function allowedBy(session: Session, frame: Frame, shadow: string[]): Gate {
 const NAMED_RULES = 5;
 
 function idsOf(level: Level): string {
-  const ids = level.group.rules.filter(({ mode }) => mode === "enforce").map(({ rule }) => rule.id);
-  return ids.length <= NAMED_RULES ? ids.join(", ") : `${ids.slice(0, NAMED_RULES).join(", ")} and more`;
+  const ids: string[] = [];
+  // A level can have thousands, and this is said of many requests.
+  for (const { rule, mode } of level.group.rules) {
+    if (mode !== "enforce") continue;
+    if (ids.length === NAMED_RULES) return `${ids.join(", ")} and more`;
+    ids.push(rule.id);
+  }
+  return ids.join(", ");
 }
 
 /** The first enforced rule that holds, the first shadow rule that would, and whether the level has enforced ones. */

@@ -1,0 +1,377 @@
+import { setImmediate } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { create, toBinary } from "@bufbuild/protobuf";
+import type { Layout } from "../../compiler/index.ts";
+import { buildTables, type DecisionTables, decide, decodeCheck } from "../../ext-authz/index.ts";
+import {
+  type ApplicationFacts,
+  createPolicyCompiler,
+  type Policy,
+  type PolicyCompiler,
+  type PolicyProgram,
+  type ProgramRule,
+  SLICE_MS,
+  type Target,
+} from "../../policy/index.ts";
+import { CheckRequestSchema } from "../../protos/gen/envoy/service/auth/v3/external_auth_pb.ts";
+
+/**
+ * From the bytes of a CheckRequest of 1 KB to the verdict, its record and its answer's metadata. Rules as in the
+ * baseline: tenant equality, method, path prefix in whole segments, and region in a list or a role; ten a tenant, of
+ * which two deny. 2,000 distinct requests. Beside them rules that no index can help, and two restrict rules for each of
+ * two targets.
+ */
+
+const INPUTS = 2_000;
+const SIZES = [10, 100, 1_000, 10_000];
+const ROUNDS = 3;
+const RULES_PER_TENANT = 10;
+const ISSUER = "https://id.example";
+const NOW = Date.parse("2026-11-21T12:00:00Z");
+const METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"];
+const RESOURCES = ["orders", "invoices", "users", "reports", "files"];
+const REGIONS = ["eu-west", "eu-north", "us-east", "us-west", "ap-south"];
+
+setFlagsFromString("--expose-gc");
+const collect: unknown = runInNewContext("gc");
+function collectGarbage(): void {
+  if (typeof collect === "function") collect();
+}
+
+type Kind = "indexable" | "not indexable";
+
+function ruleOf(index: number, kind: Kind): ProgramRule {
+  const tenant = `t${Math.floor(index / RULES_PER_TENANT)}`;
+  const number = index % RULES_PER_TENANT;
+  const base = `/api/${RESOURCES[number % RESOURCES.length]}`;
+  const regions = [REGIONS[number % 5], REGIONS[(number + 1) % 5], REGIONS[(number + 2) % 5]];
+  const owner = kind === "indexable" ? `subject.tenant == "${tenant}"` : `subject.tenant.endsWith("${tenant}")`;
+  const conditions =
+    kind === "indexable"
+      ? [
+          `request.method == "${METHODS[number % METHODS.length]}"`,
+          `(request.url_path == "${base}" || request.url_path.startsWith("${base}/"))`,
+        ]
+      : [`!(request.method != "${METHODS[number % METHODS.length]}")`, `request.url_path.contains("${base}/")`];
+  return {
+    id: `bench/r${index}`,
+    scope: ".",
+    mode: "enforce",
+    effect: number >= 8 ? "deny" : "allow",
+    when: [
+      owner,
+      ...conditions,
+      `(subject.region in ${JSON.stringify(regions)} || "admin" in subject.claims.roles)`,
+    ].join(" && "),
+    reason: "the baseline",
+    references: [],
+  };
+}
+
+const TARGETS: readonly Target[] = ["a", "b"].map((name) => ({
+  pool: `upstream/${name}`,
+  kind: "upstream",
+  upstream: name,
+  labels: { place: name === "a" ? "eu" : "us" },
+  credential: "none",
+}));
+
+function restriction(id: string, require: string): ProgramRule {
+  return { id, scope: ".", mode: "enforce", effect: "restrict", require, reason: "the baseline", references: [] };
+}
+
+const APPLICATION: ApplicationFacts = {
+  key: "bench",
+  scope: ".",
+  mode: "enforce",
+  purpose: "",
+  riskTier: "limited",
+  dataClasses: ["pii"],
+  jurisdictions: ["EU"],
+  minimumScores: [],
+  durability: "bestEffort",
+  substitutes: [],
+  apiKeys: [],
+  jwt: [{ issuer: ISSUER, audiences: [], claims: {}, subject: { tenant: "tenant", region: "region" } }],
+  anonymous: false,
+  labels: {},
+};
+
+function programOf(rules: number, kind: Kind): PolicyProgram {
+  return {
+    rules: [
+      ...Array.from({ length: rules }, (_, index) => ruleOf(index, kind)),
+      restriction("bench/place", `target.labels.place != "us" || subject.region != "nowhere"`),
+      restriction("bench/kind", `target.kind == "upstream" && !("secret" in application.dataClasses)`),
+    ],
+    applications: [APPLICATION],
+    models: [],
+    targets: TARGETS,
+    approvals: [],
+  };
+}
+
+const LAYOUT: Layout = {
+  hash: "0123456789abcdef0123456789abcdef",
+  nodeGroup: "edge",
+  routes: [
+    {
+      id: "web/0/0",
+      gateway: "edge",
+      httpRoute: "web",
+      scope: ".",
+      action: "plain",
+      groups: TARGETS.map(({ pool }) => ({ name: pool, clusters: [{ name: pool, weight: 1 }] })),
+      attempts: 2,
+      models: [],
+      body: false,
+    },
+  ],
+};
+
+function tablesOf(program: PolicyProgram, policy: Policy): DecisionTables {
+  const createdAt = "2026-11-21T11:00:00Z";
+  const revision = {
+    number: 1,
+    digest: "sha256:0",
+    createdAt,
+    signedBy: ["bench"],
+    program,
+    layouts: [LAYOUT],
+  } as const;
+  return buildTables(revision, [LAYOUT], policy);
+}
+
+/** Input `index` of those for so many rules: spread over tenants, methods, resources, regions and roles. */
+function requestOf(index: number, rules: number): Uint8Array {
+  const tenants = Math.max(1, rules / RULES_PER_TENANT);
+  const method = METHODS[index % METHODS.length] ?? "GET";
+  const path = `/api/${RESOURCES[index % RESOURCES.length]}/${index}`;
+  const claims = {
+    iss: ISSUER,
+    sub: `user-${index}`,
+    aud: "gateway",
+    exp: NOW / 1000 + 600,
+    tenant: `t${(index * 7) % tenants}`,
+    region: REGIONS[(index >> 3) % REGIONS.length] ?? "",
+    roles: index % 11 === 0 ? ["user", "admin"] : ["user", "reader"],
+  };
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const token = `${part({ alg: "ES256", kid: "k1" })}.${part(claims)}.c2ln`;
+  const headers = [
+    [":authority", "api.example.com"],
+    [":path", path],
+    [":method", method],
+    [":scheme", "https"],
+    ["user-agent", "bench/1.0"],
+    ["accept", "application/json"],
+    ["authorization", `Bearer ${token}`],
+    ["x-forwarded-for", "192.0.2.7"],
+    ["x-forwarded-proto", "https"],
+    ["x-request-id", `00000000-0000-4000-8000-${String(index).padStart(12, "0")}`],
+  ] as const;
+  const socket = (address: string, port: number) => ({
+    address: {
+      case: "socketAddress" as const,
+      value: { address, portSpecifier: { case: "portValue" as const, value: port } },
+    },
+  });
+  return toBinary(
+    CheckRequestSchema,
+    create(CheckRequestSchema, {
+      attributes: {
+        source: { address: socket("192.0.2.7", 51_000) },
+        destination: { address: socket("192.0.2.1", 10_000) },
+        contextExtensions: { route: "web/0/0", layout: LAYOUT.hash, node_group: "edge" },
+        metadataContext: { filterMetadata: { "envoy.filters.http.jwt_authn": { claims } } },
+        request: {
+          time: { seconds: BigInt(NOW / 1000), nanos: 0 },
+          http: {
+            id: String(index),
+            method,
+            path,
+            host: "api.example.com",
+            scheme: "https",
+            protocol: "HTTP/2",
+            headerMap: { headers: headers.map(([key, value]) => ({ key, rawValue: Buffer.from(value) })) },
+          },
+        },
+      },
+    }),
+  );
+}
+
+/** Effects counted, so that nothing can be optimised away. */
+interface Counted {
+  allow: number;
+  deny: number;
+}
+
+function decideAll(requests: readonly Uint8Array[], tables: DecisionTables): Counted {
+  const counted: Counted = { allow: 0, deny: 0 };
+  for (const bytes of requests) {
+    const check = decodeCheck(bytes);
+    if (check === undefined) throw new Error("a request of the benchmark is not read");
+    const { record } = decide(check, {
+      tables,
+      service: "bench",
+      decisionId: "00000000-0000-4000-8000-000000000000",
+      now: NOW,
+      random: () => 0.5,
+      elapsedUs: () => 0,
+    });
+    if (record.effect === "allow") counted.allow += 1;
+    else if (record.code === "denied" || record.code === "not_allowed") counted.deny += 1;
+    else throw new Error(`unexpected answer ${record.code}: ${record.reason}`);
+  }
+  return counted;
+}
+
+/** CPU microseconds (user and system) of a call. */
+function cpuOf(run: () => void): number {
+  const before = process.cpuUsage();
+  run();
+  const { user, system } = process.cpuUsage(before);
+  return user + system;
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+}
+
+/** Bytes of heap that a decision leaves behind; the median, where a collection in between does not count. */
+function garbageOf(requests: readonly Uint8Array[], tables: DecisionTables): number {
+  const some = requests.slice(0, 200);
+  const deltas: number[] = [];
+  for (let round = 0; round < 9; round += 1) {
+    collectGarbage();
+    const before = process.memoryUsage().heapUsed;
+    decideAll(some, tables);
+    const delta = process.memoryUsage().heapUsed - before;
+    if (delta > 0) deltas.push(delta / some.length);
+  }
+  return median(deltas);
+}
+
+interface Row {
+  readonly rules: number;
+  readonly cold: number;
+  readonly warm: number;
+  readonly decode: number;
+  readonly garbage: number;
+  readonly denied: number;
+}
+
+async function measure(sizes: readonly number[], kind: Kind, inputs: number): Promise<readonly Row[]> {
+  const set = sizes.map((rules) => {
+    const program = programOf(rules, kind);
+    const requests = Array.from({ length: inputs }, (_, index) => requestOf(index, rules));
+    // Gives policies with empty memos of expressions that are compiled already.
+    const compiler = createPolicyCompiler({ sliceMs: 1_000, monotonic: () => 0, rest: () => setImmediate() });
+    return { rules, program, requests, compiler, warm: [] as number[], cold: [] as number[] };
+  });
+  // The engine's own warming up is nobody's cost: the first round of all sizes does not count.
+  for (let round = -1; round < ROUNDS; round += 1) {
+    for (const { program, requests, compiler, warm, cold } of set) {
+      const fresh = tablesOf(program, await policyOf(compiler, program));
+      collectGarbage();
+      const first = cpuOf(() => decideAll(requests, fresh)) / requests.length;
+      const again = cpuOf(() => decideAll(requests, fresh)) / requests.length;
+      if (round < 0) continue;
+      cold.push(first);
+      warm.push(again);
+    }
+  }
+  const rows: Row[] = [];
+  for (const { rules, program, requests, compiler, warm, cold } of set) {
+    const tables = tablesOf(program, await policyOf(compiler, program));
+    const { deny } = decideAll(requests, tables);
+    const decode = cpuOf(() => {
+      let known = 0;
+      for (const bytes of requests) known += decodeCheck(bytes)?.metadata === undefined ? 0 : 1;
+      if (known !== requests.length) throw new Error("a request of the benchmark is not read");
+    });
+    rows.push({
+      rules,
+      cold: median(cold),
+      warm: median(warm),
+      decode: decode / requests.length,
+      garbage: garbageOf(requests, tables),
+      denied: deny / requests.length,
+    });
+  }
+  return rows;
+}
+
+async function policyOf(compiler: PolicyCompiler, program: PolicyProgram): Promise<Policy> {
+  const policy = await compiler.compile(program);
+  if (policy === undefined || policy.problems.length > 0) throw new Error("the rules of the benchmark do not compile");
+  return policy;
+}
+
+function print(title: string, rows: readonly Row[]): void {
+  process.stdout.write(`\n${title}\n`);
+  process.stdout.write("   rules  cold µs  warm µs  of it decoding µs  garbage B  denied   warm/first\n");
+  for (const { rules, cold, warm, decode, garbage, denied } of rows) {
+    const cells = [
+      String(rules).padStart(8),
+      cold.toFixed(2).padStart(8),
+      warm.toFixed(2).padStart(8),
+      decode.toFixed(2).padStart(18),
+      garbage.toFixed(0).padStart(10),
+      `${(denied * 100).toFixed(0)} %`.padStart(7),
+      (warm / (rows[0]?.warm ?? 1)).toFixed(2).padStart(12),
+    ];
+    process.stdout.write(`${cells.join(" ")}\n`);
+  }
+}
+
+/** Compiles beside a ticking loop, and says how long the loop stood still. */
+async function compileAlive(program: PolicyProgram): Promise<void> {
+  const compiler = createPolicyCompiler({
+    sliceMs: SLICE_MS,
+    monotonic: () => performance.now(),
+    rest: () => setImmediate(),
+  });
+  for (const name of ["first time", "unchanged", "one rule changed"]) {
+    const rules =
+      name === "one rule changed" ? [ruleOf(20_000, "indexable"), ...program.rules.slice(1)] : program.rules;
+    collectGarbage();
+    const before = process.memoryUsage().heapUsed;
+    const cpu = process.cpuUsage();
+    const started = performance.now();
+    let done = false;
+    const compiled = compiler.compile({ ...program, rules }).then((policy) => {
+      done = true;
+      return policy;
+    });
+    const stalls: number[] = [];
+    for (let last = performance.now(); !done; ) {
+      await setImmediate();
+      const now = performance.now();
+      stalls.push(now - last);
+      last = now;
+    }
+    const policy = await compiled;
+    const ms = performance.now() - started;
+    const { user, system } = process.cpuUsage(cpu);
+    collectGarbage();
+    const bytes = (process.memoryUsage().heapUsed - before) / program.rules.length;
+    if (policy === undefined || policy.problems.length > 0)
+      throw new Error("the rules of the benchmark do not compile");
+    const sorted = stalls.toSorted((a, b) => b - a);
+    process.stdout.write(
+      `${name.padEnd(18)} ${ms.toFixed(0).padStart(6)} ms, CPU ${((user + system) / 1000).toFixed(0)} ms, longest stall ${(sorted[0] ?? 0).toFixed(1)} ms (99th of 100: ${(sorted[Math.floor(sorted.length / 100)] ?? 0).toFixed(1)}), ${bytes.toFixed(0)} bytes a rule\n`,
+    );
+  }
+}
+
+const { length } = requestOf(0, 10);
+process.stdout.write(
+  `CheckRequest of ${length} bytes, ${INPUTS} distinct, median of ${ROUNDS} rounds, CPU per decision\n`,
+);
+print("Rules of the baseline", await measure(SIZES, "indexable", INPUTS));
+print("Rules that no index can help", await measure([10, 100, 1_000], "not indexable", 200));
+process.stdout.write("\nCompiling 10,000 rules on the live loop\n");
+await compileAlive(programOf(10_000, "indexable"));
