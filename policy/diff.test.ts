@@ -95,7 +95,7 @@ describe("diffPrograms", () => {
     ["an application more", { applications: [] }, {}, true],
     ["an application less", {}, { applications: [] }, false],
     ["observe mode", {}, { applications: [{ ...APPLICATION, mode: "observe" }] }, true],
-    ["a lower maturity", {}, { applications: [{ ...APPLICATION, minimumMaturity: "canary" }] }, true],
+    ["a lower maturity", {}, { applications: [{ ...APPLICATION, minimumMaturity: "shadow" }] }, true],
     ["a data class less", {}, { applications: [{ ...APPLICATION, dataClasses: [] }] }, true],
     ["a data class more", {}, { applications: [{ ...APPLICATION, dataClasses: ["pii", "phi"] }] }, false],
     [
