@@ -331,6 +331,20 @@ test("line 49: streams that are dropped in the middle leave nothing behind", asy
   expect(server.nodes().at(-1)?.id).toBe("n29");
 });
 
+test("a stream ends at its age, and the node that returns is sent nothing that it has", async () => {
+  const { server, port } = await start({ settings: { maxStreamAgeMs: 300 }, random: () => 0.5 });
+  server.setSnapshot(snapshot(1, [cluster("a")]));
+  const stream = openDelta(port);
+  stream.send({ node: node("n"), typeUrl: CDS });
+  const { resources } = await stream.next();
+  expect((await stream.ended()).code).toBe(grpc.status.OK);
+  const again = openDelta(port);
+  const initialResourceVersions = Object.fromEntries(resources.map(({ name, version }) => [name, version]));
+  again.send({ node: node("n"), typeUrl: CDS, initialResourceVersions });
+  expect((await again.ended()).code).toBe(grpc.status.OK);
+  expect(again.responses).toEqual([]);
+});
+
 test("more streams than allowed are refused", async () => {
   const { server, port } = await start({ settings: { maxStreams: 1 } });
   server.setSnapshot(snapshot(1, [cluster("a")]));
@@ -465,7 +479,9 @@ test("with TLS only clients with a certificate of the client CA get in", async (
     details: expect.stringContaining('gateway "other"'),
   });
   const precise = authority.issue(["spiffe://acme/node/n/gateway/g"]);
-  const right = dial(grpc.credentials.createSsl(root, Buffer.from(precise.privateKey), Buffer.from(precise.certificate)));
+  const right = dial(
+    grpc.credentials.createSsl(root, Buffer.from(precise.privateKey), Buffer.from(precise.certificate)),
+  );
   expect((await right.next()).resources).toHaveLength(1);
   const unknown = dial(grpc.credentials.createSsl(root));
   expect((await unknown.ended()).code).toBe(grpc.status.UNAVAILABLE);

@@ -36,6 +36,11 @@ export interface XdsSettings extends SessionSettings {
    */
   readonly clientStatus?: boolean;
   /**
+   * How long a stream may last, ms, give or take a tenth, so that nodes spread over replicas that came later and do not
+   * return all at once. A node that reconnects is sent what changed, nothing else.
+   */
+  readonly maxStreamAgeMs: number;
+  /**
    * With TLS: refuse client certificates that do not name a gateway (`spiffe://…[/node/ID]/gateway/GROUP`). Those that
    * do are good for their gateway (and node) only, whatever is set here.
    */
@@ -58,6 +63,7 @@ export const DEFAULT_XDS_SETTINGS: XdsSettings = {
   keepaliveTimeoutMs: 10_000,
   trustUnlistedNodes: false,
   groupBy: "cluster",
+  maxStreamAgeMs: 60 * 60 * 1_000,
   mustBindNodes: false,
 };
 
@@ -71,6 +77,8 @@ export interface XdsTls {
 export interface XdsServerOptions {
   readonly log: Logger;
   readonly clock?: Clock;
+  /** In [0, 1); spreads the ends of streams. */
+  readonly random?: () => number;
   readonly registry?: Registry;
   readonly settings?: Partial<XdsSettings>;
   readonly tls?: XdsTls;
@@ -101,6 +109,7 @@ export interface XdsServer {
 export function createXdsServer(options: XdsServerOptions): XdsServer {
   const { log, tls } = options;
   const clock = options.clock ?? systemClock;
+  const random = options.random ?? Math.random;
   const settings: XdsSettings = { ...DEFAULT_XDS_SETTINGS, ...options.settings };
   const store = createSnapshotStore();
   const nodes = createNodeTable(settings.maxNodes);
@@ -126,8 +135,9 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
       return;
     }
     opened += 1;
+    const ageMs = settings.maxStreamAgeMs * (0.9 + 0.2 * random());
     const noncePrefix = `${process}-${opened}-`;
-    const stream = new XdsStream(context, call, { protocol, noncePrefix, only }, () => streams.delete(stream));
+    const stream = new XdsStream(context, call, { protocol, noncePrefix, only, ageMs }, () => streams.delete(stream));
     streams.add(stream);
   }
 

@@ -51,6 +51,8 @@ export interface StreamKind {
   readonly noncePrefix: string;
   /** The one type of a separate stream; undefined: ADS. */
   readonly only: string | undefined;
+  /** When the stream ends by itself, ms after its opening. */
+  readonly ageMs: number;
 }
 
 /** One stream of ADS or of one type: carries events to its session and effects to the wire. Owns the call, its timer and subscription. */
@@ -62,6 +64,7 @@ export class XdsStream {
   #connectedAt = 0;
   #unsubscribe: () => void = () => {};
   #cancelWake: () => void = () => {};
+  readonly #cancelAge: () => void;
   #closed = false;
 
   /** @param onClose  called once, when the stream is over for whatever reason */
@@ -70,10 +73,13 @@ export class XdsStream {
     this.#call = call;
     this.#onClose = onClose;
     this.#session = createSession({
-      ...kind,
+      protocol: kind.protocol,
+      noncePrefix: kind.noncePrefix,
+      only: kind.only,
       settings: context.settings,
       resolve: (node) => this.#identify(node),
     });
+    this.#cancelAge = context.clock.after(kind.ageMs, () => this.close());
     call.on("data", (request: SessionRequest) => {
       const refusal = this.#misuse(request);
       if (refusal === undefined) this.#deliver({ kind: "request", request, now: context.clock.now() });
@@ -95,6 +101,7 @@ export class XdsStream {
     this.#session.closed = true;
     this.#unsubscribe();
     this.#cancelWake();
+    this.#cancelAge();
     const { nodes, clock, onEvent, log } = this.#context;
     const { node } = this.#session;
     if (node !== undefined) {
