@@ -3,7 +3,15 @@ import { complaint } from "./complaint.ts";
 import { formatted, list, name, prose, reference, text, timestamp, wholeNumber } from "./fields.ts";
 
 /** What a decision can be refused with, and `no_route`: nothing matches, so that nothing is decided. */
-const codes = ["denied", "not_allowed", "no_legal_target", "model_not_found", "evaluation_error", "ambiguous_path", "no_route"] as const;
+const codes = [
+  "denied",
+  "not_allowed",
+  "no_legal_target",
+  "model_not_found",
+  "evaluation_error",
+  "ambiguous_path",
+  "no_route",
+] as const;
 
 const subject = z.strictObject({
   kind: z
