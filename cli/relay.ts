@@ -33,10 +33,11 @@ interface RelayOptions extends NatsOptions, ProcessOptions, AdminOptions {
 const HELP = `
 Reads what control publishes on the hub (--nats), verifies it, keeps it on disk, and publishes it on the bus of its
 region, whose prefix is the region's name. What the region's processes report goes to the hub. Without the hub the region
-is served from the disk. Where the region's NATS is a leaf node of the hub, both are reached through it:
+is served from the disk. Where the region's NATS is a leaf node of the hub, the hub can be read through it, too
+(--nats-domain); whether reports pass depends on the rights of the leaf node.
 
 Example:
-  chancery relay --nats nats://127.0.0.1:4222 --nats-domain hub --nats-creds relay.nk --trust trust.json \\
+  chancery relay --nats tls://hub.example.com:4222 --nats-ca ca.pem --nats-creds eu.nk --trust trust.json \\
     --region eu --region-nats nats://127.0.0.1:4222 --region-creds relay.nk
   chancery xds --nats nats://127.0.0.1:4222 --nats-prefix eu --nats-creds xds.nk --trust trust.json
 `;

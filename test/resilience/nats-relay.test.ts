@@ -64,7 +64,7 @@ beforeAll(async () => {
   things.push(hub);
   region = await startNats({
     domain: "eu",
-    config: `leafnodes { remotes: [{ url: "${hub.leafUrl}" }], reconnect: 1 }`,
+    config: `leafnodes { remotes: [{ url: "${hub.leafUrl}" }], reconnect: "1s" }`,
   });
   things.push(region);
   await edit();
