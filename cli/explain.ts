@@ -90,7 +90,7 @@ async function explain(
         ...policy,
         usableModels: (input) => policy.usableModels(input),
         decide: (input) => {
-          verdict = policy.decide(input);
+          verdict = policy.decide({ ...input, explain: true });
           return verdict;
         },
       };
