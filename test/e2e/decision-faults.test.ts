@@ -170,59 +170,71 @@ async function allServing(): Promise<void> {
   );
 }
 
+const ATTEMPTS = 3;
 let undisturbed: Run;
 
 /**
- * On a machine that is busy with other things a load fails without any fault as well. So where a run with a fault has
- * client errors, the same run without it is made once more, directly afterwards.
+ * Runs the load with a fault, and expects no more client errors than without it. On a machine that is busy with other
+ * things a load fails without any fault as well: so a run counts when those before and after it, without the fault, had no
+ * errors; else it is made again. Wrong answers and missing records count in every run.
  */
-async function expectNoMoreErrorsThanWithoutFault(faulty: Run): Promise<void> {
-  if (faulty.clientErrors.length > undisturbed.clientErrors.length) {
+async function expectHarmless(title: string, at: (index: number) => void, heal: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    const faulty = await run(at);
+    print(title, faulty);
+    expect(faulty.wrong).toEqual([]);
+    await expectRecorded(faulty);
+    await heal();
+    await allServing();
+    const before = undisturbed.clientErrors.length;
+    if (faulty.clientErrors.length <= before) return;
     undisturbed = await run(() => undefined);
     print("no fault, again", undisturbed);
+    const after = undisturbed.clientErrors.length;
+    if (faulty.clientErrors.length <= after) return;
+    expect(before + after > 0 && attempt < ATTEMPTS, faulty.clientErrors.slice(0, 20).join("\n")).toBe(true);
   }
-  expect(faulty.clientErrors.length, faulty.clientErrors.join("\n")).toBeLessThanOrEqual(
-    undisturbed.clientErrors.length,
-  );
 }
 
-test("answers a load without faults, each answer with its record", async () => {
+const LONG = { timeout: 150_000 };
+
+test("answers a load without faults, each answer with its record", LONG, async () => {
   await allServing();
-  undisturbed = await run(() => undefined);
-  print("no fault", undisturbed);
-  expect(undisturbed.wrong).toEqual([]);
-  expect(undisturbed.answered).toBeGreaterThan(COUNT * 0.99);
+  for (let attempt = 1; ; attempt += 1) {
+    undisturbed = await run(() => undefined);
+    print("no fault", undisturbed);
+    expect(undisturbed.wrong).toEqual([]);
+    await expectRecorded(undisturbed);
+    if (undisturbed.clientErrors.length === 0 || attempt === ATTEMPTS) break;
+  }
+  expect(undisturbed.answered, "the machine is too busy for this load").toBeGreaterThan(COUNT / 2);
   // The load reaches what it is about: both servers answer, and some requests are refused.
   expect(new Set(undisturbed.decisions.map(({ server }) => server))).toEqual(new Set(["", "here", "there"]));
+});
+
+test("answers right while one of two decision services is killed, and loses no record", LONG, async () => {
+  await expectHarmless(
+    "one decision service killed",
+    (index) => {
+      if (index === FAULT_AT) fleet.decisionServices()[0]?.signal("SIGKILL");
+    },
+    async () => {
+      expect(fleet.decisionServices()[0]?.ending()).toEqual({ code: null, signal: "SIGKILL" });
+      await fleet.restartDecisionService(0);
+    },
+  );
   await expectRecorded(undisturbed);
 });
 
-test("answers right while one of two decision services is killed, and loses no record", async () => {
-  const [service] = fleet.decisionServices();
-  const killed = await run((index) => {
-    if (index === FAULT_AT) service?.signal("SIGKILL");
-  });
-  print("one decision service killed", killed);
-  expect(service?.ending()).toEqual({ code: null, signal: "SIGKILL" });
-  expect(killed.wrong).toEqual([]);
-  await expectRecorded(killed);
-  await expectRecorded(undisturbed);
-  await fleet.restartDecisionService(0);
-  await allServing();
-  await expectNoMoreErrorsThanWithoutFault(killed);
-});
-
-test("answers right while one of two decision services is frozen", async () => {
-  const [, service] = fleet.decisionServices();
-  const frozen = await run((index) => {
-    if (index === FAULT_AT) service?.signal("SIGSTOP");
-    if (index === THAW_AT) service?.signal("SIGCONT");
-  });
-  print("one decision service frozen", frozen);
-  expect(frozen.wrong).toEqual([]);
-  await expectRecorded(frozen);
-  await allServing();
-  await expectNoMoreErrorsThanWithoutFault(frozen);
+test("answers right while one of two decision services is frozen", LONG, async () => {
+  await expectHarmless(
+    "one decision service frozen",
+    (index) => {
+      if (index === FAULT_AT) fleet.decisionServices()[1]?.signal("SIGSTOP");
+      if (index === THAW_AT) fleet.decisionServices()[1]?.signal("SIGCONT");
+    },
+    async () => undefined,
+  );
 });
 
 test("refuses with 503 when no decision service is left, and goes on where it was after their restart", async () => {
@@ -259,7 +271,9 @@ test("refuses with 503 when no decision service is left, and goes on where it wa
   }
 });
 
-test("refuses strict applications and counts the loss of others while no record can be written", async () => {
+test("refuses strict applications and counts the loss of others while no record can be written", async ({ skip }) => {
+  const tried = await runProcess("sh", ["-c", "command -v prlimit"]);
+  skip(tried.code !== 0, "prlimit (util-linux) is not there: no way to let a running process's disk be full");
   const ask = (key: { readonly key: string }) =>
     http(`${url}/shop/any`, { headers: { authorization: `Bearer ${key.key}` } });
   await allServing();
