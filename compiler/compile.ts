@@ -67,6 +67,6 @@ function secretReference(secret: Secret): SecretReference {
     case "ca":
       return { name, type: "ca", certificateFile: secret.certificateFile };
     case "opaque":
-      return { name, type: "opaque", valueFile: secret.valueFile, prefix: "" };
+      return { name, type: "opaque", valueFile: secret.valueFile };
   }
 }

@@ -69,4 +69,4 @@ export interface LayoutGroup {
 export type SecretReference =
   | { readonly name: string; readonly type: "tls"; readonly certificateFile: string; readonly privateKeyFile: string }
   | { readonly name: string; readonly type: "ca"; readonly certificateFile: string }
-  | { readonly name: string; readonly type: "opaque"; readonly valueFile: string; readonly prefix: string };
+  | { readonly name: string; readonly type: "opaque"; readonly valueFile: string };

@@ -149,6 +149,6 @@ export const secretsSchema = z.array(
   z.discriminatedUnion("type", [
     z.strictObject({ name: text, type: z.literal("tls"), certificateFile: text, privateKeyFile: text }),
     z.strictObject({ name: text, type: z.literal("ca"), certificateFile: text }),
-    z.strictObject({ name: text, type: z.literal("opaque"), valueFile: text, prefix: text }),
+    z.strictObject({ name: text, type: z.literal("opaque"), valueFile: text }),
   ]),
 );

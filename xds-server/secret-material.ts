@@ -16,18 +16,16 @@ const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE
 /**
  * Checks secret material and makes Envoy's `Secret` of it. Errors say what is wrong, and never repeat the material:
  * causes are left out, since crypto libraries quote what they could not read.
- *
- * @param prefix  put before an opaque value, e.g. "Bearer "
  */
-export function secretResource(name: string, files: SecretFiles, prefix = ""): EncodedResource {
-  const value = toBinary(SecretSchema, create(SecretSchema, { name, type: materialOf(files, prefix) }));
+export function secretResource(name: string, files: SecretFiles): EncodedResource {
+  const value = toBinary(SecretSchema, create(SecretSchema, { name, type: materialOf(files) }));
   const version = createHash("sha256").update(value).digest("hex").slice(0, 16);
   return { typeUrl: TYPE_URLS.secret, name, version, value };
 }
 
 type Material = NonNullable<MessageInitShape<typeof SecretSchema>["type"]>;
 
-function materialOf(files: SecretFiles, prefix: string): Material {
+function materialOf(files: SecretFiles): Material {
   switch (files.type) {
     case "tls": {
       const [leaf] = certificatesOf(files.certificate);
@@ -41,7 +39,7 @@ function materialOf(files: SecretFiles, prefix: string): Material {
       certificatesOf(files.certificate);
       return { case: "validationContext", value: { trustedCa: inline(files.certificate) } };
     case "opaque":
-      return { case: "genericSecret", value: { secret: inline(Buffer.from(prefix + opaqueValue(files.value))) } };
+      return { case: "genericSecret", value: { secret: inline(Buffer.from(opaqueValue(files.value))) } };
   }
 }
 

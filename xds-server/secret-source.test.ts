@@ -72,7 +72,7 @@ test("makes Envoy's secrets of a key pair, a CA and an opaque value", async () =
   const { source } = await openSource(root, [
     TLS,
     { name: "ca", type: "ca", certificateFile: "ca.pem" },
-    { name: "token", type: "opaque", valueFile: "token", prefix: "Bearer " },
+    { name: "token", type: "opaque", valueFile: "token" },
   ]);
   const tls = decode(source.secrets().get("cert"));
   expect(tls.name).toBe("cert");
@@ -84,7 +84,7 @@ test("makes Envoy's secrets of a key pair, a CA and an opaque value", async () =
   expect(text(ca.type.value.trustedCa)).toBe(authority.certificate);
   const token = decode(source.secrets().get("token"));
   if (token.type.case !== "genericSecret") throw new Error(token.type.case);
-  expect(text(token.type.value.secret)).toBe("Bearer sk-123");
+  expect(text(token.type.value.secret)).toBe("sk-123");
   expect(source.problems().size).toBe(0);
 });
 
@@ -155,7 +155,7 @@ test("a bad file keeps the last good secret, says so once, and never shows what 
 
 test("what never was there is missing, and comes when its file comes", async () => {
   const root = await directory();
-  const reference: SecretReference = { name: "token", type: "opaque", valueFile: "late/token", prefix: "" };
+  const reference: SecretReference = { name: "token", type: "opaque", valueFile: "late/token" };
   const { source, changes } = await openSource(root, [reference]);
   expect(source.secrets().size).toBe(0);
   expect(source.problems().get("token")).toBe("late/token cannot be opened (ENOENT)");
@@ -171,7 +171,7 @@ test("an opaque value is one line of text", async () => {
   await writeFile(join(root, "binary"), Buffer.from([0xff, 0xfe]));
   const { source } = await openSource(
     root,
-    ["two", "empty", "binary"].map((name) => ({ name, type: "opaque", valueFile: name, prefix: "" })),
+    ["two", "empty", "binary"].map((name) => ({ name, type: "opaque", valueFile: name })),
   );
   expect([...source.problems()]).toEqual([
     ["two", "the value is not one line of text"],
@@ -185,8 +185,8 @@ test("no reference reaches a file outside of the root", async () => {
   const outside = await directory();
   await writeFile(join(outside, "passwd"), "value");
   const { source } = await openSource(root, [
-    { name: "up", type: "opaque", valueFile: `../${outside.split("/").at(-1)}/passwd`, prefix: "" },
-    { name: "absolute", type: "opaque", valueFile: join(outside, "passwd"), prefix: "" },
+    { name: "up", type: "opaque", valueFile: `../${outside.split("/").at(-1)}/passwd` },
+    { name: "absolute", type: "opaque", valueFile: join(outside, "passwd") },
   ]);
   expect(source.secrets().size).toBe(0);
   for (const problem of source.problems().values()) expect(problem).toContain("outside of the directory");

@@ -149,8 +149,7 @@ async function refresh(entry: Entry, root: string, log: Logger, clock: Clock): P
   try {
     const read = await readFiles(reference, root);
     if (read.stamp === entry.stamp) return;
-    const prefix = reference.type === "opaque" ? reference.prefix : "";
-    const resource = secretResource(reference.name, read.files, prefix);
+    const resource = secretResource(reference.name, read.files);
     if (read.exposed)
       log.warn({ secret: reference.name }, "the secret's file can be read by every user of this machine");
     if (read.files.type === "tls" && expiryOf(read.files.certificate) <= clock.now()) {
