@@ -75,17 +75,27 @@ export function arbitraryParts(): fc.Arbitrary<RevisionParts> {
     fc.tuple(fc.constantFrom("type/a", "type/b"), fc.string({ maxLength: 8 }), fc.string({ maxLength: 40 })),
     { selector: ([type, name]) => `${type}\n${name}`, maxLength: 6 },
   );
-  return fc
-    .tuple(resources, fc.string({ unit: "binary", maxLength: 20 }), fc.dictionary(fc.string(), fc.string()))
-    .map(([list, reason, labels]) => {
-      const parts = exampleParts(reason);
-      return {
-        ...parts,
-        program: { ...parts.program, models: parts.program.models.map((model) => ({ ...model, labels })) },
-        nodeGroups: parts.nodeGroups.map((group) => ({
-          ...group,
-          resources: list.map(([type, name, content]) => resource(type, name, content)),
-        })),
-      };
-    });
+  return (
+    fc
+      // "__proto__" is no name in resources: they refuse it where it is written.
+      .tuple(
+        resources,
+        fc.string({ unit: "binary", maxLength: 20 }),
+        fc.dictionary(
+          fc.string().filter((name) => name !== "__proto__"),
+          fc.string(),
+        ),
+      )
+      .map(([list, reason, labels]) => {
+        const parts = exampleParts(reason);
+        return {
+          ...parts,
+          program: { ...parts.program, models: parts.program.models.map((model) => ({ ...model, labels })) },
+          nodeGroups: parts.nodeGroups.map((group) => ({
+            ...group,
+            resources: list.map(([type, name, content]) => resource(type, name, content)),
+          })),
+        };
+      })
+  );
 }
