@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { extension, fromAds, httpConnectionManager, pack, socketAddress } from "../envoy/index.ts";
+import { configured, fromAds, httpConnectionManager, pack, socketAddress } from "../envoy/index.ts";
 import { type Listener, ListenerSchema } from "../protos/gen/envoy/config/listener/v3/listener_pb.ts";
 import { TlsInspectorSchema } from "../protos/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts";
 import { HttpConnectionManagerSchema } from "../protos/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
@@ -57,24 +57,14 @@ export function envoyListener(group: PortGroup): Listener {
     name: group.name,
     address: socketAddress(group.address, group.port),
     perConnectionBufferLimitBytes: 1_048_576,
-    listenerFilters: tls
-      ? [
-          {
-            name: "envoy.filters.listener.tls_inspector",
-            configType: { case: "typedConfig", value: pack(TlsInspectorSchema, {}) },
-          },
-        ]
-      : [],
+    listenerFilters: tls ? [configured("envoy.filters.listener.tls_inspector", pack(TlsInspectorSchema, {}))] : [],
     filterChains: group.chains.map((chain) => {
       const listener = chain.listeners[0];
       const filters = [
-        {
-          name: "envoy.filters.network.http_connection_manager",
-          configType: {
-            case: "typedConfig" as const,
-            value: pack(HttpConnectionManagerSchema, httpConnectionManager(chain.routeTable, chain.routeTable)),
-          },
-        },
+        configured(
+          "envoy.filters.network.http_connection_manager",
+          pack(HttpConnectionManagerSchema, httpConnectionManager(chain.routeTable, chain.routeTable)),
+        ),
       ];
       if (!tls || listener === undefined) return { name: chain.routeTable, filters };
       return {
@@ -88,7 +78,7 @@ export function envoyListener(group: PortGroup): Listener {
 }
 
 function downstreamTls(listener: GatewayListener) {
-  const socket = extension("envoy.transport_sockets.tls", DownstreamTlsContextSchema, {
+  const context = pack(DownstreamTlsContextSchema, {
     commonTlsContext: {
       alpnProtocols: ["h2", "http/1.1"],
       tlsCertificateSdsSecretConfigs: listener.certificates.map((certificate) => ({
@@ -97,5 +87,5 @@ function downstreamTls(listener: GatewayListener) {
       })),
     },
   });
-  return { name: socket.name, configType: { case: "typedConfig" as const, value: socket.typedConfig } };
+  return configured("envoy.transport_sockets.tls", context);
 }

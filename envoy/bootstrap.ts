@@ -1,4 +1,4 @@
-import { create, type JsonObject, type MessageInitShape, toJson } from "@bufbuild/protobuf";
+import { create, type JsonObject, toJson } from "@bufbuild/protobuf";
 import { type Bootstrap, BootstrapSchema } from "../protos/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts";
 import { CircuitBreakersSchema } from "../protos/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts";
 import {
@@ -14,7 +14,7 @@ import { DownstreamConnectionsConfigSchema } from "../protos/gen/envoy/extension
 import { HttpProtocolOptionsSchema } from "../protos/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { EXT_AUTHZ_CLUSTER, XDS_CLUSTER } from "./names.ts";
-import { envoyTypes, extension, pack } from "./registry.ts";
+import { configured, envoyTypes, pack } from "./registry.ts";
 import { validate } from "./validate.ts";
 import { duration, fromAds, socketAddress } from "./values.ts";
 
@@ -51,9 +51,12 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
     // Past this, new connections are refused: an Envoy without memory or descriptors helps nobody.
     overloadManager: {
       resourceMonitors: [
-        extensionMonitor("envoy.resource_monitors.global_downstream_max_connections", {
-          maxActiveDownstreamConnections: BigInt(options.maxConnections ?? MAX_CONNECTIONS),
-        }),
+        configured(
+          "envoy.resource_monitors.global_downstream_max_connections",
+          pack(DownstreamConnectionsConfigSchema, {
+            maxActiveDownstreamConnections: BigInt(options.maxConnections ?? MAX_CONNECTIONS),
+          }),
+        ),
       ],
     },
     dynamicResources: {
@@ -119,11 +122,6 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
 /** As Envoy reads it from a file. */
 export function bootstrapJson(options: BootstrapOptions): JsonObject {
   return toJson(BootstrapSchema, bootstrap(options), { registry: envoyTypes, useProtoFieldName: true }) as JsonObject;
-}
-
-function extensionMonitor(name: string, init: MessageInitShape<typeof DownstreamConnectionsConfigSchema>) {
-  const { typedConfig } = extension(name, DownstreamConnectionsConfigSchema, init);
-  return { name, configType: { case: "typedConfig" as const, value: typedConfig } };
 }
 
 function grpcCluster(

@@ -30,7 +30,7 @@ import {
 } from "../protos/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts";
 import { legalOnly } from "./floors.ts";
 import { BLACKHOLE_CLUSTER, DECISION_NAMESPACE } from "./names.ts";
-import { extension, pack } from "./registry.ts";
+import { configured, extension, pack } from "./registry.ts";
 import { duration, fromAds, socketAddress } from "./values.ts";
 
 /** A cluster of endpoints that are equal in everything a rule can read. */
@@ -171,35 +171,31 @@ function httpOptions(pool: Pool): HttpProtocolOptions {
       ? { upstreamHttpProtocolOptions: { autoSni: true, autoSanValidation: true } }
       : {}),
     httpFilters: [
-      filter("envoy.filters.http.upstream_rbac", pack(RBACSchema, legalOnly(pool.name))),
+      configured("envoy.filters.http.upstream_rbac", pack(RBACSchema, legalOnly(pool.name))),
       ...(removed.length === 0
         ? []
         : [
-            filter(
+            configured(
               "envoy.filters.http.header_mutation",
               pack(HeaderMutationSchema, { mutations: { requestMutations: removed } }),
             ),
           ]),
       ...(pool.injected === undefined
         ? []
-        : [filter("envoy.filters.http.credential_injector", injector(pool.injected))]),
+        : [configured("envoy.filters.http.credential_injector", injector(pool.injected))]),
       ...(pool.poolClass === "plain"
         ? []
         : [
-            filter(
+            configured(
               "envoy.filters.http.lua",
               pack(LuaSchema, {
                 defaultSourceCode: { specifier: { case: "inlineString", value: modelSplice(pool.name) } },
               }),
             ),
           ]),
-      filter("envoy.filters.http.upstream_codec", pack(UpstreamCodecSchema, {})),
+      configured("envoy.filters.http.upstream_codec", pack(UpstreamCodecSchema, {})),
     ],
   });
-}
-
-function filter(name: string, typedConfig: ReturnType<typeof pack>) {
-  return { name, configType: { case: "typedConfig" as const, value: typedConfig } };
 }
 
 function injector(injected: NonNullable<Pool["injected"]>) {
@@ -277,10 +273,7 @@ function tlsSocket(tls: NonNullable<Pool["tls"]>) {
 }
 
 function extensionSocket(init: MessageInitShape<typeof UpstreamTlsContextSchema>) {
-  return {
-    name: "envoy.transport_sockets.tls",
-    configType: { case: "typedConfig" as const, value: pack(UpstreamTlsContextSchema, init) },
-  };
+  return configured("envoy.transport_sockets.tls", pack(UpstreamTlsContextSchema, init));
 }
 
 /**

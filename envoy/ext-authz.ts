@@ -9,7 +9,7 @@ import {
 import { PreviousHostsPredicateSchema } from "../protos/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
 import { StatusCode } from "../protos/gen/envoy/type/v3/http_status_pb.ts";
 import { CREDENTIAL_HEADERS, DECISION_HEADER, EXT_AUTHZ_CLUSTER, JWT_NAMESPACE } from "./names.ts";
-import { pack } from "./registry.ts";
+import { configured, pack } from "./registry.ts";
 import { duration } from "./values.ts";
 
 /** The filter that asks for the decision. */
@@ -53,10 +53,7 @@ function decisionServices(tryMs: number, wholeMs: number): MessageInitShape<type
       numRetries: 3,
       retryBackOff: { baseInterval: duration(5), maxInterval: duration(tryMs) },
       retryHostPredicate: [
-        {
-          name: "envoy.retry_host_predicates.previous_hosts",
-          configType: { case: "typedConfig", value: pack(PreviousHostsPredicateSchema, {}) },
-        },
+        configured("envoy.retry_host_predicates.previous_hosts", pack(PreviousHostsPredicateSchema, {})),
       ],
       hostSelectionRetryMaxAttempts: 3n,
     },

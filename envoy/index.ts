@@ -8,7 +8,7 @@ export { blackholeCluster, endpointsOf, type Pool, type PoolEndpoint, poolCluste
 export { type GrpcMethods, serviceDefinition } from "./grpc-service.ts";
 export { httpConnectionManager } from "./http-connection-manager.ts";
 export * from "./names.ts";
-export { envoyTypes, extension, pack, TYPE_URLS, typeUrl } from "./registry.ts";
+export { configured, envoyTypes, extension, pack, TYPE_URLS, typeUrl } from "./registry.ts";
 export {
   type AnswerBudget,
   envoyRoutes,

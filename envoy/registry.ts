@@ -89,3 +89,8 @@ export function pack<Desc extends DescMessage>(schema: Desc, init: MessageInitSh
 export function extension<Desc extends DescMessage>(name: string, schema: Desc, init: MessageInitShape<Desc>) {
   return { name, typedConfig: pack(schema, init) };
 }
+
+/** The same where the configuration is one member of the oneof `config_type`. */
+export function configured(name: string, typedConfig: Any) {
+  return { name, configType: { case: "typedConfig" as const, value: typedConfig } };
+}

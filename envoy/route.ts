@@ -16,7 +16,7 @@ import { PriorityGroupClusterSpecifierSchema } from "../protos/gen/envoy/extensi
 import { decisionFor } from "./ext-authz.ts";
 import { decisionSays } from "./floors.ts";
 import { BLACKHOLE_CLUSTER, DECISION_NAMESPACE, FILTERS } from "./names.ts";
-import { extension, pack } from "./registry.ts";
+import { configured, extension, pack } from "./registry.ts";
 import { duration } from "./values.ts";
 
 /** One match of one rule, in neutral words; becomes the routes that carry it. */
@@ -315,10 +315,7 @@ function retries(
     refreshClusterOnRetry: true,
     retryBackOff: { baseInterval: duration(backoffMs ?? 5), maxInterval: duration((backoffMs ?? 5) * 10) },
     retryHostPredicate: [
-      {
-        name: "envoy.retry_host_predicates.previous_hosts",
-        configType: { case: "typedConfig", value: pack(PreviousHostsPredicateSchema, {}) },
-      },
+      configured("envoy.retry_host_predicates.previous_hosts", pack(PreviousHostsPredicateSchema, {})),
     ],
     hostSelectionRetryMaxAttempts: 3n,
   };
