@@ -1,182 +1,27 @@
-import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
-import { fileURLToPath } from "node:url";
-import { type DescMessage, fromJson, type JsonValue, toBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
-import { Registry } from "prom-client";
 import { expect, test } from "vitest";
-import type { EncodedResource } from "../compiler/index.ts";
-import { envoyTypes, typeUrl } from "../envoy/index.ts";
-import { ClusterSchema } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
-import { ClusterLoadAssignmentSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
-import { ListenerSchema } from "../protos/gen/envoy/config/listener/v3/listener_pb.ts";
-import { RouteConfigurationSchema } from "../protos/gen/envoy/config/route/v3/route_pb.ts";
-import {
-  closeAtEnd,
-  createCertificateAuthority,
-  http,
-  type RunningEnvoy,
-  startEnvoy,
-  waitFor,
-} from "../test/support/index.ts";
+import { closeAtEnd, createCertificateAuthority, http, waitFor } from "../test/support/index.ts";
 import { systemClock } from "./clock.ts";
+import {
+  brokenRoutes,
+  cluster,
+  endpoints,
+  get,
+  listener,
+  portOf,
+  pushes,
+  routes,
+  runs,
+  snapshot,
+  startNode,
+  startServer,
+  startUpstream,
+} from "./envoy-fixture.ts";
 import { createSecretSource } from "./secret-source.ts";
-import { createXdsServer, type XdsServer } from "./server.ts";
-import type { GroupSnapshot } from "./snapshot.ts";
-
-const binary = fileURLToPath(new URL("../.tools/envoy-1.40.0/envoy", import.meta.url));
-const ADS = { ads: {}, resourceApiVersion: "V3" };
-const type = (name: string) => `type.googleapis.com/envoy.extensions.${name}`;
-
-function encode(schema: DescMessage, name: string, json: JsonValue): EncodedResource {
-  const value = toBinary(schema, fromJson(schema, json, { registry: envoyTypes }));
-  const version = createHash("sha256").update(value).digest("hex").slice(0, 16);
-  return { typeUrl: typeUrl(schema), name, version, value };
-}
-
-const address = (port: number) => ({ socketAddress: { address: "127.0.0.1", portValue: port } });
-
-function cluster(name: string, extra: Record<string, JsonValue> = {}): EncodedResource {
-  return encode(ClusterSchema, name, { name, type: "EDS", edsClusterConfig: { edsConfig: ADS }, ...extra });
-}
-
-function endpoints(clusterName: string, port: number): EncodedResource {
-  return encode(ClusterLoadAssignmentSchema, clusterName, {
-    clusterName,
-    endpoints: [{ lbEndpoints: [{ endpoint: { address: address(port) } }] }],
-  });
-}
-
-function listener(secret?: string): EncodedResource {
-  const manager = {
-    name: "envoy.filters.network.http_connection_manager",
-    typedConfig: {
-      "@type": type("filters.network.http_connection_manager.v3.HttpConnectionManager"),
-      statPrefix: "edge",
-      rds: { routeConfigName: "routes", configSource: ADS },
-      httpFilters: [
-        { name: "envoy.filters.http.router", typedConfig: { "@type": type("filters.http.router.v3.Router") } },
-      ],
-    },
-  };
-  const tls = {
-    name: "envoy.transport_sockets.tls",
-    typedConfig: {
-      "@type": type("transport_sockets.tls.v3.DownstreamTlsContext"),
-      commonTlsContext: { tlsCertificateSdsSecretConfigs: [{ name: secret ?? "", sdsConfig: ADS }] },
-    },
-  };
-  const chain = { filters: [manager], ...(secret === undefined ? {} : { transportSocket: tls }) };
-  return encode(ListenerSchema, "edge", { name: "edge", address: address(0), filterChains: [chain] });
-}
-
-function routes(...list: readonly (readonly [prefix: string, cluster: string])[]): EncodedResource {
-  return encode(RouteConfigurationSchema, "routes", {
-    name: "routes",
-    virtualHosts: [
-      {
-        name: "all",
-        domains: ["*"],
-        routes: list.map(([prefix, name]) => ({ match: { prefix }, route: { cluster: name } })),
-      },
-    ],
-  });
-}
-
-const brokenRoutes = encode(RouteConfigurationSchema, "routes", {
-  name: "routes",
-  virtualHosts: [
-    { name: "all", domains: ["*"], routes: [{ match: { safeRegex: { regex: "(" } }, route: { cluster: "a" } }] },
-  ],
-});
-
-function snapshot(revision: number, ...resources: readonly EncodedResource[]): GroupSnapshot {
-  const types = new Map<string, Map<string, EncodedResource>>();
-  for (const resource of resources) {
-    const map = types.get(resource.typeUrl) ?? new Map<string, EncodedResource>();
-    types.set(resource.typeUrl, map.set(resource.name, resource));
-  }
-  return { group: "edge", revision, layout: `layout-${revision}`, resources: types };
-}
-
-async function startUpstream(says: string): Promise<number> {
-  const server = createServer((_request, response) => response.end(says));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  closeAtEnd(server);
-  return (server.address() as AddressInfo).port;
-}
-
-interface RunningServer {
-  readonly server: XdsServer;
-  readonly port: number;
-  readonly registry: Registry;
-}
-
-async function startServer(first: GroupSnapshot, port = 0): Promise<RunningServer> {
-  const registry = new Registry();
-  const server = createXdsServer({ log: pino({ level: "silent" }), registry, settings: { removalGraceMs: 100 } });
-  closeAtEnd(server);
-  server.setSnapshot(first);
-  return { server, port: await server.listen(`127.0.0.1:${port}`), registry };
-}
-
-async function startNode(xdsPort: number): Promise<RunningEnvoy> {
-  const envoy = await startEnvoy({
-    binary,
-    bootstrap: {
-      node: { id: "node-1", cluster: "edge" },
-      admin: { address: address(0) },
-      dynamic_resources: {
-        ads_config: {
-          api_type: "DELTA_GRPC",
-          transport_api_version: "V3",
-          set_node_on_first_message_only: true,
-          grpc_services: [{ envoy_grpc: { cluster_name: "xds" } }],
-        },
-        cds_config: { ads: {}, resource_api_version: "V3" },
-        lds_config: { ads: {}, resource_api_version: "V3" },
-      },
-      static_resources: {
-        clusters: [
-          {
-            name: "xds",
-            type: "STATIC",
-            typed_extension_protocol_options: {
-              "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": type("upstreams.http.v3.HttpProtocolOptions"),
-                explicit_http_config: { http2_protocol_options: {} },
-              },
-            },
-            load_assignment: {
-              cluster_name: "xds",
-              endpoints: [{ lb_endpoints: [{ endpoint: { address: address(xdsPort) } }] }],
-            },
-          },
-        ],
-      },
-    },
-  });
-  return closeAtEnd(envoy);
-}
-
-function runs(server: XdsServer, revision: number): Promise<true> {
-  return waitFor(
-    () => server.nodes()[0]?.acknowledgedRevision === revision,
-    10_000,
-    () => `revision ${revision} on the node: ${JSON.stringify(server.nodes(), null, 1)}`,
-  );
-}
-
-async function portOf(envoy: RunningEnvoy): Promise<number> {
-  return waitFor(async () => (await envoy.listenerPorts()).edge?.[0], 10_000, "the listener");
-}
-
-const get = async (port: number, path = "/") => (await http(`http://127.0.0.1:${port}${path}`)).text();
 
 test("a real Envoy is given everything, and a changed endpoint is in force without anything else being sent", async () => {
   const [one, two] = [await startUpstream("one"), await startUpstream("two")];
@@ -322,9 +167,3 @@ test("a certificate comes by SDS, and a changed file is served without a restart
   expect((await pushes(registry)).listener).toBe(before.listener);
   expect(JSON.stringify(server.nodes()) + (await envoy.admin("/config_dump"))).not.toContain("PRIVATE KEY");
 });
-
-/** Responses sent so far, by type. */
-async function pushes(registry: Registry): Promise<Record<string, number>> {
-  const found = (await registry.metrics()).matchAll(/chancery_xds_pushes_total\{type="(\w+)"\} (\d+)/g);
-  return Object.fromEntries([...found].map(([, kind, count]) => [kind ?? "", Number(count)]));
-}
