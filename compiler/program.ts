@@ -1,5 +1,5 @@
-import type { ModelTarget, PolicyProgram, Target } from "../policy/index.ts";
-import type { Deployment, Inventory, Key, ModelVersion, Upstream } from "../resources/index.ts";
+import type { ApplicationFacts, ModelTarget, PolicyProgram, Target } from "../policy/index.ts";
+import type { Application, Deployment, Inventory, Key, ModelVersion, Upstream } from "../resources/index.ts";
 
 /** Pool of a deployment: name of its cluster and priority group. */
 export function modelPoolName(deployment: Key): string {
@@ -49,23 +49,7 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
         ...(policy.target === undefined ? {} : { target: policy.target }),
       })),
     ),
-    applications: byKey(inventory.applications).map((application) => ({
-      key: application.key,
-      scope: application.scope,
-      mode: application.mode,
-      purpose: application.purpose,
-      riskTier: application.riskTier,
-      dataClasses: application.dataClasses,
-      jurisdictions: application.jurisdictions,
-      ...(application.minimumMaturity === undefined ? {} : { minimumMaturity: application.minimumMaturity }),
-      minimumScores: application.minimumScores,
-      durability: application.durability,
-      substitutes: application.substitutes,
-      apiKeys: application.apiKeys,
-      jwt: application.jwt.map(({ issuer, audiences, claims, subject }) => ({ issuer, audiences, claims, subject })),
-      anonymous: application.anonymous,
-      labels: application.labels,
-    })),
+    applications: byKey(inventory.applications).map(applicationFacts),
     models: byKey(inventory.models).map((model) => ({
       key: model.key,
       scope: model.scope,
@@ -93,7 +77,34 @@ export function byKey<T extends { readonly key: Key }>(objects: readonly T[]): T
   return [...objects].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
 }
 
+function applicationFacts(application: Application): ApplicationFacts {
+  const declarations = declared(application.declarations);
+  return {
+    key: application.key,
+    scope: application.scope,
+    mode: application.mode,
+    purpose: application.purpose,
+    riskTier: application.riskTier,
+    ...(application.riskBasis.length === 0 ? {} : { riskBasis: application.riskBasis }),
+    ...(application.decidesAboutPeople ? { decidesAboutPeople: true } : {}),
+    ...(application.onMarketSince === undefined ? {} : { onMarketSince: application.onMarketSince }),
+    ...(declarations === undefined ? {} : { declarations }),
+    ...(application.recordRetentionDays === 0 ? {} : { recordRetentionDays: application.recordRetentionDays }),
+    dataClasses: application.dataClasses,
+    jurisdictions: application.jurisdictions,
+    ...(application.minimumMaturity === undefined ? {} : { minimumMaturity: application.minimumMaturity }),
+    minimumScores: application.minimumScores,
+    durability: application.durability,
+    substitutes: application.substitutes,
+    apiKeys: application.apiKeys,
+    jwt: application.jwt.map(({ issuer, audiences, claims, subject }) => ({ issuer, audiences, claims, subject })),
+    anonymous: application.anonymous,
+    labels: application.labels,
+  };
+}
+
 function modelTarget(deployment: Deployment, version: ModelVersion, age: number): ModelTarget {
+  const documentation = declared(version.documentation);
   return {
     model: version.model,
     version: version.key,
@@ -101,6 +112,10 @@ function modelTarget(deployment: Deployment, version: ModelVersion, age: number)
     age,
     deployment: deployment.key,
     provider: version.provider,
+    ...(version.digest === undefined ? {} : { digest: version.digest }),
+    ...(version.owner === undefined ? {} : { owner: version.owner }),
+    ...(version.generalPurpose === "no" ? {} : { generalPurpose: version.generalPurpose }),
+    ...(documentation === undefined ? {} : { documentation }),
     maturity: version.maturity,
     region: deployment.region,
     country: deployment.country,
@@ -112,7 +127,22 @@ function modelTarget(deployment: Deployment, version: ModelVersion, age: number)
     certifications: version.certifications,
     scores: version.scores,
     ...(deployment.cost === undefined ? {} : { cost: deployment.cost }),
+    ...(deployment.capacity === undefined ? {} : { capacity: deployment.capacity }),
+    ...(deployment.subprocessors.length === 0 ? {} : { subprocessors: deployment.subprocessors }),
+    ...(deployment.agreements.length === 0 ? {} : { agreements: deployment.agreements }),
+    ...(deployment.safeguards.length === 0 ? {} : { safeguards: deployment.safeguards }),
   };
+}
+
+/** What is declared of a group of texts; undefined where nothing is. */
+function declared<T extends object>(texts: T): Partial<T> | undefined {
+  const given: Partial<T> = { ...texts };
+  let some = false;
+  for (const name in given) {
+    if (given[name] === "") delete given[name];
+    else some = true;
+  }
+  return some ? given : undefined;
 }
 
 /** Position among the versions of the same model, 0 the oldest: by release date where all have one, else by

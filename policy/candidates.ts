@@ -46,14 +46,13 @@ export function candidateOf(session: Session, target: Target): Candidate {
   const { model } = target;
   const { application, now } = session.input;
   const merits = session.program.merits(target);
-  const standing =
-    model === undefined
-      ? { approved: undefined, certifications: undefined, scores: undefined }
-      : {
-          approved: session.program.approvals(model.version, application, now),
-          certifications: validCertifications(merits.certifications, now),
-          scores: merits.scores,
-        };
+  const standing = {
+    approved: model === undefined ? undefined : session.program.approvals(model.version, application, now),
+    certifications: model === undefined ? undefined : validCertifications(merits.certifications, now),
+    scores: merits.scores,
+    processing: merits.processing,
+    now,
+  };
   return { target, view: new TargetView(target, standing), answers: new Map() };
 }
 
@@ -106,7 +105,8 @@ function unfit(session: Session, target: Target): Reason | undefined {
   }
   const immature = maturityProblem(model.maturity, application.minimumMaturity);
   if (immature !== undefined) return { rule: REMOVED.maturity, reason: immature };
-  const weak = scoreProblem(session.program.merits(target).scores, application.minimumScores);
+  const { scores } = session.program.merits(target);
+  const weak = scores === undefined ? undefined : scoreProblem(scores, application.minimumScores, now);
   return weak === undefined ? undefined : { rule: REMOVED.scores, reason: weak };
 }
 

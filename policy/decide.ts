@@ -6,6 +6,7 @@ import type { DecisionInput, Policy, Removal, Requested, Verdict } from "./decis
 import { FieldSource } from "./fields.ts";
 import { gateOf } from "./gate.ts";
 import { Memo } from "./memo.ts";
+import { processingOf } from "./processing.ts";
 import type { PolicyProgram, Target } from "./program.ts";
 import { followReroutes, type Rerouted } from "./reroute.ts";
 import { restrictionsOf } from "./restrictions.ts";
@@ -63,8 +64,13 @@ function compileProgram(program: PolicyProgram, rules: RuleIndex): CompiledProgr
         const { model } = target;
         known =
           model === undefined
-            ? { scores: new Map(), certifications: [], answers: new Map() }
-            : { scores: scoresOf(model), certifications: certificationsOf(model), answers: new Map() };
+            ? { scores: undefined, processing: undefined, certifications: [], answers: new Map() }
+            : {
+                scores: scoresOf(model),
+                processing: processingOf(model, program.adequate ?? []),
+                certifications: certificationsOf(model),
+                answers: new Map(),
+              };
         merits.set(target, known);
       }
       return known;

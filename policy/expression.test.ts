@@ -2,23 +2,44 @@ import { describe, expect, test } from "vitest";
 import { compileExpression } from "./cel.ts";
 import type { DecisionInput } from "./decision.ts";
 import { EXPRESSION_LIMITS, type ExpressionScope, type ExpressionType, isUnknown } from "./expression.ts";
-import { input, modelFacts, modelTarget, SUBJECT, upstreamTarget } from "./fixtures.ts";
+import { input, modelFacts, modelTarget, NOW, SUBJECT, upstreamTarget } from "./fixtures.ts";
+import { processingOf } from "./processing.ts";
 import type { Target } from "./program.ts";
-import { ModelView, RequestFacts, RuleContext, TargetView } from "./views.ts";
+import { scoresOf } from "./standing.ts";
+import { ModelView, RequestFacts, RuleContext, type TargetStanding, TargetView } from "./views.ts";
 
-const STANDING = {
-  approved: true,
-  certifications: ["iso-42001"],
-  scores: new Map([
-    ["accuracy", 0.9],
-    ["accuracy/de", 0.8],
-  ]),
-};
-const MODEL_TARGET = modelTarget("gpt", 1, { cost: { inputPerMillion: 2, outputPerMillion: 8, currency: "USD" } });
+const MODEL_TARGET = modelTarget("gpt", 1, {
+  country: "DE",
+  cost: { inputPerMillion: 2, outputPerMillion: 8, currency: "USD" },
+  capacity: { requestsPerMinute: 600 },
+  documentation: { provider: "https://vendor.example/card" },
+  subprocessors: [
+    { name: "Support Ltd", country: "IN" },
+    { name: "Hosting GmbH", country: "DE" },
+  ],
+  agreements: [
+    { kind: "data-processing", reference: "c-1" },
+    { kind: "data-processing", subprocessor: "Hosting GmbH", reference: "c-2" },
+    { kind: "business-associate", reference: "c-3", validUntil: "2026-11-21T12:00:00Z" },
+  ],
+  safeguards: [{ country: "IN", kind: "standard-clauses", reference: "s-1", validFrom: "2026-11-21T12:00:00Z" }],
+  scores: [
+    { metric: "accuracy", slice: "all", value: 0.9, n: 200, evaluatedAt: "2026-11-20T12:00:00Z" },
+    { metric: "accuracy", slice: "de", value: 0.8 },
+  ],
+});
+
+/** What the target is to the caller, an hour or so before or after noon. */
+function standingOf({ model }: Target, now: number): TargetStanding {
+  if (model === undefined) {
+    return { approved: undefined, certifications: undefined, scores: undefined, processing: undefined, now };
+  }
+  const processing = processingOf(model, [{ country: "CH" }]);
+  return { approved: true, certifications: ["iso-42001"], scores: scoresOf(model), processing, now };
+}
 
 function context(changes: Partial<DecisionInput> = {}, target: Target = MODEL_TARGET): RuleContext {
-  const standing =
-    target.kind === "model" ? STANDING : { approved: undefined, certifications: undefined, scores: undefined };
+  const standing = standingOf(target, changes.now ?? NOW);
   const model = target.kind === "model" ? modelFacts("gpt", { names: ["gpt", "gpt-latest"] }) : undefined;
   return new RuleContext(new RequestFacts(input(changes)), new ModelView(model), new TargetView(target, standing));
 }
@@ -34,6 +55,32 @@ function errorsOf(text: string, scope: ExpressionScope = "target", expected: Exp
   const compiled = compileExpression(text, scope, expected);
   return compiled.ok ? [] : compiled.errors;
 }
+
+describe("where and under which terms a target processes", () => {
+  test.each([
+    [`target.countries == ["DE", "IN"]`, true],
+    [`target.countries.all(country, country in countries.EEA)`, false],
+    [`target.countries.all(country, country in countries.EEA || country in target.safeguardedCountries)`, true],
+    [`target.agreements == ["data-processing"]`, true],
+    [`"data-processing" in target.subprocessorAgreements`, false],
+    [`target.scoreTimes["accuracy"] > now - duration("48h") && target.scoreSamples["accuracy"] == 200`, true],
+    [`"accuracy/de" in target.scoreTimes || "accuracy/de" in target.scoreSamples`, false],
+    [`target.generalPurpose == "no" && target.systemicRiskDocumentation == ""`, true],
+    [`target.providerDocumentation.startsWith("https:") && target.capacity.requestsPerMinute == 600`, true],
+    [`has(target.capacity.tokensPerMinute) || has(target.owner) || has(target.digest)`, false],
+    [`application.declarations.disclosure == "" && application.recordRetentionDays == 0`, true],
+    [`application.riskBasis == [] && !application.decidesAboutPeople && application.durability == "strict"`, true],
+    [`has(application.onMarketSince)`, false],
+  ])("%s is %s", (text, expected) => {
+    expect(run(text)).toBe(expected);
+  });
+
+  test("a bound of time is its first moment", () => {
+    const before = context({ now: NOW - 1 });
+    expect(run(`"business-associate" in target.agreements`, before)).toBe(true);
+    expect(run(`"IN" in target.safeguardedCountries`, before)).toBe(false);
+  });
+});
 
 describe("the vocabulary in expressions", () => {
   test.each([

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { approvalsOf } from "./approvals.ts";
 import { APPLICATION, application, modelTarget, NOW } from "./fixtures.ts";
 import { scopeChain } from "./rules.ts";
-import { certificationsOf, scoresOf, validCertifications } from "./standing.ts";
+import { certificationsOf, scoreProblem, scoresOf, validCertifications } from "./standing.ts";
 import { vocabulary } from "./vocabulary.ts";
 
 describe("approvals", () => {
@@ -79,7 +79,26 @@ describe("what a version shows", () => {
         ],
       }),
     );
-    expect(Object.fromEntries(scores)).toEqual({ accuracy: 0.7, "accuracy/de": 0.4 });
+    expect(Object.fromEntries(scores.values)).toEqual({ accuracy: 0.7, "accuracy/de": 0.4 });
+  });
+
+  test("a minimum score can ask for samples and for a date that is not too old", () => {
+    const now = Date.parse("2026-11-21T12:00:00Z");
+    const model = of({
+      scores: [
+        { metric: "accuracy", slice: "all", value: 0.9, n: 100, evaluatedAt: "2026-11-20T12:00:00Z" },
+        { metric: "toxicity", slice: "all", value: 0.9 },
+      ],
+    });
+    const problem = (metric: string, more: { n?: number; maxAgeMs?: number }) =>
+      scoreProblem(scoresOf(model), [{ metric, slice: "all", value: 0.5, ...more }], now);
+    const day = 86_400_000;
+    expect(problem("accuracy", { n: 100, maxAgeMs: day + 1 })).toBeUndefined();
+    expect(problem("accuracy", { maxAgeMs: day })).toMatch(/was evaluated at 2026-11-20T12:00:00.000Z/);
+    expect(problem("accuracy", { n: 101 })).toMatch(/rests on 100 samples/);
+    expect(problem("toxicity", { n: 1 })).toMatch(/an unknown number of samples/);
+    expect(problem("toxicity", { maxAgeMs: day })).toMatch(/has no date/);
+    expect(problem("toxicity", {})).toBeUndefined();
   });
 
   test("certifications count while they are valid", () => {

@@ -15,7 +15,13 @@ export interface Reads {
 }
 
 /** Of `target`, what depends on the time or on the caller. */
-const STANDING = new Set(["approved", "certifications"]);
+const STANDING = new Set([
+  "approved",
+  "certifications",
+  "agreements",
+  "subprocessorAgreements",
+  "safeguardedCountries",
+]);
 
 /**
  * @returns undefined where the answer depends on the time, or on what cannot be told field by field: then it is not

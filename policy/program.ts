@@ -1,4 +1,20 @@
-import type { GovernanceMode, Key, Maturity, ModelSource, RuleEffect, RuleMode, Scope } from "../resources/index.ts";
+import type {
+  Agreement,
+  Capacity,
+  Declarations,
+  Documentation,
+  GeneralPurpose,
+  GovernanceMode,
+  Key,
+  Maturity,
+  MinimumScore,
+  ModelSource,
+  RuleEffect,
+  RuleMode,
+  Safeguard,
+  Scope,
+  Subprocessor,
+} from "../resources/index.ts";
 
 /**
  * The policy part of a revision: rules and the facts they read, as plain data that survives JSON. Nothing here is
@@ -12,6 +28,16 @@ export interface PolicyProgram {
   readonly approvals: readonly ApprovalFacts[];
   /** Gateways in observe mode: policy denials are recorded and let through. */
   readonly observedGateways?: readonly Key[];
+  /** Countries with a protection of personal data that is decided to be adequate. */
+  readonly adequate?: readonly AdequateCountry[];
+}
+
+/** Times are RFC 3339; an absent bound does not bound. */
+export interface AdequateCountry {
+  /** ISO 3166-1 alpha-2. */
+  readonly country: string;
+  readonly from?: string;
+  readonly to?: string;
 }
 
 export interface ProgramRule {
@@ -38,10 +64,17 @@ export interface ApplicationFacts {
   readonly mode: GovernanceMode;
   readonly purpose: string;
   readonly riskTier: string;
+  readonly riskBasis?: readonly string[];
+  readonly decidesAboutPeople?: boolean;
+  /** RFC 3339. */
+  readonly onMarketSince?: string;
+  /** Only what is declared. */
+  readonly declarations?: Partial<Declarations>;
+  readonly recordRetentionDays?: number;
   readonly dataClasses: readonly string[];
   readonly jurisdictions: readonly string[];
   readonly minimumMaturity?: Maturity;
-  readonly minimumScores: readonly { readonly metric: string; readonly slice: string; readonly value: number }[];
+  readonly minimumScores: readonly MinimumScore[];
   readonly durability: "strict" | "bestEffort";
   /** Models that may answer in place of the requested one, in order. */
   readonly substitutes: readonly Key[];
@@ -95,6 +128,12 @@ export interface ModelTarget {
   readonly age: number;
   readonly deployment: Key;
   readonly provider: string;
+  readonly digest?: string;
+  readonly owner?: string;
+  /** Absent: "no". */
+  readonly generalPurpose?: GeneralPurpose;
+  /** Only what is declared. */
+  readonly documentation?: Partial<Documentation>;
   readonly maturity: Maturity;
   readonly region: string;
   readonly country: string;
@@ -117,6 +156,10 @@ export interface ModelTarget {
     readonly evaluatedAt?: string;
   }[];
   readonly cost?: { readonly inputPerMillion: number; readonly outputPerMillion: number; readonly currency: string };
+  readonly capacity?: Capacity;
+  readonly subprocessors?: readonly Subprocessor[];
+  readonly agreements?: readonly Agreement[];
+  readonly safeguards?: readonly Safeguard[];
 }
 
 /** Times are RFC 3339; an absent bound does not bound. */

@@ -3,11 +3,12 @@ import type { Approvals } from "./approvals.ts";
 import type { DecisionInput, DenyCode, RuleResult } from "./decision.ts";
 import { isUnknown, type Unknown, type Value } from "./expression.ts";
 import { identityOf, keyOf, type Memo } from "./memo.ts";
+import type { Processing } from "./processing.ts";
 import type { ModelFacts, Target } from "./program.ts";
 import type { Restrictions } from "./restrictions.ts";
 import type { FieldValues, RuleGroup } from "./rule-group.ts";
 import type { CompiledRule, RuleExpression, RuleIndex, RuleSet } from "./rules.ts";
-import type { CertificationPeriod } from "./standing.ts";
+import type { CertificationPeriod, ScoreFacts } from "./standing.ts";
 import type { Trace } from "./trace.ts";
 import { ModelView, type RequestFacts, RuleContext, type TargetView } from "./views.ts";
 
@@ -26,7 +27,8 @@ export interface CompiledProgram {
 
 /** What a target's version has to show, worked out once. */
 export interface Merits {
-  readonly scores: ReadonlyMap<string, number>;
+  readonly scores: ScoreFacts | undefined;
+  readonly processing: Processing | undefined;
   readonly certifications: readonly CertificationPeriod[];
   /** Answers of expressions that read nothing but the target. */
   readonly answers: Answers;

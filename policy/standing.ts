@@ -1,5 +1,6 @@
-import { MATURITIES, type Maturity } from "../resources/index.ts";
+import { formatDuration, MATURITIES, type Maturity } from "../resources/index.ts";
 import { type Validity, validAt, validity } from "./approvals.ts";
+import { Timestamp, timestampOfMilliseconds } from "./cel/index.ts";
 import type { ApplicationFacts, ModelTarget } from "./program.ts";
 
 /** What a version has to show: maturity, scores, certifications. */
@@ -24,18 +25,45 @@ export function maturityProblem(maturity: Maturity, minimum: Maturity | undefine
   return `the version is ${maturity}, and the application needs ${minimum}`;
 }
 
-/** Scores by `scoreKey`, the latest evaluation of each; of equally late ones the lowest. */
-export function scoresOf(model: ModelTarget): ReadonlyMap<string, number> {
-  const latest = new Map<string, { readonly value: number; readonly at: number }>();
-  for (const { metric, slice, value, evaluatedAt } of model.scores) {
+/** The evaluations that count, by `scoreKey`, worked out once. */
+export interface ScoreFacts {
+  readonly latest: ReadonlyMap<string, Evaluation>;
+  readonly values: ReadonlyMap<string, number>;
+  /** As rules read them: a score without a date is not among them. */
+  readonly times: ReadonlyMap<string, Timestamp>;
+  /** As rules read them: a score without a number of samples is not among them. */
+  readonly samples: ReadonlyMap<string, bigint>;
+}
+
+export interface Evaluation {
+  readonly value: number;
+  /** Milliseconds since the epoch; -Infinity where it has no date. */
+  readonly at: number;
+  readonly n?: number;
+}
+
+/** The latest evaluation of each score; of equally late ones the lowest. */
+export function scoresOf(model: ModelTarget): ScoreFacts {
+  const latest = new Map<string, Evaluation>();
+  for (const { metric, slice, value, evaluatedAt, n } of model.scores) {
     const parsed = evaluatedAt === undefined ? Number.NaN : Date.parse(evaluatedAt);
     const at = Number.isNaN(parsed) ? Number.NEGATIVE_INFINITY : parsed;
     const key = scoreKey(metric, slice);
     const known = latest.get(key);
-    if (known === undefined || at > known.at || (at === known.at && value < known.value))
-      latest.set(key, { value, at });
+    if (known === undefined || at > known.at || (at === known.at && value < known.value)) {
+      latest.set(key, { value, at, ...(n === undefined ? {} : { n }) });
+    }
   }
-  return new Map([...latest].map(([key, { value }]) => [key, value]));
+  const times = [...latest].flatMap(([key, { at }]): [string, Timestamp][] => {
+    const time = timestampOfMilliseconds(at);
+    return time instanceof Timestamp ? [[key, time]] : [];
+  });
+  return {
+    latest,
+    values: new Map([...latest].map(([key, { value }]) => [key, value])),
+    times: new Map(times),
+    samples: new Map([...latest].flatMap(([key, { n }]) => (n === undefined ? [] : [[key, BigInt(n)] as const]))),
+  };
 }
 
 /** "metric/slice"; the metric alone for the slice "all". */
@@ -43,16 +71,29 @@ export function scoreKey(metric: string, slice: string): string {
   return slice === "all" || slice === "" ? metric : `${metric}/${slice}`;
 }
 
-/** The first of the application's minimum scores that is missing or not reached; undefined when all are. */
+/**
+ * The first of the application's minimum scores that is missing, too old, evaluated on too little, or not reached;
+ * undefined when there is none.
+ */
 export function scoreProblem(
-  scores: ReadonlyMap<string, number>,
+  scores: ScoreFacts,
   minimums: ApplicationFacts["minimumScores"],
+  now: number,
 ): string | undefined {
-  for (const { metric, slice, value } of minimums) {
+  for (const { metric, slice, value, n, maxAgeMs } of minimums) {
     const key = scoreKey(metric, slice);
-    const score = scores.get(key);
+    const score = scores.latest.get(key);
     if (score === undefined) return `it has no score "${key}", and the application needs ${value}`;
-    if (!(score >= value)) return `its score "${key}" is ${score}, and the application needs ${value}`;
+    if (maxAgeMs !== undefined && !(now - score.at < maxAgeMs)) {
+      const evaluated = Number.isFinite(score.at)
+        ? `was evaluated at ${new Date(score.at).toISOString()}`
+        : "has no date";
+      return `its score "${key}" ${evaluated}, and the application takes none older than ${formatDuration(maxAgeMs)}`;
+    }
+    if (n !== undefined && !((score.n ?? 0) >= n)) {
+      return `its score "${key}" rests on ${score.n ?? "an unknown number of"} samples, and the application needs ${n}`;
+    }
+    if (!(score.value >= value)) return `its score "${key}" is ${score.value}, and the application needs ${value}`;
   }
   return undefined;
 }

@@ -1,7 +1,9 @@
 import { type Failure, type Timestamp, timestampOfMilliseconds } from "./cel/index.ts";
 import { COUNTRIES, type CountriesView } from "./countries.ts";
 import type { DecisionInput, PeerAttributes, RequestAttributes, Subject } from "./decision.ts";
+import type { Processing } from "./processing.ts";
 import type { ApplicationFacts, ModelFacts, ModelTarget, Target } from "./program.ts";
+import type { ScoreFacts } from "./standing.ts";
 import { boundedText, dynamicValue, everyValue, singleValues, textMap, type Unreadable } from "./values.ts";
 
 /**
@@ -69,6 +71,12 @@ export class ApplicationView {
   readonly scope: string;
   readonly purpose: string;
   readonly riskTier: string;
+  readonly riskBasis: readonly string[];
+  readonly decidesAboutPeople: boolean;
+  readonly onMarketSince: Timestamp | Failure | undefined;
+  readonly declarations: DeclarationsView;
+  readonly recordRetentionDays: bigint;
+  readonly durability: string;
   readonly dataClasses: readonly string[];
   readonly jurisdictions: readonly string[];
   readonly minimumMaturity: string | undefined;
@@ -79,10 +87,33 @@ export class ApplicationView {
     this.scope = application.scope;
     this.purpose = application.purpose;
     this.riskTier = application.riskTier;
+    this.riskBasis = application.riskBasis ?? [];
+    this.decidesAboutPeople = application.decidesAboutPeople ?? false;
+    const { onMarketSince } = application;
+    this.onMarketSince = onMarketSince === undefined ? undefined : timestampOfMilliseconds(Date.parse(onMarketSince));
+    this.declarations = new DeclarationsView(application.declarations ?? {});
+    this.recordRetentionDays = BigInt(application.recordRetentionDays ?? 0);
+    this.durability = application.durability;
     this.dataClasses = application.dataClasses;
     this.jurisdictions = application.jurisdictions;
     this.minimumMaturity = application.minimumMaturity;
     this.labels = textMap(application.labels);
+  }
+}
+
+export class DeclarationsView {
+  readonly disclosure: string;
+  readonly contentMarking: string;
+  readonly humanOversight: string;
+  readonly humanReview: string;
+  readonly specialCategoryCondition: string;
+
+  constructor(declarations: NonNullable<ApplicationFacts["declarations"]>) {
+    this.disclosure = declarations.disclosure ?? "";
+    this.contentMarking = declarations.contentMarking ?? "";
+    this.humanOversight = declarations.humanOversight ?? "";
+    this.humanReview = declarations.humanReview ?? "";
+    this.specialCategoryCondition = declarations.specialCategoryCondition ?? "";
   }
 }
 
@@ -123,17 +154,32 @@ export class CostView {
   }
 }
 
+export class CapacityView {
+  readonly requestsPerMinute: bigint | undefined;
+  readonly tokensPerMinute: bigint | undefined;
+
+  constructor({ requestsPerMinute, tokensPerMinute }: NonNullable<ModelTarget["capacity"]>) {
+    this.requestsPerMinute = requestsPerMinute === undefined ? undefined : BigInt(requestsPerMinute);
+    this.tokensPerMinute = tokensPerMinute === undefined ? undefined : BigInt(tokensPerMinute);
+  }
+}
+
 /** What of a target depends on the caller and the time. */
 export interface TargetStanding {
   /** Whether a valid Approval for its version and the application exists; undefined for plain upstreams. */
   readonly approved: boolean | undefined;
   /** Names of its certifications that are valid now. */
   readonly certifications: readonly string[] | undefined;
-  /** Metric, or "metric/slice" → value. */
-  readonly scores: ReadonlyMap<string, number> | undefined;
+  readonly scores: ScoreFacts | undefined;
+  readonly processing: Processing | undefined;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
 }
 
+/** What rules seldom read is made when it is read. */
 export class TargetView {
+  readonly #model: ModelTarget | undefined;
+  readonly #standing: TargetStanding;
   readonly kind: string;
   readonly pool: string;
   readonly upstream: string;
@@ -158,6 +204,8 @@ export class TargetView {
 
   constructor(target: Target, standing: TargetStanding) {
     const { model } = target;
+    this.#model = model;
+    this.#standing = standing;
     this.kind = target.kind;
     this.pool = target.pool;
     this.upstream = target.upstream;
@@ -176,9 +224,47 @@ export class TargetView {
     this.wireName = model?.wireName;
     this.trainingData = model === undefined ? undefined : new TrainingDataView(model.trainingData);
     this.certifications = standing.certifications;
-    this.scores = standing.scores;
+    this.scores = standing.scores?.values;
     this.cost = model?.cost === undefined ? undefined : new CostView(model.cost);
     this.approved = standing.approved;
+  }
+
+  get countries(): readonly string[] | undefined {
+    return this.#standing.processing?.countries;
+  }
+  get safeguardedCountries(): readonly string[] | undefined {
+    return this.#standing.processing?.safeguardedCountries(this.#standing.now);
+  }
+  get agreements(): readonly string[] | undefined {
+    return this.#standing.processing?.agreements(this.#standing.now);
+  }
+  get subprocessorAgreements(): readonly string[] | undefined {
+    return this.#standing.processing?.subprocessorAgreements(this.#standing.now);
+  }
+  get scoreTimes(): ReadonlyMap<string, unknown> | undefined {
+    return this.#standing.scores?.times;
+  }
+  get scoreSamples(): ReadonlyMap<string, bigint> | undefined {
+    return this.#standing.scores?.samples;
+  }
+  get generalPurpose(): string | undefined {
+    return this.#model === undefined ? undefined : (this.#model.generalPurpose ?? "no");
+  }
+  get providerDocumentation(): string | undefined {
+    return this.#model === undefined ? undefined : (this.#model.documentation?.provider ?? "");
+  }
+  get systemicRiskDocumentation(): string | undefined {
+    return this.#model === undefined ? undefined : (this.#model.documentation?.systemicRisk ?? "");
+  }
+  get digest(): string | undefined {
+    return this.#model?.digest;
+  }
+  get owner(): string | undefined {
+    return this.#model?.owner;
+  }
+  get capacity(): CapacityView | undefined {
+    const capacity = this.#model?.capacity;
+    return capacity === undefined ? undefined : new CapacityView(capacity);
   }
 }
 

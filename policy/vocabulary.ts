@@ -1,5 +1,15 @@
 import { CountriesView } from "./countries.ts";
-import { ApplicationView, CostView, ModelView, PeerView, RequestView, TargetView, TrainingDataView } from "./views.ts";
+import {
+  ApplicationView,
+  CapacityView,
+  CostView,
+  DeclarationsView,
+  ModelView,
+  PeerView,
+  RequestView,
+  TargetView,
+  TrainingDataView,
+} from "./views.ts";
 
 /**
  * The words of rules: every variable with its type, in CEL's names, and whether it can be missing. The expression
@@ -78,10 +88,26 @@ export const RECORDS: Readonly<Record<string, RecordDeclaration>> = {
       scope: always("string", 'Its scope, "." for the root.'),
       purpose: always("string", "What it is for, as declared."),
       riskTier: always("string", "prohibited, high, transparency, limited or minimal."),
+      riskBasis: always("list<string>", "Why its risk is what it is, as declared."),
+      decidesAboutPeople: always("bool", "Whether it decides about people by itself."),
+      onMarketSince: sometimes("google.protobuf.Timestamp", "Since when it is on the market."),
+      declarations: always("chancery.Declarations", "What its owner declares."),
+      recordRetentionDays: always("int", "Days for which its records are kept; 0 when nothing is declared."),
+      durability: always("string", "strict or bestEffort."),
       dataClasses: always("list<string>", "Classes of data it sends."),
       jurisdictions: always("list<string>", "Jurisdictions it works under."),
       minimumMaturity: sometimes("string", "Lowest maturity it accepts."),
       labels: always("map<string, string>", "Labels of the Application."),
+    },
+  },
+  "chancery.Declarations": {
+    view: DeclarationsView,
+    fields: {
+      disclosure: always("string", "How people are told that they deal with AI; empty when nothing is declared."),
+      contentMarking: always("string", "How generated content is marked; empty when nothing is declared."),
+      humanOversight: always("string", "How people oversee it; empty when nothing is declared."),
+      humanReview: always("string", "How a person reviews its decisions; empty when nothing is declared."),
+      specialCategoryCondition: always("string", "Condition for special categories of data; empty when none is."),
     },
   },
   "chancery.Model": {
@@ -108,6 +134,13 @@ export const RECORDS: Readonly<Record<string, RecordDeclaration>> = {
       currency: always("string", "ISO 4217 code."),
     },
   },
+  "chancery.Capacity": {
+    view: CapacityView,
+    fields: {
+      requestsPerMinute: sometimes("int", "Requests a minute that it is made for."),
+      tokensPerMinute: sometimes("int", "Tokens a minute that it is made for."),
+    },
+  },
   "chancery.Target": {
     view: TargetView,
     fields: {
@@ -125,11 +158,32 @@ export const RECORDS: Readonly<Record<string, RecordDeclaration>> = {
       maturity: modelTarget("string", "experimental, shadow, canary, production, deprecated or retired."),
       region: modelTarget("string", "Region it runs in."),
       country: modelTarget("string", "Country it runs in (ISO 3166-1 alpha-2)."),
+      countries: modelTarget("list<string>", "Its country and those of its subprocessors."),
+      safeguardedCountries: modelTarget(
+        "list<string>",
+        "Those of its countries that a recorded safeguard or an adequacy decision covers now.",
+      ),
+      agreements: modelTarget(
+        "list<string>",
+        "Agreements in force with whoever runs it: data-processing, business-associate.",
+      ),
+      subprocessorAgreements: modelTarget("list<string>", "Agreements in force with every one of its subprocessors."),
       api: modelTarget("string", "Provider API: openai-chat, anthropic-messages and the like."),
       wireName: modelTarget("string", "The model's name in requests to it."),
       trainingData: modelTarget("chancery.TrainingData", "What the version was trained on."),
       certifications: modelTarget("list<string>", "Names of the certifications that are valid now."),
       scores: modelTarget("map<string, double>", 'Score by metric, or by "metric/slice".'),
+      scoreTimes: modelTarget(
+        "map<string, google.protobuf.Timestamp>",
+        "When a score was evaluated, by the same keys.",
+      ),
+      scoreSamples: modelTarget("map<string, int>", "Samples that a score was evaluated on, by the same keys."),
+      generalPurpose: modelTarget("string", "no, general or systemic."),
+      providerDocumentation: modelTarget("string", "Reference of the provider's documentation; empty when none is."),
+      systemicRiskDocumentation: modelTarget("string", "Reference of the assessment of systemic risks; or empty."),
+      digest: sometimes("string", "Digest of the version."),
+      owner: sometimes("string", "Who answers for the version."),
+      capacity: sometimes("chancery.Capacity", "What it is made for."),
       cost: sometimes("chancery.Cost", "What its tokens cost."),
       approved: modelTarget("bool", "Whether a valid Approval for the version and the application exists."),
     },

@@ -3,6 +3,8 @@
  * or every problem at once with file:line:column and a hint. Promises: no partial inventory without its problems.
  */
 
+export type * from "./compliance.ts";
+export { AGREEMENT_KINDS, GENERAL_PURPOSE } from "./compliance.ts";
 export { formatDuration, parseDuration } from "./durations.ts";
 export { ChanceryError, ERROR_CODES, type ErrorCode } from "./error.ts";
 export { type FreezeOptions, type FreezeResult, type FrozenScope, freeze } from "./freeze.ts";

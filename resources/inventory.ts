@@ -1,3 +1,5 @@
+import type { Agreement, Declarations, Documentation, GeneralPurpose, Safeguard, Subprocessor } from "./compliance.ts";
+
 /**
  * What people wrote, checked and cross-referenced, as plain data: every reference resolved to the key of what it names,
  * every default filled in, every duration in milliseconds. Positions in files live beside it (`positions.ts`).
@@ -240,6 +242,8 @@ export interface ModelVersion extends Meta {
   readonly owner?: string;
   /** RFC 3339; decides which version is newer, the version string where it is absent. */
   readonly releasedAt?: string;
+  readonly generalPurpose: GeneralPurpose;
+  readonly documentation: Documentation;
   readonly trainingData: TrainingData;
   readonly certifications: readonly Certification[];
   readonly scores: readonly Score[];
@@ -281,17 +285,42 @@ export interface Deployment extends Meta {
   /** Share among deployments of the same version; relative. */
   readonly weight: number;
   readonly cost?: { readonly inputPerMillion: number; readonly outputPerMillion: number; readonly currency: string };
-  readonly capacity?: { readonly requestsPerMinute?: number; readonly tokensPerMinute?: number };
+  readonly capacity?: Capacity;
+  readonly subprocessors: readonly Subprocessor[];
+  readonly agreements: readonly Agreement[];
+  readonly safeguards: readonly Safeguard[];
+}
+
+export interface Capacity {
+  readonly requestsPerMinute?: number;
+  readonly tokensPerMinute?: number;
+}
+
+export interface MinimumScore {
+  readonly metric: string;
+  readonly slice: string;
+  readonly value: number;
+  /** Least number of evaluated samples. */
+  readonly n?: number;
+  /** Milliseconds after its evaluation from which a score counts as missing. */
+  readonly maxAgeMs?: number;
 }
 
 export interface Application extends Meta {
   readonly mode: GovernanceMode;
   readonly purpose: string;
   readonly riskTier: "prohibited" | "high" | "transparency" | "limited" | "minimal";
+  readonly riskBasis: readonly string[];
+  readonly decidesAboutPeople: boolean;
+  /** RFC 3339. */
+  readonly onMarketSince?: string;
+  readonly declarations: Declarations;
+  /** Days; 0: nothing is declared. */
+  readonly recordRetentionDays: number;
   readonly dataClasses: readonly string[];
   readonly jurisdictions: readonly string[];
   readonly minimumMaturity?: Maturity;
-  readonly minimumScores: readonly { readonly metric: string; readonly slice: string; readonly value: number }[];
+  readonly minimumScores: readonly MinimumScore[];
   /** `strict`: without a durable record the request is refused; `bestEffort`: answered, and the loss counted. */
   readonly durability: "strict" | "bestEffort";
   /** Models that may answer in place of the requested one, in order. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { MATURITIES } from "../resources/index.ts";
+import { AGREEMENT_KINDS, GENERAL_PURPOSE, MATURITIES } from "../resources/index.ts";
 
 /**
  * What JSON parts look like, format 1. Strict: a member that this build does not know could be a condition that it would
@@ -40,10 +40,31 @@ const application = z.strictObject({
   mode: z.enum(["enforce", "observe"]),
   purpose: text,
   riskTier: text,
+  riskBasis: optional(texts),
+  decidesAboutPeople: optional(z.boolean()),
+  onMarketSince: optional(text),
+  declarations: optional(
+    z.strictObject({
+      disclosure: optional(text),
+      contentMarking: optional(text),
+      humanOversight: optional(text),
+      humanReview: optional(text),
+      specialCategoryCondition: optional(text),
+    }),
+  ),
+  recordRetentionDays: optional(z.number()),
   dataClasses: texts,
   jurisdictions: texts,
   minimumMaturity: optional(maturity),
-  minimumScores: z.array(z.strictObject({ metric: text, slice: text, value: z.number() })),
+  minimumScores: z.array(
+    z.strictObject({
+      metric: text,
+      slice: text,
+      value: z.number(),
+      n: optional(z.number()),
+      maxAgeMs: optional(z.number()),
+    }),
+  ),
   durability: z.enum(["strict", "bestEffort"]),
   substitutes: texts,
   apiKeys: z.array(z.strictObject({ id: text, sha256: text, subject: textMap })),
@@ -68,6 +89,10 @@ const modelTarget = z.strictObject({
   age: z.number(),
   deployment: text,
   provider: text,
+  digest: optional(text),
+  owner: optional(text),
+  generalPurpose: optional(z.enum(GENERAL_PURPOSE)),
+  documentation: optional(z.strictObject({ provider: optional(text), systemicRisk: optional(text) })),
   maturity,
   region: text,
   country: text,
@@ -94,6 +119,32 @@ const modelTarget = z.strictObject({
     }),
   ),
   cost: optional(z.strictObject({ inputPerMillion: z.number(), outputPerMillion: z.number(), currency: text })),
+  capacity: optional(
+    z.strictObject({ requestsPerMinute: optional(z.number()), tokensPerMinute: optional(z.number()) }),
+  ),
+  subprocessors: optional(z.array(z.strictObject({ name: text, country: text }))),
+  agreements: optional(
+    z.array(
+      z.strictObject({
+        kind: z.enum(AGREEMENT_KINDS),
+        subprocessor: optional(text),
+        reference: text,
+        validFrom: optional(text),
+        validUntil: optional(text),
+      }),
+    ),
+  ),
+  safeguards: optional(
+    z.array(
+      z.strictObject({
+        country: text,
+        kind: z.enum(["standard-clauses", "binding-rules", "other"]),
+        reference: text,
+        validFrom: optional(text),
+        validUntil: optional(text),
+      }),
+    ),
+  ),
 });
 
 const target = z.strictObject({
@@ -121,6 +172,7 @@ export const programSchema = z.strictObject({
   targets: z.array(target),
   approvals: z.array(approval),
   observedGateways: optional(texts),
+  adequate: optional(z.array(z.strictObject({ country: text, from: optional(text), to: optional(text) }))),
 });
 
 export const layoutSchema = z.strictObject({

@@ -31,7 +31,10 @@ export function resolveApplication(object: Authored<"Application">, linking: Lin
     if (key !== undefined && !substitutes.includes(key)) substitutes.push(key);
   }
   const jwt = spec.jwt.flatMap((identity, index) => jwtOf(object, identity, ["spec", "jwt", index], linking) ?? []);
-  return { ...metaOf(object), ...spec, substitutes, jwt };
+  const minimumScores = spec.minimumScores.map(({ maxAge, ...score }) =>
+    maxAge === undefined ? score : { ...score, maxAgeMs: maxAge },
+  );
+  return { ...metaOf(object), ...spec, minimumScores, substitutes, jwt };
 }
 
 function jwtOf(

@@ -97,6 +97,8 @@ scores: [{ metric: accuracy, value: 0.9, n: 100 }]`,
       maturity: "canary",
       owner: "ml@acme.example",
       releasedAt: "2026-01-31T00:00:00Z",
+      generalPurpose: "no",
+      documentation: { provider: "", systemicRisk: "" },
       trainingData: { gdprBasis: "consent", attestation: "x", cutoff: "2025-06" },
       certifications: [{ name: "ISO 42001", validUntil: "2027-01-01T00:00:00Z" }],
       scores: [{ metric: "accuracy", slice: "all", value: 0.9, n: 100 }],
@@ -147,7 +149,36 @@ describe("Deployment", () => {
       wireName: "v2",
       api: "openai-chat",
       weight: 1,
+      subprocessors: [],
+      agreements: [],
+      safeguards: [],
     });
+  });
+
+  it("says who else processes requests, and under which terms", () => {
+    const lines = [
+      "country: DE",
+      "subprocessors: [{ name: Support Ltd, country: IN }]",
+      "agreements: [{ kind: data-processing, subprocessor: Support Ltd, reference: c-2 }]",
+      "safeguards: [{ country: IN, kind: standard-clauses, reference: s-1, validUntil: 2027-01-01T00:00:00Z }]",
+    ];
+    const { inventory } = clean({ "a.yaml": MODEL + VERSION + UPSTREAM + deployment(...lines) });
+    expect(inventory.deployments[0]).toMatchObject({
+      subprocessors: [{ name: "Support Ltd", country: "IN" }],
+      agreements: [{ kind: "data-processing", subprocessor: "Support Ltd", reference: "c-2" }],
+      safeguards: [{ country: "IN", kind: "standard-clauses", validUntil: "2027-01-01T00:00:00Z" }],
+    });
+  });
+
+  it.each([
+    ["subprocessors: [{ name: a, country: ▸UK }]", "must be a country code of ISO 3166-1 alpha-2"],
+    ["safeguards: [{ country: ▸XX, kind: other, reference: r }]", "must be a country code of ISO 3166-1 alpha-2"],
+    [
+      "subprocessors: [{ name: Acme, country: US }]\nagreements: [{ kind: data-processing, subprocessor: ▸Amce, reference: r }]",
+      'there is no subprocessor "Amce"',
+    ],
+  ])("refuses %s", (line, message) => {
+    expect(one(MODEL, VERSION, UPSTREAM, deployment("country: DE", line)).message).toContain(message);
   });
 
   it.each([

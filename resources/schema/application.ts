@@ -1,9 +1,22 @@
 import { z } from "zod";
 import { MATURITIES } from "../inventory.ts";
 import { complaint, refused } from "./complaint.ts";
-import { distinct, filePath, formatted, list, prose, reference, text } from "./fields.ts";
+import { declarations } from "./compliance.ts";
+import {
+  distinct,
+  duration,
+  filePath,
+  formatted,
+  list,
+  prose,
+  reference,
+  text,
+  timestamp,
+  wholeNumber,
+} from "./fields.ts";
 
 const HASH_IT = "write its hash instead, sha256: … as printed by: printf %s KEY | sha256sum";
+const HOUR = 3_600_000;
 const RESERVED = ["kind", "id", "claims"];
 
 export const jurisdiction = formatted(
@@ -55,6 +68,19 @@ export const applicationSpec = z.strictObject({
   mode: z.enum(["enforce", "observe"]).default("enforce"),
   purpose: text(2048).describe("The use case, in words."),
   riskTier: z.enum(["prohibited", "high", "transparency", "limited", "minimal"]).describe("Risk of the use case."),
+  riskBasis: distinct(text(128), 64)
+    .default([])
+    .describe(
+      "Why its risk is what it is: annex-iii-employment, annex-i, non-consensual-intimate-imagery and the like.",
+    ),
+  decidesAboutPeople: z.boolean().default(false).describe("Whether it decides about people by itself."),
+  onMarketSince: timestamp
+    .exactOptional()
+    .describe("Since when it is on the market or in use; a new one unless given."),
+  declarations,
+  recordRetentionDays: wholeNumber(0, 36_525)
+    .default(0)
+    .describe("Days for which its records are kept where they are archived; 0: nothing is declared."),
   dataClasses: distinct(text(64), 64).default([]),
   jurisdictions: distinct(jurisdiction, 256).default([]),
   minimumMaturity: z.enum(MATURITIES).exactOptional(),
@@ -63,6 +89,10 @@ export const applicationSpec = z.strictObject({
       metric: text(128),
       slice: text(128).default("all"),
       value: z.number(),
+      n: wholeNumber(1, Number.MAX_SAFE_INTEGER).exactOptional().describe("Least number of evaluated samples."),
+      maxAge: duration(HOUR, 99_999 * HOUR)
+        .exactOptional()
+        .describe("A score that was evaluated longer ago counts as missing, and so does one without a date."),
     }),
     0,
     64,

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { complaint } from "./complaint.ts";
+import { agreements, safeguards, subprocessors } from "./compliance.ts";
 import { formatted, reference, text, wholeNumber } from "./fields.ts";
 
 const price = z.number().min(0, { error: complaint("invalid-value", "must not be negative") });
@@ -32,4 +33,7 @@ export const deploymentSpec = z.strictObject({
       tokensPerMinute: wholeNumber(1, 1_000_000_000_000).exactOptional(),
     })
     .exactOptional(),
+  subprocessors,
+  agreements,
+  safeguards,
 });

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { MATURITIES } from "../inventory.ts";
 import { complaint } from "./complaint.ts";
+import { documentation, generalPurpose } from "./compliance.ts";
 import { formatted, list, reference, text, timestamp, wholeNumber } from "./fields.ts";
 
 const finite = z.number();
@@ -41,6 +42,8 @@ export const modelVersionSpec = z.strictObject({
   maturity: z.enum(MATURITIES),
   owner: text(256).exactOptional(),
   releasedAt: timestamp.exactOptional().describe("Decides which version is newer; the version string where absent."),
+  generalPurpose,
+  documentation,
   trainingData: trainingData.default({ gdprBasis: "" }),
   certifications: list(certification, 0, 256).default([]),
   scores: list(score, 0, 4_096).default([]),
