@@ -1,9 +1,21 @@
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { Command } from "commander";
-import { bootstrapJson } from "../envoy/index.ts";
-import { DEFAULT_ADDRESSES, formatAddress } from "./address.ts";
+import { bootstrapJson, type NodeTls, nodeCertificateSds, serverCaSds } from "../envoy/index.ts";
+import { ChanceryError } from "../resources/index.ts";
+import { DEFAULT_ADDRESSES, formatAddress, isLocal, parseAddress } from "./address.ts";
 import { addressListOption, addressOption } from "./options.ts";
 
-interface BootstrapOptions {
+interface TlsOptions {
+  readonly certificate?: string;
+  readonly key?: string;
+  readonly ca?: string;
+  readonly sdsDir?: string;
+  readonly xdsIdentity?: string;
+  readonly authzIdentity?: string;
+}
+
+interface BootstrapOptions extends TlsOptions {
   readonly gateway: string;
   readonly nodeId: string;
   readonly xds: readonly string[];
@@ -14,9 +26,15 @@ interface BootstrapOptions {
 }
 
 const HELP = `
+Off loopback the node speaks mutual TLS. Its certificate says which gateway it serves (spiffe://DOMAIN/gateway/KEY, or
+spiffe://DOMAIN/node/ID/gateway/KEY for this node alone); what the servers' certificates must say is given here. Renewed
+files are taken without a restart: move them into place (as Kubernetes and certificate agents do).
+
 Examples:
   chancery bootstrap --gateway edge --node-id edge-1 > envoy.json && envoy -c envoy.json
-  chancery bootstrap --gateway edge --node-id edge-1 --xds 10.0.0.5:18000 --authz unix:/run/chancery/authz.sock
+  chancery bootstrap --gateway edge --node-id edge-1 --xds 10.0.0.5:18000 --authz unix:/run/chancery/authz.sock \\
+    --certificate tls/tls.crt --key tls/tls.key --ca tls/ca.crt --sds-dir sds \\
+    --xds-identity spiffe://acme.example/xds --authz-identity spiffe://acme.example/authz
 `;
 
 /** `chancery bootstrap --gateway KEY --node-id ID` */
@@ -36,8 +54,16 @@ export function bootstrapCommand(): Command {
     )
     .option("--region <name>", "locality of the node")
     .option("--zone <name>", "locality of the node")
+    .option("--certificate <file>", "certificate of the node (PEM); with the next five, demanded off loopback")
+    .option("--key <file>", "its private key (PEM)")
+    .option("--ca <file>", "CA (PEM) of the xDS servers and decision services")
+    .option("--sds-dir <dir>", "where to write the two small files through which Envoy follows certificates")
+    .option("--xds-identity <name>", "URI or DNS name that the xDS servers' certificates must have")
+    .option("--authz-identity <name>", "the same of the decision services")
     .addHelpText("after", HELP)
-    .action((options: BootstrapOptions) => {
+    .action(async (options: BootstrapOptions) => {
+      const tls = await writeSds(options);
+      if (tls === undefined) demandLoopback([...options.xds, ...options.authz]);
       const json = bootstrapJson({
         nodeId: options.nodeId,
         nodeGroup: options.gateway,
@@ -46,7 +72,51 @@ export function bootstrapCommand(): Command {
         admin: formatAddress(options.admin),
         ...(options.region === undefined ? {} : { region: options.region }),
         ...(options.zone === undefined ? {} : { zone: options.zone }),
+        ...(tls === undefined ? {} : { tls }),
       });
       process.stdout.write(`${JSON.stringify(json, undefined, 2)}\n`);
     });
+}
+
+/** @throws ChanceryError "invalid-argument" */
+function demandLoopback(addresses: readonly string[]): void {
+  const remote = addresses.find((address) => !address.startsWith("unix:") && !isLocal(parseAddress(address)));
+  if (remote === undefined) return;
+  throw new ChanceryError(
+    "invalid-argument",
+    `${remote} is off loopback, where the node must show a certificate: add ${TLS_FLAGS.join(", ")}`,
+  );
+}
+
+const TLS_FLAGS = ["--certificate", "--key", "--ca", "--sds-dir", "--xds-identity", "--authz-identity"];
+
+async function writeSds(options: TlsOptions): Promise<NodeTls | undefined> {
+  const { certificate, key, ca, sdsDir, xdsIdentity, authzIdentity } = options;
+  const given = [certificate, key, ca, sdsDir, xdsIdentity, authzIdentity];
+  if (given.every((value) => value === undefined)) return undefined;
+  if (
+    certificate === undefined ||
+    key === undefined ||
+    ca === undefined ||
+    sdsDir === undefined ||
+    xdsIdentity === undefined ||
+    authzIdentity === undefined
+  ) {
+    const missing = TLS_FLAGS.filter((_, index) => given[index] === undefined);
+    throw new ChanceryError("invalid-argument", `TLS needs ${missing.join(", ")} as well`);
+  }
+  await mkdir(sdsDir, { recursive: true });
+  const certificateSds = resolve(sdsDir, "node-certificate.json");
+  const caSds = resolve(sdsDir, "server-ca.json");
+  const files = { certificate: resolve(certificate), privateKey: resolve(key) };
+  await replaceFile(certificateSds, nodeCertificateSds({ ...files, directory: dirname(files.certificate) }));
+  await replaceFile(caSds, serverCaSds(resolve(ca), dirname(resolve(ca))));
+  return { certificateSds, caSds, xdsIdentity, authzIdentity };
+}
+
+/** Whole or not at all: an Envoy may be reading it. */
+async function replaceFile(file: string, json: object): Promise<void> {
+  const next = join(dirname(file), `.${process.pid}.new`);
+  await writeFile(next, `${JSON.stringify(json, undefined, 2)}\n`);
+  await rename(next, file);
 }

@@ -13,6 +13,7 @@ import { HealthCheckSchema } from "../protos/gen/envoy/config/core/v3/health_che
 import { DownstreamConnectionsConfigSchema } from "../protos/gen/envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.ts";
 import { HttpProtocolOptionsSchema } from "../protos/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
+import { type NodeTls, transportSocketTo } from "./bootstrap-tls.ts";
 import { EXT_AUTHZ_CLUSTER, XDS_CLUSTER } from "./names.ts";
 import { configured, envoyTypes, pack } from "./registry.ts";
 import { validate } from "./validate.ts";
@@ -31,6 +32,8 @@ export interface BootstrapOptions {
   readonly zone?: string;
   /** Client connections that the node takes at the same time; 20,000 by default. */
   readonly maxConnections?: number;
+  /** Mutual TLS towards xDS servers and decision services; Unix sockets go without. */
+  readonly tls?: NodeTls;
 }
 
 const MAX_CONNECTIONS = 20_000;
@@ -71,11 +74,17 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
     },
     staticResources: {
       clusters: [
-        grpcCluster(XDS_CLUSTER, options.xds, 30_000, 5_000),
+        grpcCluster(XDS_CLUSTER, options.xds, 30_000, 5_000, socketOf(options.tls, options.tls?.xdsIdentity)),
         // Frozen and killed services are left within a tenth of a second: health checks, outlier detection and the
         // retries of the ext_authz filter work together; none of them does it alone.
         create(ClusterSchema, {
-          ...grpcCluster(EXT_AUTHZ_CLUSTER, options.extAuthz, 1_000, 500),
+          ...grpcCluster(
+            EXT_AUTHZ_CLUSTER,
+            options.extAuthz,
+            1_000,
+            500,
+            socketOf(options.tls, options.tls?.authzIdentity),
+          ),
           // Retries are bounded by what is under way: slow services would else get every request four times, and stay
           // slow. The floor of the budget is what a killed or frozen service needs at hundreds of requests a second.
           circuitBreakers: create(CircuitBreakersSchema, {
@@ -124,14 +133,23 @@ export function bootstrapJson(options: BootstrapOptions): JsonObject {
   return toJson(BootstrapSchema, bootstrap(options), { registry: envoyTypes, useProtoFieldName: true }) as JsonObject;
 }
 
+function socketOf(tls: NodeTls | undefined, identity: string | undefined) {
+  return tls === undefined || identity === undefined ? undefined : transportSocketTo(identity, tls);
+}
+
 function grpcCluster(
   name: string,
   addresses: readonly string[],
   keepaliveMs: number,
   keepaliveTimeoutMs: number,
+  transportSocket: ReturnType<typeof transportSocketTo> | undefined,
 ): Cluster {
   if (addresses.length === 0) throw new ChanceryError("invalid-argument", `No address is given for cluster ${name}.`);
   const named = addresses.some((address) => !isNumeric(address));
+  const onSockets = addresses.every((address) => address.startsWith("unix:"));
+  if (transportSocket !== undefined && !onSockets && addresses.some((address) => address.startsWith("unix:"))) {
+    throw new ChanceryError("invalid-argument", `Cluster ${name} has Unix sockets, which take no TLS, among others.`);
+  }
   return create(ClusterSchema, {
     name,
     clusterDiscoveryType: {
@@ -139,6 +157,7 @@ function grpcCluster(
       value: named ? Cluster_DiscoveryType.STRICT_DNS : Cluster_DiscoveryType.STATIC,
     },
     connectTimeout: duration(250),
+    ...(transportSocket === undefined || onSockets ? {} : { transportSocket }),
     loadAssignment: {
       clusterName: name,
       endpoints: [

@@ -4,6 +4,7 @@
  */
 export { type FoundProgram, findEnvoy, findNatsServer } from "./binary.ts";
 export { type BootstrapOptions, bootstrap, bootstrapJson } from "./bootstrap.ts";
+export { type NodeTls, nodeCertificateSds, serverCaSds } from "./bootstrap-tls.ts";
 export { blackholeCluster, endpointsOf, type Pool, type PoolEndpoint, poolCluster, usesEds } from "./cluster.ts";
 export { type GrpcMethods, serviceDefinition } from "./grpc-service.ts";
 export { httpConnectionManager } from "./http-connection-manager.ts";
