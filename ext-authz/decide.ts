@@ -99,7 +99,7 @@ export function decide(check: Check, context: DecisionContext): Outcome {
     if (drawn !== undefined) requested = { upstream: drawn.upstream, stream: false };
   }
 
-  const verdict = context.tables.policy.decide(inputFor(requested));
+  const verdict = context.tables.policy.decideAgain(inputFor(requested));
   draft.verdict = verdict;
   if (verdict.effect === "deny") return draft.refuse(refusal(verdict.code, verdict.reason));
   const chain = chainOf(table, verdict);

@@ -116,14 +116,17 @@ describe("the order of record and answer", () => {
 });
 
 describe("own failures", () => {
+  const broken = (): never => {
+    throw new Error("broken");
+  };
+
   it("fails closed without a revision, for bytes that are no check, and for an exception", async () => {
     const { service, logged } = setUp({
       compilePolicy: () => ({
         problems: [],
         usableModels: () => [],
-        decide: () => {
-          throw new Error("broken");
-        },
+        decide: broken,
+        decideAgain: broken,
       }),
     });
     expect(await answer(service, chat())).toMatchObject({ case: "errorResponse", code: "no_revision", status: 14 });

@@ -65,6 +65,16 @@ function guardOf(expr: Expr): Guard | undefined {
   }
 }
 
+/**
+ * The tests that a node is, where it is nothing else: its value, whatever that is, follows from theirs.
+ *
+ * @returns undefined for other nodes, and for tests of what is no field
+ */
+export function testsIn(expr: Expr): readonly Atom[] | undefined {
+  if (expr.kind === "call" && (expr.name === "_||_" || expr.name === "_&&_")) return undefined;
+  return guardOf(expr);
+}
+
 function anyOf(left: Guard | undefined, right: Guard | undefined): Guard | undefined {
   return left === undefined || right === undefined ? undefined : [...left, ...right];
 }

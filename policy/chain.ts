@@ -1,4 +1,5 @@
 import { REMOVED } from "./candidates.ts";
+import { Draw } from "./dependency.ts";
 import { inOrder, type Orderable } from "./order.ts";
 import type { ModelTarget, Target } from "./program.ts";
 import type { Wanted } from "./reroute.ts";
@@ -25,7 +26,9 @@ export function chainOf(
       const preferences = vectors.map((vector) => -(vector?.get(candidate) ?? Number.NEGATIVE_INFINITY));
       return placed(session, candidate.target, preferences, wanted, head);
     });
-    return inOrder(items, session.input.draw).map(({ target }) => target);
+    return inOrder(items, session.input.draw, (weights) => session.recorder?.note(new Draw(weights))).map(
+      ({ target }) => target,
+    );
   };
   const enforced = rules.filter((rule) => rule.mode === "enforce");
   const ordered = arrange(enforced);

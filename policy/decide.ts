@@ -3,8 +3,10 @@ import { approvalsOf } from "./approvals.ts";
 import { candidateOf, REMOVED, restricted, selectLegal } from "./candidates.ts";
 import { chainOf } from "./chain.ts";
 import type { DecisionInput, Policy, Removal, Requested, Verdict } from "./decision.ts";
+import { DecisionMemo, Recorder } from "./decision-memo.ts";
 import { FieldSource } from "./fields.ts";
 import { gateOf } from "./gate.ts";
+import { instantsOf } from "./instants.ts";
 import { Memo } from "./memo.ts";
 import { processingOf } from "./processing.ts";
 import type { PolicyProgram, Target } from "./program.ts";
@@ -28,10 +30,13 @@ export function compilePolicy(program: PolicyProgram): Policy {
 
 /** As `compilePolicy`, in steps of well under a millisecond (but for an expression that takes longer by itself). */
 export function* policySteps(program: PolicyProgram, cache: ExpressionCache): Generator<void, Policy> {
-  const compiled = compileProgram(program, yield* indexRules(program, cache));
-  const decide = (input: DecisionInput) => decideSafely(compiled, input);
+  const rules = yield* indexRules(program, cache);
+  const instants = [...(yield* instantsOf(program)), ...rules.instants].sort((a, b) => a - b);
+  const compiled = compileProgram(program, rules, instants);
+  const decide = (input: DecisionInput) => decideSafely(compiled, input, undefined);
   return {
     decide,
+    decideAgain: (input) => decideAgain(compiled, input),
     usableModels: (input) => input.models.filter((model) => decide(asking(input, model)).effect === "allow"),
     problems: compiled.rules.problems,
   };
@@ -45,7 +50,7 @@ function asking(input: DecisionInput, model: Key): DecisionInput {
 /** Answers kept by what they were read from; some hundred bytes each. */
 const MEMO_CAPACITY = 65_536;
 
-function compileProgram(program: PolicyProgram, rules: RuleIndex): CompiledProgram {
+function compileProgram(program: PolicyProgram, rules: RuleIndex, instants: readonly number[]): CompiledProgram {
   const merits = new WeakMap<Target, Merits>();
   return {
     rules,
@@ -58,6 +63,7 @@ function compileProgram(program: PolicyProgram, rules: RuleIndex): CompiledProgr
     approvals: approvalsOf(program.approvals),
     observedGateways: new Set(program.observedGateways),
     memo: new Memo(MEMO_CAPACITY),
+    verdicts: new DecisionMemo(instants),
     merits(target) {
       let known = merits.get(target);
       if (known === undefined) {
@@ -78,8 +84,24 @@ function compileProgram(program: PolicyProgram, rules: RuleIndex): CompiledProgr
   };
 }
 
+function decideAgain(program: CompiledProgram, input: DecisionInput): Verdict {
+  const { models, requested } = input;
+  const modelRoute = models.length > 0;
+  // Of names that stand for nothing here there are as many as clients send.
+  if (input.explain === true || modelRoute !== (requested.model !== undefined))
+    return decideSafely(program, input, undefined);
+  const known = program.verdicts.find(input);
+  if (known !== undefined) return known;
+  const recorder = new Recorder();
+  const verdict = decideSafely(program, input, recorder);
+  const { path } = recorder;
+  const unknownModel = verdict.effect === "deny" && verdict.code === "model_not_found";
+  if (path !== undefined && !unknownModel) program.verdicts.keep(input, path, verdict);
+  return verdict;
+}
+
 /** Nothing here should throw; if it does, that is a denial like any other. */
-function decideSafely(program: CompiledProgram, input: DecisionInput): Verdict {
+function decideSafely(program: CompiledProgram, input: DecisionInput, recorder: Recorder | undefined): Verdict {
   const trace = newTrace();
   try {
     return decide({
@@ -87,12 +109,14 @@ function decideSafely(program: CompiledProgram, input: DecisionInput): Verdict {
       input,
       trace,
       facts: new RequestFacts(input),
-      fields: new FieldValues(new FieldSource(input), input.explain === true),
+      fields: new FieldValues(new FieldSource(input), input.explain === true, recorder),
       restrictions: restrictionsOf(input.restrictions),
       answers: new Map(),
       frames: new Map(),
+      recorder,
     });
   } catch (error) {
+    recorder?.note(undefined);
     trace.fail("chancery:decide", error instanceof Error ? error.message : String(error));
     const reason = "The policy could not be evaluated for this request";
     return denied(trace, { code: "evaluation_error", rule: "chancery:evaluation-error", reason });

@@ -171,6 +171,12 @@ export type Verdict = Allow | Deny;
 /** A compiled program. Pure: same input, same verdict; never throws. */
 export interface Policy {
   decide(input: DecisionInput): Verdict;
+  /**
+   * As `decide`, from what earlier calls found: verdicts are kept by exactly what they were made from, and shared. For
+   * inputs that come again and again; those of one route bring the same `candidates`, `models`, `weights` and
+   * `application` objects.
+   */
+  decideAgain(input: DecisionInput): Verdict;
   /** Those of `input.models` that `decide` would allow, in their order; what `input.requested` names does not matter. */
   usableModels(input: DecisionInput): readonly Key[];
   /** Rules that do not compile; they are unknown for every request. */

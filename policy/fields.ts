@@ -12,6 +12,8 @@ export type FieldValue = string | readonly unknown[] | typeof ABSENT | typeof UN
 export interface Field {
   /** Unique: "subject.claims.roles". */
   readonly key: string;
+  /** As it is written: subject, claims, roles. */
+  readonly path: readonly string[];
   /** Depends on the model that is asked for, which reroutes change. */
   readonly ofModel: boolean;
   /**
@@ -24,8 +26,7 @@ export interface Field {
 
 /** What fields of one request are read from. */
 export class FieldSource {
-  readonly input: DecisionInput;
-  #claimsWithin: boolean | undefined;
+  input: DecisionInput;
 
   constructor(input: DecisionInput) {
     this.input = input;
@@ -33,10 +34,18 @@ export class FieldSource {
 
   /** Whether evaluation reads all of the claims: what passes a bound of `VALUE_LIMITS` is cut there. */
   get claimsWithin(): boolean {
-    this.#claimsWithin ??= nodesIn(this.input.subject.claims, 0, 0) <= VALUE_LIMITS.nodes;
-    return this.#claimsWithin;
+    const { claims } = this.input.subject;
+    let within = claimsWithin.get(claims);
+    if (within === undefined) {
+      within = nodesIn(claims, 0, 0) <= VALUE_LIMITS.nodes;
+      claimsWithin.set(claims, within);
+    }
+    return within;
   }
 }
+
+/** Claims are read from a token once, and asked for by every request that brings it. */
+const claimsWithin = new WeakMap<object, boolean>();
 
 type Read = Field["read"];
 
@@ -46,7 +55,7 @@ const CLAIM_DEPTH = 8;
 /** @returns undefined for a word that rules are not found by */
 export function fieldOf(path: readonly string[]): Field | undefined {
   const read = readerOf(path);
-  return read === undefined ? undefined : { key: path.join("\n"), ofModel: path[0] === "model", read };
+  return read === undefined ? undefined : { key: path.join("\n"), path, ofModel: path[0] === "model", read };
 }
 
 const REQUEST_TEXTS = ["method", "scheme", "host", "path", "url_path", "query", "protocol"] as const;

@@ -26,7 +26,6 @@ export {
   type CompiledExpression,
   EXPRESSION_LIMITS,
   type Expression,
-  type ExpressionDoubt,
   type ExpressionProblem,
   type ExpressionScope,
   type ExpressionType,

@@ -1,4 +1,4 @@
-import { pathOf } from "./atoms.ts";
+import { type Atom, pathOf, testsIn } from "./atoms.ts";
 import { childrenOf, type Expr } from "./cel/ast.ts";
 import { parse } from "./cel/parse.ts";
 import type { Unknown, Value } from "./expression.ts";
@@ -14,6 +14,19 @@ export interface Reads {
   readonly model: boolean;
 }
 
+/** What of a request an expression depends on. */
+export interface Dependencies {
+  readonly reads: Reads;
+  /** The fields that are asked nothing but these tests, */
+  readonly tests: readonly Atom[];
+  /** and the others. */
+  readonly whole: readonly Field[];
+  /** Milliseconds since the epoch: where comparisons with `now` turn. */
+  readonly instants: readonly number[];
+  /** Whether it depends on the time, or on what an approval or certification says at that time. */
+  readonly timed: boolean;
+}
+
 /** Of `target`, what depends on the time or on the caller. */
 const STANDING = new Set([
   "approved",
@@ -23,31 +36,96 @@ const STANDING = new Set([
   "safeguardedCountries",
 ]);
 
-/**
- * @returns undefined where the answer depends on the time, or on what cannot be told field by field: then it is not
- *   kept
- */
+/** @returns undefined where an expression depends on the time, or on what cannot be told field by field */
 export function readsOf(text: string): Reads | undefined {
-  const parsed = parse(text);
-  if (!parsed.ok) return undefined;
-  const fields = new Map<string, Field>();
-  const roots = new Set<string>();
-  const locals = new Set<string>();
-  return collect(parsed.expr, fields, roots, locals)
-    ? { fields: [...fields.values()], application: roots.has("application"), model: roots.has("model") }
-    : undefined;
+  const dependencies = dependenciesOf(text);
+  return dependencies?.timed === false ? dependencies.reads : undefined;
 }
 
-function collect(expr: Expr, fields: Map<string, Field>, roots: Set<string>, locals: Set<string>): boolean {
+/** @returns undefined where an expression depends on what cannot be told field by field */
+export function dependenciesOf(text: string): Dependencies | undefined {
+  const parsed = parse(text);
+  if (!parsed.ok) return undefined;
+  const found: Found = {
+    fields: new Map(),
+    whole: new Map(),
+    tests: [],
+    roots: new Set(),
+    instants: [],
+    timed: false,
+  };
+  if (!collect(parsed.expr, found, new Set())) return undefined;
+  const { fields, whole, tests, roots, instants, timed } = found;
+  return {
+    reads: { fields: [...fields.values()], application: roots.has("application"), model: roots.has("model") },
+    tests,
+    whole: [...whole.values()],
+    instants,
+    timed,
+  };
+}
+
+interface Found {
+  readonly fields: Map<string, Field>;
+  readonly whole: Map<string, Field>;
+  readonly tests: Atom[];
+  readonly roots: Set<string>;
+  readonly instants: number[];
+  timed: boolean;
+}
+
+function collect(expr: Expr, found: Found, locals: ReadonlySet<string>): boolean {
+  if (noteTests(expr, found, locals) || noteInstant(expr, found, locals)) return true;
   const path = expr.kind === "select" && expr.testOnly ? testedPath(expr.operand, expr.field) : pathOf(expr);
-  if (path !== undefined && path[0] !== undefined) return path[0].startsWith("@") || note(path, fields, roots, locals);
+  if (path !== undefined && path[0] !== undefined) return path[0].startsWith("@") || note(path, found, locals);
   if (expr.kind === "ident") return false;
   if (expr.kind !== "comprehension") {
-    return childrenOf(expr).every((child) => collect(child, fields, roots, locals));
+    return childrenOf(expr).every((child) => collect(child, found, locals));
   }
-  if (!collect(expr.range, fields, roots, locals)) return false;
+  if (!collect(expr.range, found, locals)) return false;
   const inner = new Set([...locals, expr.variable, ...(expr.variable2 === undefined ? [] : [expr.variable2])]);
-  return [expr.init, expr.condition, expr.step, expr.result].every((part) => collect(part, fields, roots, inner));
+  return [expr.init, expr.condition, expr.step, expr.result].every((part) => collect(part, found, inner));
+}
+
+/** Roots of which a tree of kept verdicts has one each. */
+const FIXED_ROOTS = ["application", "model", "target"];
+
+function noteTests(expr: Expr, found: Found, locals: ReadonlySet<string>): boolean {
+  const tests = testsIn(expr);
+  if (tests === undefined || tests.length === 0) return false;
+  for (const { field } of tests) {
+    const [root = ""] = field.path;
+    if (locals.has(root) || FIXED_ROOTS.includes(root)) return false;
+  }
+  for (const test of tests) found.fields.set(test.field.key, test.field);
+  found.tests.push(...tests);
+  return true;
+}
+
+const COMPARISONS = ["_<_", "_<=_", "_>_", "_>=_", "_==_", "_!=_"];
+
+/** `now < timestamp("…")` and its like. */
+function noteInstant(expr: Expr, found: Found, locals: ReadonlySet<string>): boolean {
+  if (expr.kind !== "call" || !COMPARISONS.includes(expr.name) || locals.has("now")) return false;
+  const [left, right] = expr.args;
+  const instant = isNow(left) ? instantOf(right) : isNow(right) ? instantOf(left) : undefined;
+  if (instant === undefined) return false;
+  // Time comes in whole milliseconds, and what is written may not: it turns at the one before or the one after.
+  found.instants.push(Math.floor(instant), Math.floor(instant) + 1);
+  found.timed = true;
+  return true;
+}
+
+function isNow(expr: Expr | undefined): boolean {
+  return expr?.kind === "ident" && expr.name === "now";
+}
+
+function instantOf(expr: Expr | undefined): number | undefined {
+  if (expr?.kind !== "call" || expr.name !== "timestamp" || expr.target !== undefined) return undefined;
+  const [literal] = expr.args;
+  if (literal?.kind !== "literal" || typeof literal.value !== "string") return undefined;
+  const instant = Date.parse(literal.value);
+  return Number.isNaN(instant) ? undefined : instant;
 }
 
 function testedPath(operand: Expr, field: string): readonly string[] | undefined {
@@ -55,22 +133,18 @@ function testedPath(operand: Expr, field: string): readonly string[] | undefined
   return path === undefined ? undefined : [...path, field];
 }
 
-function note(
-  path: readonly string[],
-  fields: Map<string, Field>,
-  roots: Set<string>,
-  locals: ReadonlySet<string>,
-): boolean {
+function note(path: readonly string[], found: Found, locals: ReadonlySet<string>): boolean {
   const [root = "", name = ""] = path;
   if (locals.has(root)) return true;
   switch (root) {
     case "countries":
       return true;
     case "target":
-      return name !== "" && !STANDING.has(name);
+      if (STANDING.has(name)) found.timed = true;
+      return name !== "";
     case "application":
     case "model":
-      roots.add(root);
+      found.roots.add(root);
       return true;
     case "string":
     case "int":
@@ -80,7 +154,8 @@ function note(
     default: {
       const field = fieldOf(path);
       if (field === undefined || field.ofModel) return false;
-      fields.set(field.key, field);
+      found.fields.set(field.key, field);
+      found.whole.set(field.key, field);
       return true;
     }
   }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compilePolicy } from "./decide.ts";
-import type { Considered, DecisionInput, Verdict } from "./decision.ts";
+import type { Considered, DecisionInput, Restriction, Verdict } from "./decision.ts";
 import { application, modelFacts, modelInput, modelTarget, program, rule } from "./fixtures.ts";
 import type { ProgramRule } from "./program.ts";
 
@@ -245,4 +245,99 @@ describe("the rule index", () => {
       { numRuns: 50 },
     );
   });
+});
+
+describe("a verdict that was kept", () => {
+  const WEIGHTED = [
+    modelTarget("a", 1, { deployment: "a-1-x", weight: 3 }),
+    modelTarget("a", 1, { deployment: "a-1-y", weight: 1 }),
+    ...TARGETS,
+    modelTarget("b", 0, {
+      deployment: "b-0-z",
+      certifications: [{ name: "iso", validFrom: at(2), validUntil: at(4) }],
+    }),
+  ];
+  const approvals = [
+    { key: "k", version: "b@0", application: "first", jurisdictions: [], validFrom: at(1), validUntil: at(3) },
+    { key: "l", version: "a@1", application: "second", jurisdictions: [] },
+  ];
+  const APPLICATIONS = ["first", "second"].map((key) => application({ key, substitutes: MODELS, dataClasses: ["a"] }));
+  /** The same until the set changes. */
+  const RESTRICTIONS: readonly (readonly Restriction[] | undefined)[] = [
+    undefined,
+    [{ id: "stop", kind: "version", value: "a@1", reason: "harm", until: at(3) }],
+  ];
+  const timed = fc.constantFrom(
+    `now < timestamp("${at(2)}")`,
+    `timestamp("${at(4)}") <= now || request.method == "GET"`,
+    `now == timestamp("${at(1)}")`,
+    `now.getFullYear() == 2026`,
+    `request.url_path.startsWith("/a") && request.url_path.size() > 2`,
+    `request.size > 5`,
+  );
+  const moment = fc.record({
+    of: fc.nat(),
+    application: fc.constantFrom(...APPLICATIONS),
+    now: fc.integer({ min: 1, max: 4 }),
+    offset: fc.constantFrom(0, 0, 0, 0, 1, -1),
+    restrictions: fc.constantFrom(...RESTRICTIONS),
+    observe: fc.constantFrom(false, false, false, true),
+    draw: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+    suffix: fc.constantFrom("", "/1", "/2", "x".repeat(70)),
+  });
+
+  test("is the verdict made afresh, as time, restrictions, draws and requests change", { timeout: 120_000 }, () => {
+    let kept = 0;
+    let asked = 0;
+    fc.assert(
+      fc.property(
+        rules,
+        fc.array(timed, { maxLength: 1 }),
+        fc.array(request, { minLength: 1, maxLength: 2 }),
+        fc.array(moment, { minLength: 20, maxLength: 50 }),
+        (list, conditions, requests, moments) => {
+          const more = conditions.map((when, index) => rule(`timed-${index}`, { effect: "deny", when }));
+          const standing = rule("standing", { effect: "prefer", when: `"iso" in target.certifications`, score: "1" });
+          const policy = compilePolicy(
+            program({
+              rules: [...list, ...more, standing],
+              targets: WEIGHTED,
+              models: MODELS.map((key) => modelFacts(key, { approval: key === "a" ? "notRequired" : "required" })),
+              approvals,
+            }),
+          );
+          const shared = { candidates: WEIGHTED, models: MODELS };
+          const seen = new Set<Verdict>();
+          // Time and restrictions change seldom, and then for all.
+          moments.sort(
+            (a, b) => RESTRICTIONS.indexOf(a.restrictions) - RESTRICTIONS.indexOf(b.restrictions) || a.now - b.now,
+          );
+          for (const { of, suffix, now, offset, restrictions, ...changes } of moments) {
+            const base = requests[of % requests.length];
+            if (base === undefined) throw new Error("there is no request");
+            const input: DecisionInput = {
+              ...base,
+              ...shared,
+              ...changes,
+              ...(restrictions === undefined ? {} : { restrictions }),
+              now: Date.parse(at(now)) + offset,
+              request: { ...base.request, url_path: `${base.request.url_path}${suffix}` },
+            };
+            const verdict = policy.decideAgain(input);
+            expect(verdict).toEqual(policy.decide(input));
+            if (seen.has(verdict)) kept += 1;
+            seen.add(verdict);
+            asked += 1;
+          }
+        },
+      ),
+      { numRuns: 150 },
+    );
+    // Else the property would say nothing.
+    expect(kept).toBeGreaterThan(asked / 20);
+  });
+
+  function at(day: number): string {
+    return `2026-11-2${day}T00:00:00Z`;
+  }
 });

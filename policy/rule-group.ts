@@ -1,5 +1,8 @@
 import type { Atom, Guard } from "./atoms.ts";
+import type { Recorder } from "./decision-memo.ts";
+import { type Dependency, TestedField, WholeField } from "./dependency.ts";
 import { ABSENT, type Field, type FieldSource, type FieldValue, UNREAD } from "./fields.ts";
+import type { Dependencies } from "./memo.ts";
 import type { CompiledRule } from "./rules.ts";
 
 /**
@@ -18,12 +21,14 @@ export interface RuleGroup {
 export class FieldValues {
   readonly #source: FieldSource;
   readonly #values: (FieldValue | undefined)[] = [];
+  readonly #recorder: Recorder | undefined;
   /** Whether every rule is to be consulted, those that cannot hold as well. */
   readonly all: boolean;
 
-  constructor(source: FieldSource, all: boolean) {
+  constructor(source: FieldSource, all: boolean, recorder: Recorder | undefined) {
     this.#source = source;
     this.all = all;
+    this.#recorder = recorder;
   }
 
   readField(field: Field, model: string | undefined): FieldValue {
@@ -34,6 +39,7 @@ export class FieldValues {
     if (slot.field.ofModel) return slot.field.read(this.#source, model);
     let value = this.#values[slot.index];
     if (value === undefined) {
+      this.#recorder?.note(slot.tested);
       value = slot.field.read(this.#source, model);
       this.#values[slot.index] = value;
     }
@@ -45,6 +51,9 @@ export class FieldValues {
 export interface Slot {
   readonly field: Field;
   readonly index: number;
+  /** All tests that rules of the program ask of it. */
+  readonly tested: TestedField;
+  readonly whole: WholeField;
 }
 
 /** Gives the fields of a program their places. */
@@ -54,10 +63,29 @@ export class Slots {
   of(field: Field): Slot {
     let slot = this.#slots.get(field.key);
     if (slot === undefined) {
-      slot = { field, index: this.#slots.size };
+      slot = { field, index: this.#slots.size, tested: new TestedField(field), whole: new WholeField(field) };
       this.#slots.set(field.key, slot);
     }
     return slot;
+  }
+
+  test({ field, test, value }: Atom): Slot {
+    const slot = this.of(field);
+    slot.tested.add(test, value);
+    return slot;
+  }
+
+  /** What an expression depends on, told apart as finely as the tests of the whole program. */
+  dependenciesOf(read: Dependencies | undefined): readonly Dependency[] | undefined {
+    if (read === undefined) return undefined;
+    const whole = read.whole.map((field) => this.of(field).whole);
+    const tested = read.tests.map((test) => this.test(test).tested);
+    return [...new Set<Dependency>([...whole, ...tested])];
+  }
+
+  /** When all tests are known. */
+  *seal(): Generator<void, void> {
+    for (const { tested } of this.#slots.values()) yield* tested.seal();
   }
 }
 
@@ -108,7 +136,7 @@ interface Test {
 type Guards = readonly (readonly Test[])[];
 
 function testsOf(guard: Guard, slots: Slots): readonly Test[] {
-  return guard.map(({ field, test, value }) => ({ slot: slots.of(field), test, value }));
+  return guard.map((atom) => ({ slot: slots.test(atom), test: atom.test, value: atom.value }));
 }
 
 function holdAll(guards: Guards, values: FieldValues, model: string | undefined): boolean {

@@ -1,15 +1,17 @@
 import type { Key, Scope } from "../resources/index.ts";
-import { type Validity, validity } from "./approvals.ts";
 import { type Guard, guardsOf } from "./atoms.ts";
 import { compileExpression } from "./cel.ts";
+import type { Dependency } from "./dependency.ts";
 import type { CompiledExpression, Expression, ExpressionScope, ExpressionType } from "./expression.ts";
-import { type Reads, readsOf } from "./memo.ts";
+import { type Dependencies, dependenciesOf, type Reads } from "./memo.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 import { EMPTY_GROUP, groupOf, type RuleGroup, Slots } from "./rule-group.ts";
 
 /** An expression with what of the request its answers for one target depend on; undefined: on more than can be told. */
 export interface RuleExpression extends Expression {
   readonly memo: Reads | undefined;
+  /** What of the request its answers depend on, whatever the target; undefined: on more than can be told. */
+  readonly dependencies: Dependencies | undefined;
 }
 
 /** A rule with its expressions ready to run. One that does not compile has expressions that are always unknown. */
@@ -21,8 +23,6 @@ export interface CompiledRule {
   readonly score?: RuleExpression;
   /** Where one of them is certainly false, so is `when`. */
   readonly guards: readonly Guard[];
-  /** When it is in force; absent: always. */
-  readonly period?: Validity;
 }
 
 /** A place that allow rules can be attached to: where it has some, one must hold. */
@@ -55,6 +55,10 @@ export interface RuleIndex {
   /** Restrict rules attached to a model. */
   restrictionsOn(model: Key): readonly RuleGroup[];
   readonly problems: readonly { readonly rule: string; readonly message: string }[];
+  /** What an expression of the program depends on; undefined: on more than can be told. */
+  dependenciesOf(expression: RuleExpression): readonly Dependency[] | undefined;
+  /** Milliseconds since the epoch, where comparisons of rules with `now` turn. */
+  readonly instants: readonly number[];
 }
 
 /** Rule sets kept; all combinations come from configuration, so that requests cannot fill it with nonsense. */
@@ -78,8 +82,15 @@ type CompiledRuleExpression =
 
 function withReads(expression: Expression, text: string): RuleExpression {
   const { reads } = expression;
-  const memo = reads.has("target") && !reads.has("now") ? readsOf(text) : undefined;
-  return { reads, memo, evaluate: (context) => expression.evaluate(context) };
+  const dependencies = dependenciesOf(text);
+  const memo = reads.has("target") && dependencies?.timed === false ? dependencies.reads : undefined;
+  return { reads, memo, dependencies, evaluate: (context) => expression.evaluate(context) };
+}
+
+function unknownFor(message: string): RuleExpression {
+  const reads = { fields: [], application: false, model: false };
+  const dependencies = { reads, tests: [], whole: [], instants: [], timed: false };
+  return { reads: new Set(), memo: undefined, dependencies, evaluate: () => ({ unknown: message }) };
 }
 
 /** What is left of a compilation for the next one: rules that have not changed are not compiled again. */
@@ -140,15 +151,30 @@ export function* indexRules(program: Pick<PolicyProgram, "rules">, cache: Expres
     else append(byTarget, `${rule.target.kind} ${rule.target.key}`, compiled);
   }
   const slots = new Slots();
+  const dependencies = new Map<RuleExpression, readonly Dependency[] | undefined>();
+  const instants = new Set<number>();
+  for (const rules of [...byScope.values(), ...byTarget.values()]) {
+    for (const { when, require, score } of rules) {
+      for (const expression of [when, require, score]) {
+        if (expression === undefined || dependencies.has(expression)) continue;
+        dependencies.set(expression, slots.dependenciesOf(expression.dependencies));
+        for (const instant of expression.dependencies?.instants ?? []) instants.add(instant);
+      }
+      yield;
+    }
+  }
   const scopes = new Map<Scope, Place>();
   for (const [scope, rules] of byScope) scopes.set(scope, yield* placeOf(`scope ${scope}`, rules, slots));
   const targets = new Map<string, readonly Place[]>();
   for (const [target, rules] of byTarget) targets.set(target, yield* placesOf(target, rules, slots));
+  yield* slots.seal();
   cache.trim();
 
   const sets = new Map<string, RuleSet>();
   return {
     problems,
+    instants: [...instants],
+    dependenciesOf: (expression) => dependencies.get(expression),
     restrictionsOn: (model) => nonEmpty(targets.get(`Model ${model}`) ?? [], "restrict"),
     rulesFor(scope, gateway, httpRoute, model) {
       const key = `${scope}\n${gateway}\n${httpRoute}\n${model ?? ""}`;
@@ -263,18 +289,8 @@ function compileRule(
     } else {
       const message = `${field} does not compile: ${result.errors[0]?.message ?? "no reason given"}`;
       problems.push({ rule: rule.id, message });
-      ready[field] = { reads: new Set(), memo: undefined, evaluate: () => ({ unknown: message }) };
+      ready[field] = unknownFor(message);
     }
   }
-  const dated = rule.effectiveFrom !== undefined || rule.effectiveTo !== undefined;
-  return { rule, mode, ...ready, ...(dated ? { period: periodOf(rule) } : {}) };
-}
-
-/** What has dates only tightens, so a bound that is not a time does not bound. */
-function periodOf({ effectiveFrom, effectiveTo }: ProgramRule): Validity {
-  const { from, until } = validity(effectiveFrom, effectiveTo);
-  return {
-    from: Number.isNaN(from) ? Number.NEGATIVE_INFINITY : from,
-    until: Number.isNaN(until) ? Number.POSITIVE_INFINITY : until,
-  };
+  return { rule, mode, ...ready };
 }

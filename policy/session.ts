@@ -1,6 +1,7 @@
 import type { Key } from "../resources/index.ts";
-import { type Approvals, validAt } from "./approvals.ts";
+import type { Approvals } from "./approvals.ts";
 import type { DecisionInput, DenyCode, RuleResult } from "./decision.ts";
+import type { DecisionMemo, Recorder } from "./decision-memo.ts";
 import { isUnknown, type Unknown, type Value } from "./expression.ts";
 import { identityOf, keyOf, type Memo } from "./memo.ts";
 import type { Processing } from "./processing.ts";
@@ -23,6 +24,8 @@ export interface CompiledProgram {
   merits(target: Target): Merits;
   /** Answers of expressions about a target, by what they read. */
   readonly memo: Memo;
+  /** Verdicts, by what they were made from. */
+  readonly verdicts: DecisionMemo;
 }
 
 /** What a target's version has to show, worked out once. */
@@ -48,6 +51,8 @@ export interface Session {
   /** Answers of expressions that read neither model nor target. */
   readonly answers: Answers;
   readonly frames: Map<Key | undefined, Frame>;
+  /** Notes what the decision looks at; undefined where it is not to be kept. */
+  readonly recorder: Recorder | undefined;
 }
 
 /** A decision as seen while a certain model is asked for: its rules, and what depends on `model`. */
@@ -114,12 +119,8 @@ export function candidatesOf(groups: readonly RuleGroup[], session: Session, fra
   return groups.flatMap((group) => group.candidates(session.fields, frame.model));
 }
 
-/** Whether the rule is in force and its `when` holds. Counts and explains; an expression is evaluated once per what it reads. */
+/** Whether the rule's `when` holds. Counts and explains; an expression is evaluated once per what it reads. */
 export function whenHolds(session: Session, rule: CompiledRule, frame: Frame, candidate?: Candidate): Answer {
-  if (rule.period !== undefined && !validAt(rule.period, session.input.now)) {
-    session.trace.consider(rule, "false", "not in force at this time", candidate?.target.pool);
-    return FALSE;
-  }
   const answer = rule.when === undefined ? TRUE : ask(session, rule, rule.when, frame, candidate);
   session.trace.consider(rule, answer.result, answer.error, candidate?.target.pool);
   return answer;
@@ -159,10 +160,18 @@ function valueFor(session: Session, expression: RuleExpression, frame: Frame, ca
   const answers = expression.reads.has("model") ? frame.answers : session.answers;
   let value = answers.get(expression);
   if (value === undefined) {
+    noteReads(session, expression);
     value = expression.evaluate(frame.context);
     answers.set(expression, value);
   }
   return value;
+}
+
+function noteReads({ recorder, program }: Session, expression: RuleExpression): void {
+  if (recorder === undefined) return;
+  const dependencies = program.rules.dependenciesOf(expression);
+  if (dependencies === undefined) recorder.note(undefined);
+  else for (const dependency of dependencies) recorder.note(dependency);
 }
 
 function aboutTarget(
@@ -173,6 +182,7 @@ function aboutTarget(
 ): Value | Unknown {
   let value = candidate.answers.get(expression);
   if (value !== undefined) return value;
+  noteReads(session, expression);
   const { memo } = expression;
   const fixed = memo !== undefined && !memo.application && !memo.model && memo.fields.length === 0;
   const constants = fixed ? session.program.merits(candidate.target).answers : undefined;

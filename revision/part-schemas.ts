@@ -32,8 +32,6 @@ const rule = z.strictObject({
   reason: text,
   references: texts,
   owner: optional(text),
-  effectiveFrom: optional(text),
-  effectiveTo: optional(text),
 });
 
 const application = z.strictObject({

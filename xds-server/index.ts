@@ -12,6 +12,7 @@ export {
   type XdsServer,
   type XdsServerOptions,
   type XdsSettings,
+  type XdsTls,
 } from "./server.ts";
 export type { GroupSnapshot, ServedResource } from "./snapshot.ts";
 export type { XdsEvent } from "./stream.ts";

@@ -3,7 +3,7 @@ import * as grpc from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { EncodedResource } from "../compiler/index.ts";
-import { mutualTls, type ServerCertificates, serviceDefinition } from "../envoy/index.ts";
+import { serviceDefinition } from "../envoy/index.ts";
 import {
   ClientStatusDiscoveryService,
   type ClientStatusRequest,
@@ -64,8 +64,15 @@ export const DEFAULT_XDS_SETTINGS: XdsSettings = {
   trustUnlistedNodes: false,
   groupBy: "cluster",
   maxStreamAgeMs: 60 * 60 * 1_000,
-  mustBindNodes: true,
+  mustBindNodes: false,
 };
+
+/** PEM. Clients must present a certificate of `clientCa`: what goes over this channel includes private keys. */
+export interface XdsTls {
+  readonly certificate: Buffer;
+  readonly privateKey: Buffer;
+  readonly clientCa: Buffer;
+}
 
 export interface XdsServerOptions {
   readonly log: Logger;
@@ -74,8 +81,7 @@ export interface XdsServerOptions {
   readonly random?: () => number;
   readonly registry?: Registry;
   readonly settings?: Partial<XdsSettings>;
-  /** Mutual TLS, demanded off loopback: what goes over this channel includes private keys. */
-  readonly tls?: ServerCertificates;
+  readonly tls?: XdsTls;
   /** Called synchronously; must not throw. */
   readonly onEvent?: (event: XdsEvent) => void;
 }
@@ -166,7 +172,14 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
             "Unix socket, or give a certificate, a key and the CA of the Envoys' client certificates",
         );
       }
-      const credentials = tls === undefined ? grpc.ServerCredentials.createInsecure() : mutualTls(tls);
+      const credentials =
+        tls === undefined
+          ? grpc.ServerCredentials.createInsecure()
+          : grpc.ServerCredentials.createSsl(
+              tls.clientCa,
+              [{ cert_chain: tls.certificate, private_key: tls.privateKey }],
+              true,
+            );
       return new Promise((resolve, reject) => {
         server.bindAsync(address, credentials, (error, port) => {
           if (error !== null) {

@@ -1,8 +1,8 @@
 import { type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
-import { bindingOf, misuse } from "../envoy/index.ts";
 import type { Clock } from "./clock.ts";
 import type { XdsMetrics } from "./metrics.ts";
+import { bindingOf, misuse } from "./node-certificate.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import type { NodeTable } from "./node-state.ts";
 import type { XdsCall } from "./services.ts";

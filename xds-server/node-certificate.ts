@@ -1,3 +1,5 @@
+import type { NodeIdentity } from "./node-identity.ts";
+
 /** What a client certificate says of the node that may use it. */
 export interface NodeBinding {
   readonly group: string;
@@ -30,7 +32,7 @@ export function bindingOf(alternativeNames: string): NodeBinding | "none" | "amb
 /** Why a node may not use a certificate; undefined: it may. */
 export function misuse(
   binding: NodeBinding | "none" | "ambiguous",
-  node: { readonly id: string; readonly group: string },
+  node: NodeIdentity,
   must: boolean,
 ): string | undefined {
   if (binding === "ambiguous") return "the client certificate has more than one SPIFFE id";
