@@ -42,7 +42,15 @@ test("tells how far a revision has come, and enforced only when every service de
   const { watched, lines, report, published } = fleet();
   published(1, 100);
   report("authz-1", 1, 110);
-  const node = { id: "edge-1", group: "edge", version: "1.40.0", plan: "full", missingExtensions: [] } as const;
+  const node = {
+    id: "edge-1",
+    group: "edge",
+    version: "1.40.0",
+    build: "",
+    isEnvoy: true,
+    plan: "full",
+    missingExtensions: [],
+  } as const;
   watched.onXds({ kind: "acknowledged", node, revision: 1, layout: "abc", milliseconds: 5 });
   expect(lines).toEqual(["revision 1: published in 40 ms", "revision 1: acknowledged by edge-1 after 50 ms"]);
   report("authz-2", 1, 130);

@@ -38,12 +38,12 @@ export function endpoints(clusterName: string, port: number): EncodedResource {
   });
 }
 
-export function listener(secret?: string): EncodedResource {
+export function listener(secret?: string, statPrefix = "edge"): EncodedResource {
   const manager = {
     name: "envoy.filters.network.http_connection_manager",
     typedConfig: {
       "@type": type("filters.network.http_connection_manager.v3.HttpConnectionManager"),
-      statPrefix: "edge",
+      statPrefix,
       rds: { routeConfigName: "routes", configSource: ADS },
       httpFilters: [
         { name: "envoy.filters.http.router", typedConfig: { "@type": type("filters.http.router.v3.Router") } },

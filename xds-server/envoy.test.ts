@@ -21,7 +21,12 @@ import {
   startServer,
   startUpstream,
 } from "./envoy-fixture.ts";
+import { secretResource } from "./secret-material.ts";
 import { createSecretSource } from "./secret-source.ts";
+import type { GroupSnapshot } from "./snapshot.ts";
+
+const GOOD = { altStatName: "good" };
+const BETTER = { altStatName: "better" };
 
 test("a real Envoy is given everything, and a changed endpoint is in force without anything else being sent", async () => {
   const [one, two] = [await startUpstream("one"), await startUpstream("two")];
@@ -71,6 +76,89 @@ test("a rejected resource leaves the last good one, is reported, and the next go
   expect(server.nodes()[0]?.lastNack).toMatchObject({ revision: 3, standing: false });
   expect(await refusals()).toBe("1");
   expect(await get(edge)).toBe("good");
+});
+
+test("of good and bad in one response the good is in force and the bad is held back, from new nodes of the build, too", async () => {
+  const upstream = await startUpstream("good");
+  const base = [cluster("a"), endpoints("a", upstream), listener()];
+  const { server, port, registry } = await startServer(
+    snapshot(1, ...base, cluster("c", GOOD), endpoints("c", upstream), routes(["/", "a"])),
+  );
+  const envoy = await startNode(port);
+  await runs(server, 1);
+  const edge = await portOf(envoy);
+  // Of these two Envoy takes "b" (it can decode both), and says which it does not take.
+  const bad = cluster("c", { transportSocketMatches: [{ name: "x" }, { name: "x" }] });
+  const more = [cluster("b"), endpoints("b", upstream)];
+  server.setSnapshot(snapshot(2, ...base, ...more, bad, endpoints("c", upstream), routes(["/", "a"], ["/b", "b"])));
+  await waitFor(() => server.nodes()[0]?.heldBack[0], 10_000, "what is held back");
+  // Of these it takes none (one cannot be decoded), and does not say why.
+  const worse = cluster("d", { connectTimeout: "-1s" });
+  const still = [cluster("e"), endpoints("e", upstream), cluster("f"), endpoints("f", upstream)];
+  const third = [...base, ...more, ...still, bad, worse, endpoints("c", upstream)];
+  server.setSnapshot(snapshot(3, ...third, routes(["/", "a"], ["/e", "e"], ["/f", "f"])));
+  await waitFor(
+    () => server.nodes()[0]?.heldBack.length === 2,
+    10_000,
+    () => JSON.stringify(server.nodes(), null, 1),
+  );
+  const answers = async (gateway: number) => [await get(gateway, "/e"), await get(gateway, "/f"), await get(gateway)];
+  await waitFor(async () => (await answers(edge)).every((text) => text === "good"), 10_000, "the good ones");
+  const [state] = server.nodes();
+  expect(state?.heldBack).toMatchObject([
+    { name: "c", revision: 2, scope: "build" },
+    { name: "d", revision: 3, scope: "build" },
+  ]);
+  expect(state?.heldBack[0]?.message).toContain("cluster(s) c: ");
+  expect(state?.acknowledgedRevision).toBe(1);
+  expect(state?.lastNack?.standing).toBe(true);
+  const refusals = async () => /chancery_xds_nacks_total\{type="cluster"\} (\d+)/.exec(await registry.metrics())?.[1];
+  const before = await refusals();
+
+  // A node that is new has the last good "c", never what others of its build refused.
+  const other = await startNode(port, "node-2");
+  const otherEdge = await portOf(other);
+  await waitFor(async () => (await answers(otherEdge)).every((text) => text === "good"), 10_000, "the new node");
+  expect(await other.admin("/clusters")).toContain("c::");
+  expect(await refusals()).toBe(before);
+
+  server.setSnapshot(
+    snapshot(4, ...base, ...more, ...still, cluster("c", BETTER), endpoints("c", upstream), routes(["/", "a"])),
+  );
+  await waitFor(() => server.nodes().every((node) => node.acknowledgedRevision === 4), 10_000, "revision 4 everywhere");
+  expect(server.nodes().flatMap((node) => node.heldBack)).toEqual([]);
+  expect(await refusals()).toBe(before);
+});
+
+test("after a restart of the server a changed listener gets its secret, which did not change", async () => {
+  const authority = createCertificateAuthority();
+  const { certificate, privateKey } = authority.issue(["edge.example"]);
+  const upstream = await startUpstream("secure");
+  const pair = { certificate: Buffer.from(certificate), privateKey: Buffer.from(privateKey) };
+  const key = secretResource("edge-cert", { type: "tls", ...pair });
+  const content = (revision: number, stat: string) =>
+    snapshot(revision, cluster("a"), endpoints("a", upstream), listener("edge-cert", stat), routes(["/", "a"]));
+  const start = async (first: GroupSnapshot, port = 0) => {
+    const running = await startServer(first, port);
+    running.server.setSecrets(new Map([["edge-cert", key]]));
+    return running;
+  };
+  const before = await start(content(1, "first"));
+  const envoy = await startNode(before.port);
+  await runs(before.server, 1);
+  const edge = await portOf(envoy);
+  await before.server.close();
+  const after = await start(content(1, "first"), before.port);
+  await runs(after.server, 1);
+  after.server.setSnapshot(content(2, "second"));
+  await runs(after.server, 2);
+  const warm = async () => {
+    const dump = await envoy.admin("/config_dump?resource=dynamic_listeners");
+    return dump.includes('"second"') && !dump.includes("warming_state");
+  };
+  await waitFor(warm, 10_000, "the new listener in force");
+  const answer = await http(`https://127.0.0.1:${edge}/`, { ca: authority.certificate, servername: "edge.example" });
+  expect(answer.text()).toBe("secure");
 });
 
 test("a cluster goes after the route that used it, and no request fails on the way", async () => {

@@ -4,7 +4,7 @@
  */
 export { type Clock, systemClock } from "./clock.ts";
 export type { NodeIdentity, NodePlan } from "./node-identity.ts";
-export type { NodeNack, NodeState, NodeTypeState } from "./node-state.ts";
+export type { NodeHeldBack, NodeNack, NodeState, NodeTypeState } from "./node-state.ts";
 export { createSecretSource, type SecretSource, type SecretSourceOptions } from "./secret-source.ts";
 export {
   createXdsServer,

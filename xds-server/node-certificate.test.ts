@@ -11,7 +11,15 @@ test("a SPIFFE id binds to a gateway, and to a node where it names one", () => {
 });
 
 test("a node may use a certificate of its own only", () => {
-  const node = { id: "n1", group: "team/edge", version: "", plan: "full" as const, missingExtensions: [] };
+  const node = {
+    id: "n1",
+    group: "team/edge",
+    version: "",
+    build: "",
+    isEnvoy: false,
+    plan: "full" as const,
+    missingExtensions: [],
+  };
   expect(misuse({ group: "team/edge" }, node, true)).toBeUndefined();
   expect(misuse({ group: "team/edge", id: "n1" }, node, true)).toBeUndefined();
   expect(misuse({ group: "team/edge", id: "n2" }, node, false)).toContain("n2");

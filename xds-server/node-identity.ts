@@ -8,6 +8,10 @@ export interface NodeIdentity {
   readonly group: string;
   /** "1.40.0"; "" where the client does not say. */
   readonly version: string;
+  /** Version and source revision: what one node of a build refuses, the others would, too. */
+  readonly build: string;
+  /** An Envoy may apply nothing of a response that it refuses; other clients apply what is good in it (gRFC A46). */
+  readonly isEnvoy: boolean;
   readonly plan: NodePlan;
   /** Extensions that the full plan needs and that the node does not list. */
   readonly missingExtensions: readonly string[];
@@ -34,11 +38,19 @@ export function identityOf(node: Node, { trustUnlistedNodes, groupBy }: Identity
     id: node.id,
     group: groupBy === "id" ? node.id : node.cluster,
     version: versionOf(node),
+    build: buildOf(node),
+    isEnvoy: node.userAgentName === "envoy",
     plan: missingExtensions.length === 0 ? "full" : "none",
     missingExtensions,
     supportsTtl: node.clientFeatures.includes("xds.config.supports-resource-ttl"),
     supportsResourceInSotw: node.clientFeatures.includes("xds.config.supports-resource-in-sotw"),
   };
+}
+
+function buildOf(node: Node): string {
+  const kind = node.userAgentVersionType;
+  const revision = kind.case === "userAgentBuildVersion" ? kind.value.metadata?.["revision.sha"] : undefined;
+  return `${node.userAgentName} ${versionOf(node)}${typeof revision === "string" ? ` ${revision}` : ""}`;
 }
 
 function versionOf(node: Node): string {

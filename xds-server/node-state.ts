@@ -1,6 +1,7 @@
 import { TYPE_URLS } from "../envoy/index.ts";
 import type { ConnectedNode } from "./client-status.ts";
 import type { NodeIdentity, NodePlan } from "./node-identity.ts";
+import { heldBackFrom, type Quarantine, type QuarantineScope, widestScope } from "./quarantine.ts";
 import { type Leftovers, leftoversOf, type Session } from "./session-state.ts";
 
 /** What is known of a node, connected or not. Holds names and versions, never content. */
@@ -11,6 +12,8 @@ export interface NodeState {
   /** false: no snapshot names the group, so the node is given nothing, and keeps what it has. */
   readonly knownGroup: boolean;
   readonly envoyVersion: string;
+  /** Version and source revision, as the node says. */
+  readonly build: string;
   readonly plan: NodePlan;
   readonly missingExtensions: readonly string[];
   readonly connected: boolean;
@@ -25,6 +28,20 @@ export interface NodeState {
   readonly acknowledgedRevision?: number;
   readonly acknowledgedLayout?: string;
   readonly lastNack?: NodeNack;
+  /** What it is not given since it, or nodes like it, refused it. */
+  readonly heldBack: readonly NodeHeldBack[];
+}
+
+export interface NodeHeldBack {
+  readonly typeUrl: string;
+  readonly name: string;
+  /** Of the revision that brought what was refused. */
+  readonly revision: number;
+  /** What the first node that refused it said. */
+  readonly message: string;
+  readonly scope: QuarantineScope;
+  /** RFC 3339. */
+  readonly since: string;
 }
 
 export interface NodeTypeState {
@@ -77,7 +94,7 @@ export interface NodeTable {
   connectedNodes(): Iterable<ConnectedNode>;
   /** Connected nodes. */
   count(): number;
-  states(knownGroup: (group: string) => boolean): NodeState[];
+  states(knownGroup: (group: string) => boolean, quarantineOf: (group: string) => Quarantine): NodeState[];
 }
 
 export function createNodeTable(maxNodes: number): NodeTable {
@@ -163,21 +180,28 @@ export function createNodeTable(maxNodes: number): NodeTable {
       for (const { sessions } of nodes.values()) if (sessions.size > 0) connected += 1;
       return connected;
     },
-    states(knownGroup) {
-      return [...nodes.values()].map((entry) => stateOf(entry, knownGroup(entry.identity.group)));
+    states(knownGroup, quarantineOf) {
+      return [...nodes.values()].map((entry) => {
+        const { group } = entry.identity;
+        return stateOf(entry, knownGroup(group), quarantineOf(group));
+      });
     },
   };
 }
 
-function stateOf(entry: NodeEntry, knownGroup: boolean): NodeState {
+function stateOf(entry: NodeEntry, knownGroup: boolean, quarantine: Quarantine): NodeState {
   const { identity, sessions, acknowledged, lastNack } = entry;
   let { leftovers } = entry;
   for (const session of sessions) leftovers = mergedLeftovers({ leftovers }, session);
+  const heldBack = heldBackFrom(quarantine, identity);
+  const standing = (typeUrl: string) =>
+    leftovers.has(typeUrl) || heldBack.some((held) => held.typeUrl === typeUrl && held.refusers.has(identity.id));
   return {
     id: identity.id,
     group: identity.group,
     knownGroup,
     envoyVersion: identity.version,
+    build: identity.build,
     plan: identity.plan,
     missingExtensions: identity.missingExtensions,
     connected: sessions.size > 0,
@@ -188,7 +212,11 @@ function stateOf(entry: NodeEntry, knownGroup: boolean): NodeState {
     ...(acknowledged === undefined
       ? {}
       : { acknowledgedRevision: acknowledged.revision, acknowledgedLayout: acknowledged.layout }),
-    ...(lastNack === undefined ? {} : { lastNack: { ...lastNack, standing: leftovers.has(lastNack.typeUrl) } }),
+    ...(lastNack === undefined ? {} : { lastNack: { ...lastNack, standing: standing(lastNack.typeUrl) } }),
+    heldBack: heldBack.map((entry) => {
+      const { typeUrl, name, revision, message, since } = entry;
+      return { typeUrl, name, revision, message, scope: widestScope(entry), since: rfc3339(since) };
+    }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { TYPE_URLS } from "../envoy/index.ts";
 import type { Session, TypeState } from "./session-state.ts";
-import { namesReferenced } from "./view.ts";
+import { type GroupView, namesReferenced } from "./view.ts";
 
 /**
  * Moves what may go out now from "waiting" to "pending", and names whose removal is due from "retained" to "pending".
@@ -98,7 +98,7 @@ export function neededByListener(session: Session, name: string): boolean {
 }
 
 /**
- * The node runs all of the view: everything was asked for, sent, and accepted. Removals that wait for their time do not
+ * The node runs all of the view (what is held back from it left out): everything was asked for, sent, and accepted. Removals that wait for their time do not
  * count; routes no longer need what they remove.
  */
 export function settled(session: Session): boolean {
@@ -106,7 +106,7 @@ export function settled(session: Session): boolean {
   if (!view.known) return false;
   for (const type of types.values()) {
     if (type.pending.size > 0 || type.waiting.size > 0 || type.outstanding.size > 0 || type.answer) return false;
-    if (type.rejected.size > 0) return false;
+    for (const name of type.rejected.keys()) if (!isHeldBack(view, type.typeUrl, name)) return false;
   }
   const listeners = view.types.get(TYPE_URLS.listener);
   const mustAsk = (typeUrl: string) => (view.types.get(typeUrl)?.resources.size ?? 0) > 0;
@@ -118,6 +118,10 @@ export function settled(session: Session): boolean {
     if (view.types.get(TYPE_URLS.route)?.resources.has(name) && !routes?.held.has(name)) return false;
   }
   return true;
+}
+
+function isHeldBack({ heldBack }: GroupView, typeUrl: string, name: string): boolean {
+  return heldBack?.some((entry) => entry.typeUrl === typeUrl && entry.name === name) ?? false;
 }
 
 /** The lesser of two times, of which either may be none. */

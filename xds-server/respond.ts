@@ -11,6 +11,7 @@ import {
   type Session,
   served,
   servedAll,
+  suspectsDue,
   type TypeState,
   tellAgain,
   UNKNOWN,
@@ -61,6 +62,11 @@ export function respond(session: Session, type: TypeState, now: number): Respons
 }
 
 function respondWithContent(session: Session, type: TypeState, now: number): Response | undefined {
+  if (suspectsDue(type)) {
+    for (const name of type.suspects.shift() ?? []) {
+      if (type.rejected.has(name) && !type.retained.has(name)) type.pending.add(name);
+    }
+  }
   if (type.pending.size === 0 && !type.answer) return undefined;
   const content = session.protocol === "delta" ? changesOf(session, type) : stateOf(session, type);
   const { answer, publishedAt } = type;

@@ -172,7 +172,7 @@ test("reports what a node runs, what it refused, and keeps it after the node is 
     acknowledgedRevision: 7,
     lastNack: { typeUrl: CDS, resources: ["bad"], message: "cluster bad: no", revision: 8, standing: true },
   });
-  expect(events.map(({ kind }) => kind)).toEqual(["connected", "acknowledged", "rejected"]);
+  expect(events.map(({ kind }) => kind)).toEqual(["connected", "acknowledged", "rejected", "held-back"]);
   const metrics = await registry.metrics();
   expect(metrics).toContain("chancery_xds_connected_nodes 1");
   expect(metrics).toContain('chancery_xds_nacks_total{type="cluster"} 1');

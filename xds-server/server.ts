@@ -11,15 +11,17 @@ import {
 import { ChanceryError } from "../resources/index.ts";
 import { clientStatus, clientStatusService } from "./client-status.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { createDispatcher, type DispatchSettings } from "./dispatch.ts";
 import { createXdsMetrics } from "./metrics.ts";
 import { createNodeTable, type NodeState } from "./node-state.ts";
+import { DEFAULT_QUARANTINE_SETTINGS, keyOf, type Quarantine, widestScope } from "./quarantine.ts";
 import { discoveryServices, type XdsCall } from "./services.ts";
 import type { Protocol, SessionSettings } from "./session-state.ts";
 import type { GroupSnapshot } from "./snapshot.ts";
 import { createSnapshotStore } from "./store.ts";
 import { type StreamContext, type XdsEvent, XdsStream } from "./stream.ts";
 
-export interface XdsSettings extends SessionSettings {
+export interface XdsSettings extends SessionSettings, DispatchSettings {
   readonly maxStreams: number;
   /** Largest request, bytes. */
   readonly maxMessageBytes: number;
@@ -65,6 +67,13 @@ export const DEFAULT_XDS_SETTINGS: XdsSettings = {
   groupBy: "cluster",
   maxStreamAgeMs: 60 * 60 * 1_000,
   mustBindNodes: false,
+  quietMs: 10,
+  maxMs: 100,
+  sliceMs: 10,
+  ...DEFAULT_QUARANTINE_SETTINGS,
+  canaries: [],
+  canaryWaitMs: 5_000,
+  maxLastGoodBytes: 64 * 1024 * 1024,
 };
 
 /** PEM. Clients must present a certificate of `clientCa`: what goes over this channel includes private keys. */
@@ -113,20 +122,34 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   const settings: XdsSettings = { ...DEFAULT_XDS_SETTINGS, ...options.settings };
   const store = createSnapshotStore();
   const nodes = createNodeTable(settings.maxNodes);
+  const onEvent = options.onEvent ?? (() => {});
+  const dispatcher = createDispatcher({ store, clock, settings, onQuarantine });
   const context: StreamContext = {
     store,
+    dispatcher,
     nodes,
     clock,
     log,
     metrics: options.registry === undefined ? undefined : createXdsMetrics(options.registry, nodes.count),
     settings,
     mustBindNodes: settings.mustBindNodes,
-    onEvent: options.onEvent ?? (() => {}),
+    onEvent,
   };
   const streams = new Set<XdsStream>();
   // Nonces must not be taken for those of another stream, process or replica.
   const process = randomBytes(6).toString("base64url");
   let opened = 0;
+
+  function onQuarantine(group: string, now: Quarantine, before: Quarantine): void {
+    for (const entry of now.values()) {
+      const scope = widestScope(entry);
+      const { typeUrl, name: resource, revision, message } = entry;
+      const old = before.get(keyOf(typeUrl, resource));
+      if (old?.version === entry.version && widestScope(old) === scope) continue;
+      log.error({ group, typeUrl, resource, revision, scope, message }, "a refused resource is held back");
+      onEvent({ kind: "held-back", group, typeUrl, resource, revision, message, scope });
+    }
+  }
 
   function accept(call: XdsCall, protocol: Protocol, only: string | undefined): void {
     if (closing !== undefined || streams.size >= settings.maxStreams) {
@@ -157,13 +180,17 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   let closing: Promise<void> | undefined;
 
   return {
-    setSnapshot: (snapshot) => store.setSnapshot(snapshot, clock.now()),
+    setSnapshot(snapshot) {
+      dispatcher.follow(snapshot.group);
+      store.setSnapshot(snapshot, clock.now());
+    },
     removeGroup(group) {
       store.removeGroup(group, clock.now());
+      dispatcher.forget(group);
       nodes.forgetRefusals(group);
     },
     setSecrets: (secrets) => store.setSecrets(secrets, clock.now()),
-    nodes: () => nodes.states((group) => store.view(group).known),
+    nodes: () => nodes.states((group) => store.view(group).known, dispatcher.quarantine),
     async listen(address) {
       if (tls === undefined && !isLocal(address)) {
         throw new ChanceryError(
@@ -204,6 +231,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
           resolve();
         });
         for (const stream of [...streams]) stream.close();
+        dispatcher.close();
       });
       return closing;
     },

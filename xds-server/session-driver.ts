@@ -57,6 +57,7 @@ export interface DriverOptions {
   readonly noncePrefix?: string;
   /** What the client understands of lifetimes. */
   readonly features?: Pick<NodeIdentity, "supportsTtl" | "supportsResourceInSotw">;
+  readonly isEnvoy?: boolean;
   /** A separate stream of this type. */
   readonly only?: string;
   /** false: responses stay unwritten until the test delivers "written". */
@@ -120,6 +121,8 @@ export function driveSession(protocol: Protocol, options: DriverOptions = {}): S
       id: given,
       group: "g",
       version: "1.40.0",
+      build: "envoy 1.40.0",
+      isEnvoy: options.isEnvoy ?? false,
       plan: "full" as const,
       missingExtensions: [],
       ...options.features,

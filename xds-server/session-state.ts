@@ -52,6 +52,8 @@ export interface TypeState {
   readonly rejected: Map<string, string | undefined>;
   /** The version of the whole type in the response that was refused last. */
   rejectedVersion: string;
+  /** What was refused together with something else, in groups that are tried again one after the other. */
+  readonly suspects: string[][];
   /** Respond even if there is nothing to say. */
   answer: boolean;
   /** Publishing time of the oldest change that has not been sent. */
@@ -132,6 +134,7 @@ export function newTypeState(typeUrl: string): TypeState {
     heartbeats: new Map(),
     rejected: new Map(),
     rejectedVersion: "",
+    suspects: [],
     answer: false,
     publishedAt: undefined,
     nonce: "",
@@ -175,6 +178,11 @@ export function tellAgain(type: TypeState, name: string): void {
   if (!covers(type.subscription, name)) return;
   type.held.set(name, UNKNOWN);
   type.pending.add(name);
+}
+
+/** Whether a group of suspects is to be tried now: alone, so that a refusal is theirs. */
+export function suspectsDue(type: TypeState): boolean {
+  return type.suspects.length > 0 && type.pending.size === 0 && type.outstanding.size === 0;
 }
 
 /** Forgets a name that is not subscribed to any more. */

@@ -67,7 +67,14 @@ describe("delta: ACK and NACK", () => {
     drive.nack(drive.publish(cluster("a", "2"))[0], "cluster a is no good");
     expect(drive.effects.filter(({ kind }) => kind === "accepted")).toHaveLength(1);
     expect(drive.effects.filter(({ kind }) => kind === "rejected")).toEqual([
-      { kind: "rejected", typeUrl: CDS, resources: ["a"], message: "cluster a is no good", revision: 2 },
+      {
+        kind: "rejected",
+        typeUrl: CDS,
+        resources: ["a"],
+        culprits: [{ name: "a", version: cluster("a", "2").version }],
+        message: "cluster a is no good",
+        revision: 2,
+      },
     ]);
   });
 
@@ -123,6 +130,36 @@ describe("delta: ACK and NACK", () => {
     const [batch] = drive.publish(cluster("a"), cluster("good"), cluster("bad"));
     drive.nack(batch, "bad: no");
     expect(namesOf(drive.publish(cluster("a"), cluster("good"), cluster("bad", "2"))[0])).toEqual(["bad", "good"]);
+  });
+
+  test("Envoy applies nothing of what it cannot decode and names nothing: halves find the culprit, the rest arrives", () => {
+    const names = ["a", "b", "c", "d", "e"];
+    const drive = driveSession("delta", { resources: [cluster("old")], isEnvoy: true });
+    const [first] = drive.change(CDS);
+    drive.ack(first);
+    let sent = drive.publish(...names.map((name) => cluster(name)));
+    const arrived: string[] = [];
+    let refusals = 0;
+    for (let next = sent.shift(); next !== undefined; next = sent.shift()) {
+      const bad = next.resources.some(({ name }) => name === "d");
+      if (bad) refusals += 1;
+      else arrived.push(...namesOf(next));
+      sent = sent.concat(bad ? drive.nack(next, "cannot be decoded") : drive.ack(next));
+    }
+    expect(arrived.sort()).toEqual(["-old", "a", "b", "c", "e"]);
+    expect(refusals).toBeLessThanOrEqual(4);
+    const found = drive.effects.filter((effect) => effect.kind === "rejected").map(({ culprits }) => culprits);
+    expect(found.at(-1)).toEqual([{ name: "d", version: cluster("d").version }]);
+    expect(drive.pass(60_000)).toEqual([]);
+  });
+
+  test("what Envoy names is left out, and the rest of the refused response arrives at once", () => {
+    const drive = driveSession("delta", { resources: [cluster("a")], isEnvoy: true });
+    drive.ack(drive.change(CDS)[0]);
+    const [refused] = drive.publish(cluster("a"), cluster("b"), cluster("c"));
+    const sent = drive.nack(refused, "Error adding/updating cluster(s) c: no good");
+    expect(sent.map(namesOf)).toEqual([["b"]]);
+    expect(drive.ack(sent[0])).toEqual([]);
   });
 
   test("a resource of a refused batch that is not wanted any more is removed, though the client may lack it", () => {

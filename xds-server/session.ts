@@ -9,6 +9,7 @@ import {
   type Resolve,
   type Session,
   type SessionSettings,
+  suspectsDue,
   type TypeState,
   UNKNOWN,
   wants,
@@ -147,7 +148,7 @@ function flush(session: Session, now: number, effects: Effect[]): void {
 
 function somethingDue(session: Session, now: number): boolean {
   for (const type of session.types.values()) {
-    if (type.pending.size > 0 || type.answer || heartbeatDue(type, now)) return true;
+    if (type.pending.size > 0 || type.answer || suspectsDue(type) || heartbeatDue(type, now)) return true;
   }
   return false;
 }
@@ -177,7 +178,8 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
     if (names.length > session.settings.maxNames) return exhausted("too many resource names");
     // Nothing was sent yet: whatever nonce there is comes from an earlier stream (envoyproxy/envoy#30155).
     if (type.nonce !== "" && request.nonce !== type.nonce) return undefined;
-    report(settle(type, request.nonce, request.error, now), effects);
+    // A complete list has what is at fault in it until the view has not.
+    report(settle(type, request.nonce, request.error, now, isEnvoy(session) && !type.traits.complete), effects);
     const change = replaceNames(type.subscription, names, first, type.traits.emptyMeansAll);
     if (first) openSotw(session, type, change, versionInfo, now);
     else changeSotw(session, type, change);
@@ -185,7 +187,7 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
     const { subscribe, unsubscribe, claims } = request.names;
     const size = Math.max(type.subscription.names.size + subscribe.length, unsubscribe.length, claims.size);
     if (size > session.settings.maxNames) return exhausted("too many resource names");
-    report(settle(type, request.nonce, request.error, now), effects);
+    report(settle(type, request.nonce, request.error, now, isEnvoy(session)), effects);
     const change = changeNames(type.subscription, subscribe, unsubscribe, first, type.traits.emptyMeansAll);
     if (first) openDelta(session, type, change, claims, now);
     else changeDelta(session, type, change);
@@ -265,7 +267,8 @@ function takeChanges(
   }
   if (!effective) return;
   type.publishedAt ??= session.view.publishedAt;
-  for (const name of type.rejected.keys()) if (!type.retained.has(name)) target.add(name);
+  const tried = new Set(type.suspects.flat());
+  for (const name of type.rejected.keys()) if (!type.retained.has(name) && !tried.has(name)) target.add(name);
 }
 
 /** Whether the removal of a name is to wait until routes no longer need it. */
@@ -274,6 +277,10 @@ function retainable(session: Session, type: TypeState, name: string): boolean {
   if (!type.traits.removedLast || held === undefined || held === ABSENT) return false;
   // State of the world repeats what it keeps, and must not repeat what was refused.
   return session.protocol === "delta" || !type.rejected.has(name);
+}
+
+function isEnvoy(session: Session): boolean {
+  return session.node?.isEnvoy === true;
 }
 
 function report(answer: Answer | undefined, effects: Effect[]): void {

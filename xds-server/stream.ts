@@ -1,10 +1,13 @@
 import { type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { acceptedElsewhere } from "./accepted-elsewhere.ts";
 import type { Clock } from "./clock.ts";
+import type { Dispatcher, Subscription } from "./dispatch.ts";
 import type { XdsMetrics } from "./metrics.ts";
 import { bindingOf, misuse } from "./node-certificate.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import type { NodeTable } from "./node-state.ts";
+import type { QuarantineScope } from "./quarantine.ts";
 import type { XdsCall } from "./services.ts";
 import { advance, createSession, type Effect, type SessionEvent, type SessionRequest } from "./session.ts";
 import type { Protocol, Session, SessionSettings } from "./session-state.ts";
@@ -31,10 +34,21 @@ export type XdsEvent =
       readonly resources: readonly string[];
       readonly message: string;
       readonly revision: number;
+    }
+  /** What was refused is held back from now on, or from more nodes than before. */
+  | {
+      readonly kind: "held-back";
+      readonly group: string;
+      readonly typeUrl: string;
+      readonly resource: string;
+      readonly revision: number;
+      readonly message: string;
+      readonly scope: QuarantineScope;
     };
 
 export interface StreamContext {
   readonly store: SnapshotStore;
+  readonly dispatcher: Dispatcher;
   readonly nodes: NodeTable;
   readonly clock: Clock;
   readonly log: Logger;
@@ -62,7 +76,7 @@ export class XdsStream {
   readonly #session: Session;
   readonly #onClose: () => void;
   #connectedAt = 0;
-  #unsubscribe: () => void = () => {};
+  #subscription: Subscription | undefined;
   #cancelWake: () => void = () => {};
   readonly #cancelAge: () => void;
   #closed = false;
@@ -99,7 +113,7 @@ export class XdsStream {
     if (this.#closed) return;
     this.#closed = true;
     this.#session.closed = true;
-    this.#unsubscribe();
+    this.#subscription?.close();
     this.#cancelWake();
     this.#cancelAge();
     const { nodes, clock, onEvent, log } = this.#context;
@@ -128,7 +142,7 @@ export class XdsStream {
   }
 
   #identify(node: NodeIdentity): ReturnType<Session["resolve"]> {
-    const { store, nodes, clock, log, onEvent } = this.#context;
+    const { store, dispatcher, nodes, clock, log, onEvent } = this.#context;
     const now = clock.now();
     this.#connectedAt = now;
     const { leftovers } = nodes.connected(this.#session, node, now);
@@ -140,8 +154,8 @@ export class XdsStream {
       onEvent({ kind: "connected", node, knownGroup: store.view(node.group).known });
       return { view: emptyGroup(node.group, 0, now), leftovers };
     }
-    const view = store.view(node.group);
-    this.#unsubscribe = store.subscribe(node.group, (next, changes) =>
+    const view = dispatcher.view(node);
+    this.#subscription = dispatcher.subscribe(node, (next, changes) =>
       this.#deliver({ kind: "view", view: next, changes, now: clock.now() }),
     );
     if (view.known) log.info({ node: node.id, group: node.group, version: node.version }, "node connected");
@@ -186,18 +200,22 @@ export class XdsStream {
       case "rejected": {
         metrics?.rejected(effect.typeUrl);
         if (node === undefined) return;
-        const { kind, ...nack } = effect;
+        const { kind, culprits, ...nack } = effect;
         nodes.rejected(this.#session, nack, now);
         log.error(
           { node: node.id, group: node.group, ...nack },
           "node rejected resources; it keeps its last good ones",
         );
         onEvent({ kind, node, ...nack });
+        this.#quarantine(node, effect);
         return;
       }
       case "acknowledged": {
         if (node === undefined || node.plan === "none") return;
         const { revision, layout, publishedAt } = effect;
+        this.#subscription?.settled(revision);
+        // It runs all but what it refused, which is not that revision.
+        if (this.#session.view.heldBack !== undefined) return;
         nodes.acknowledged(this.#session, revision, layout);
         const milliseconds = now - Math.max(publishedAt, this.#connectedAt);
         log.info({ node: node.id, group: node.group, revision, milliseconds }, "node runs revision");
@@ -209,6 +227,21 @@ export class XdsStream {
         this.close({ code: STATUS[effect.code], details: effect.reason });
         return;
     }
+  }
+
+  #quarantine(
+    node: NodeIdentity,
+    { typeUrl, culprits, message, revision }: Extract<Effect, { kind: "rejected" }>,
+  ): void {
+    if (culprits.length === 0) return;
+    const type = this.#session.types.get(typeUrl);
+    // What accepted something before stays on it; what never did has nothing unless it is given what was good before.
+    const fresh = type?.ackedAt === Number.NEGATIVE_INFINITY;
+    const tell = node.isEnvoy ? "always" : fresh ? "last-good" : "never";
+    const refusals = culprits.map((culprit) => ({ ...culprit, typeUrl, message, revision }));
+    this.#subscription?.refused(refusals, tell, (refusal) =>
+      acceptedElsewhere(this.#context.nodes.connectedNodes(), node, refusal),
+    );
   }
 }
 

@@ -110,6 +110,8 @@ function takeLeftovers(session: Session, type: TypeState, claims: ReadonlyMap<st
     type.rejected.set(name, version);
   }
   type.rejectedVersion = leftover.version;
+  // What is at fault is held back by now: the rest may have suffered with it, and is tried without it.
+  if (session.node?.isEnvoy && type.rejected.size > 0) type.suspects.push([...type.rejected.keys()]);
 }
 
 /** Delta, later requests. */

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { QuarantineEntry } from "./quarantine.ts";
 import { referencesOf } from "./references.ts";
 import { SEND_ORDER } from "./resource-types.ts";
 import type { GroupSnapshot, ServedResource } from "./snapshot.ts";
@@ -23,6 +24,8 @@ export interface GroupView {
   /** Milliseconds since the epoch. */
   readonly publishedAt: number;
   readonly types: ReadonlyMap<string, TypeView>;
+  /** What is not as the snapshot has it, since these nodes (or nodes like them) refused it; left out: nothing. */
+  readonly heldBack?: readonly QuarantineEntry[];
 }
 
 /** Type URL → names that came, went or changed between two views. Types without a change are left out. */
