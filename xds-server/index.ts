@@ -14,5 +14,5 @@ export {
   type XdsSettings,
   type XdsTls,
 } from "./server.ts";
-export type { GroupSnapshot, ServedResource } from "./snapshot.ts";
+export type { GroupChange, GroupSnapshot, ServedResource } from "./snapshot.ts";
 export type { XdsEvent } from "./stream.ts";

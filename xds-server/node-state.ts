@@ -102,7 +102,8 @@ export function createNodeTable(maxNodes: number): NodeTable {
   const nodes = new Map<string, NodeEntry>();
 
   const keyOf = (identity: NodeIdentity) => JSON.stringify([identity.group, identity.id]);
-  const entryOf = (session: Session) => (session.node === undefined ? undefined : nodes.get(keyOf(session.node)));
+  const entries = new WeakMap<Session, NodeEntry>();
+  const entryOf = (session: Session) => entries.get(session);
 
   function touch(key: string, entry: NodeEntry): void {
     nodes.delete(key);
@@ -135,6 +136,7 @@ export function createNodeTable(maxNodes: number): NodeTable {
       entry.leftovers = leftovers;
       entry.lastSeen = now;
       entry.sessions.add(session);
+      entries.set(session, entry);
       touch(key, entry);
       return { leftovers };
     },

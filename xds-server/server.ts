@@ -13,11 +13,12 @@ import { clientStatus, clientStatusService } from "./client-status.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { createDispatcher, type DispatchSettings } from "./dispatch.ts";
 import { createXdsMetrics } from "./metrics.ts";
+import { NameLists } from "./name-lists.ts";
 import { createNodeTable, type NodeState } from "./node-state.ts";
 import { DEFAULT_QUARANTINE_SETTINGS, keyOf, type Quarantine, widestScope } from "./quarantine.ts";
 import { discoveryServices, type XdsCall } from "./services.ts";
 import type { Protocol, SessionSettings } from "./session-state.ts";
-import type { GroupSnapshot } from "./snapshot.ts";
+import type { GroupChange, GroupSnapshot } from "./snapshot.ts";
 import { createSnapshotStore } from "./store.ts";
 import { type StreamContext, type XdsEvent, XdsStream } from "./stream.ts";
 
@@ -98,6 +99,13 @@ export interface XdsServerOptions {
 export interface XdsServer {
   /** Replaces what the nodes of a group shall run. Only what differs in content is sent. */
   setSnapshot(snapshot: GroupSnapshot): void;
+  /**
+   * Changes some resources of a group, other than secrets, and leaves the rest and the revision as they are: endpoints,
+   * health, weights. Costs what it changes. The next snapshot replaces all.
+   *
+   * @returns false where no snapshot has named the group
+   */
+  change(change: GroupChange): boolean;
   /** The group is no more: its nodes are told to drop everything. */
   removeGroup(group: string): void;
   /** Replaces the secrets (by SDS name). A group is served those that its resources refer to. */
@@ -127,6 +135,8 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   const context: StreamContext = {
     store,
     dispatcher,
+    nameLists: new NameLists(),
+    identity: settings,
     nodes,
     clock,
     log,
@@ -170,7 +180,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
     "grpc.keepalive_time_ms": settings.keepaliveMs,
     "grpc.keepalive_timeout_ms": settings.keepaliveTimeoutMs,
   });
-  for (const { definition, implementation } of discoveryServices(accept, settings)) {
+  for (const { definition, implementation } of discoveryServices(accept)) {
     server.addService(definition, implementation);
   }
   if (settings.clientStatus ?? tls === undefined) {
@@ -184,6 +194,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
       dispatcher.follow(snapshot.group);
       store.setSnapshot(snapshot, clock.now());
     },
+    change: (change) => store.change(change, clock.now()),
     removeGroup(group) {
       store.removeGroup(group, clock.now());
       dispatcher.forget(group);

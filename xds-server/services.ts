@@ -3,21 +3,17 @@ import type { MethodDefinition, ServerDuplexStream, UntypedServiceImplementation
 import { serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
 import { ClusterDiscoveryService } from "../protos/gen/envoy/service/cluster/v3/cds_pb.ts";
 import { AggregatedDiscoveryService } from "../protos/gen/envoy/service/discovery/v3/ads_pb.ts";
-import type { DeltaDiscoveryRequest, DiscoveryRequest } from "../protos/gen/envoy/service/discovery/v3/discovery_pb.ts";
 import { EndpointDiscoveryService } from "../protos/gen/envoy/service/endpoint/v3/eds_pb.ts";
 import { ExtensionConfigDiscoveryService } from "../protos/gen/envoy/service/extension/v3/config_discovery_pb.ts";
 import { ListenerDiscoveryService } from "../protos/gen/envoy/service/listener/v3/lds_pb.ts";
 import { RouteDiscoveryService, VirtualHostDiscoveryService } from "../protos/gen/envoy/service/route/v3/rds_pb.ts";
 import { RuntimeDiscoveryService } from "../protos/gen/envoy/service/runtime/v3/rtds_pb.ts";
 import { SecretDiscoveryService } from "../protos/gen/envoy/service/secret/v3/sds_pb.ts";
-import type { IdentitySettings } from "./node-identity.ts";
 import { RUNTIME, VIRTUAL_HOST } from "./resource-types.ts";
-import type { SessionRequest } from "./session.ts";
 import type { Protocol } from "./session-state.ts";
-import { fromDelta, fromSotw } from "./wire.ts";
 
-/** A call whose messages are already a session's: requests are parsed and responses are bytes. */
-export type XdsCall = ServerDuplexStream<SessionRequest, Buffer>;
+/** A call whose messages are bytes: how they are read and made depends on what came before in the stream. */
+export type XdsCall = ServerDuplexStream<Buffer, Buffer>;
 
 /** @param only  the one type of a separate stream; undefined: any (ADS) */
 export type AcceptCall = (call: XdsCall, protocol: Protocol, only: string | undefined) => void;
@@ -40,24 +36,17 @@ const SERVICES: readonly DiscoveryService[] = [
 ];
 
 /** The discovery services as grpc-js takes them. Their unary Fetch methods (REST xDS) are left unimplemented. */
-export function discoveryServices(accept: AcceptCall, nodes: IdentitySettings) {
+export function discoveryServices(accept: AcceptCall) {
   return SERVICES.map(({ service, only }) => {
-    const definition: Record<string, MethodDefinition<SessionRequest, Buffer>> = {};
+    const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
     const implementation: UntypedServiceImplementation = {};
     for (const [name, method] of Object.entries(serviceDefinition(service))) {
       if (!method.requestStream) continue;
       const delta = name.startsWith("delta");
       definition[name] = {
         ...method,
-        requestSerialize: () => {
-          throw new TypeError("an xDS server sends no requests");
-        },
-        requestDeserialize: (bytes) => {
-          const request = method.requestDeserialize(bytes);
-          return delta
-            ? fromDelta(request as DeltaDiscoveryRequest, nodes)
-            : fromSotw(request as DiscoveryRequest, nodes);
-        },
+        requestSerialize: (bytes) => bytes,
+        requestDeserialize: (bytes) => bytes,
         responseSerialize: (bytes) => bytes,
         responseDeserialize: (bytes) => bytes,
       };

@@ -24,3 +24,11 @@ export interface GroupSnapshot {
    */
   readonly labels?: ReadonlyMap<string, string>;
 }
+
+/** What differs from what the Envoys of a node group have, where the caller knows: endpoints, health, weights. */
+export interface GroupChange {
+  readonly group: string;
+  /** New, or in the place of what has the same type and name. */
+  readonly resources: readonly ServedResource[];
+  readonly removed?: readonly { readonly typeUrl: string; readonly name: string }[];
+}

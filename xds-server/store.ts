@@ -1,8 +1,17 @@
 import type { EncodedResource } from "../compiler/index.ts";
 import { TYPE_URLS } from "../envoy/index.ts";
 import { referencesOf } from "./references.ts";
-import type { GroupSnapshot } from "./snapshot.ts";
-import { type Changes, emptyGroup, type GroupView, nextView, unknownGroup } from "./view.ts";
+import type { GroupChange, GroupSnapshot } from "./snapshot.ts";
+import {
+  type Changes,
+  changedView,
+  emptyGroup,
+  type GroupView,
+  nextType,
+  nextView,
+  type Resources,
+  unknownGroup,
+} from "./view.ts";
 
 /** Called with each new view of a group, in order, none left out. */
 export type ViewListener = (view: GroupView, changes: Changes) => void;
@@ -10,6 +19,13 @@ export type ViewListener = (view: GroupView, changes: Changes) => void;
 /** What every node group shall have now. The caller of `setSnapshot` keeps its snapshot unchanged from then on. */
 export interface SnapshotStore {
   setSnapshot(snapshot: GroupSnapshot, now: number): void;
+  /**
+   * Changes some resources of a group, other than secrets, and leaves the rest, its revision included. The next
+   * snapshot replaces all.
+   *
+   * @returns false where no snapshot has named the group: there is nothing to change
+   */
+  change(change: GroupChange, now: number): boolean;
   /** The group shall have nothing any more: its nodes are told to drop what they have. */
   removeGroup(group: string, now: number): void;
   /** All secrets there are; each group gets those that its resources refer to. */
@@ -21,40 +37,64 @@ export interface SnapshotStore {
 }
 
 export function createSnapshotStore(): SnapshotStore {
-  const snapshots = new Map<string, GroupSnapshot>();
-  const views = new Map<string, GroupView>();
+  const groups = new Map<string, { view: GroupView; ownSecrets: Resources }>();
   const listeners = new Map<string, Set<ViewListener>>();
   let secrets: ReadonlyMap<string, EncodedResource> = new Map();
 
-  function publish(next: { view: GroupView; changes: Changes }): void {
-    views.set(next.view.group, next.view);
-    for (const listener of listeners.get(next.view.group) ?? []) listener(next.view, next.changes);
+  function publish(view: GroupView, changes: Changes): void {
+    for (const listener of listeners.get(view.group) ?? []) listener(view, changes);
   }
 
-  const viewOf = (group: string) => views.get(group) ?? unknownGroup(group);
+  /** The view with the secrets that it refers to now. Adds to `changes` those that came, went or changed. */
+  function withSecrets(view: GroupView, own: Resources, changes: Map<string, readonly string[]>): GroupView {
+    const before = view.types.get(TYPE_URLS.secret);
+    const wanted = withReferred(own, resourcesOf(view), secrets);
+    const next = nextType(TYPE_URLS.secret, before, wanted, before?.label);
+    if (next.changed.length === 0) return view;
+    changes.set(TYPE_URLS.secret, next.changed);
+    return { ...view, types: new Map(view.types).set(TYPE_URLS.secret, next.view) };
+  }
+
+  const viewOf = (group: string) => groups.get(group)?.view ?? unknownGroup(group);
 
   return {
     setSnapshot(snapshot, now) {
-      snapshots.set(snapshot.group, snapshot);
-      publish(nextView(viewOf(snapshot.group), withSecrets(snapshot, secrets), now));
+      const ownSecrets: Resources = snapshot.resources.get(TYPE_URLS.secret) ?? new Map();
+      const resources = new Map(snapshot.resources);
+      resources.set(TYPE_URLS.secret, withReferred(ownSecrets, snapshot.resources, secrets));
+      const { view, changes } = nextView(viewOf(snapshot.group), { ...snapshot, resources }, now);
+      groups.set(snapshot.group, { view, ownSecrets });
+      publish(view, changes);
+    },
+    change(change, now) {
+      const entry = groups.get(change.group);
+      if (entry === undefined) return false;
+      const { view, changes } = changedView(entry.view, change, now);
+      if (changes.size === 0) return true;
+      const referring = SECRET_USERS.some((user) => changes.has(user));
+      entry.view = referring ? withSecrets(view, entry.ownSecrets, changes) : view;
+      publish(entry.view, changes);
+      return true;
     },
     removeGroup(group, now) {
-      const before = views.get(group);
+      const before = groups.get(group)?.view;
       if (before === undefined) return;
       const { changes } = nextView(before, { ...before, resources: new Map() }, now);
-      publish({ view: emptyGroup(group, before.revision, now), changes });
-      snapshots.delete(group);
-      views.delete(group);
+      groups.delete(group);
+      publish(emptyGroup(group, before.revision, now), changes);
     },
     setSecrets(next, now) {
       secrets = next;
-      for (const [group, snapshot] of snapshots) {
-        const result = nextView(viewOf(group), withSecrets(snapshot, secrets), now);
-        if (result.changes.size > 0) publish(result);
+      for (const entry of groups.values()) {
+        const changes = new Map<string, readonly string[]>();
+        const view = withSecrets(entry.view, entry.ownSecrets, changes);
+        if (changes.size === 0) continue;
+        entry.view = { ...view, publishedAt: now };
+        publish(entry.view, changes);
       }
     },
     view: viewOf,
-    groups: () => [...snapshots.keys()],
+    groups: () => [...groups.keys()],
     subscribe(group, listener) {
       const set = listeners.get(group) ?? new Set();
       listeners.set(group, set);
@@ -67,19 +107,28 @@ export function createSnapshotStore(): SnapshotStore {
   };
 }
 
+type ByType = ReadonlyMap<string, Resources>;
+
+function resourcesOf(view: GroupView): ByType {
+  return new Map([...view.types.values()].map(({ typeUrl, resources }) => [typeUrl, resources]));
+}
+
+/** The types whose resources may refer to secrets. */
+const SECRET_USERS = [TYPE_URLS.cluster, TYPE_URLS.listener, TYPE_URLS.extensionConfig];
+
 /**
- * Adds to a snapshot the secrets that its resources refer to, and no others: a node cannot ask for the private key of
- * another gateway.
+ * Adds to the secrets of a snapshot those that its resources refer to, and no others: a node cannot ask for the private
+ * key of another gateway.
  */
-function withSecrets(snapshot: GroupSnapshot, secrets: ReadonlyMap<string, EncodedResource>): GroupSnapshot {
-  const referenced = new Map(snapshot.resources.get(TYPE_URLS.secret));
-  for (const parent of [TYPE_URLS.cluster, TYPE_URLS.listener, TYPE_URLS.extensionConfig]) {
-    for (const resource of snapshot.resources.get(parent)?.values() ?? []) {
+function withReferred(own: Resources, types: ByType, secrets: ReadonlyMap<string, EncodedResource>): Resources {
+  const referred = new Map(own);
+  for (const user of SECRET_USERS) {
+    for (const resource of types.get(user)?.values() ?? []) {
       for (const name of referencesOf(resource).get(TYPE_URLS.secret) ?? []) {
         const secret = secrets.get(name);
-        if (secret !== undefined) referenced.set(name, secret);
+        if (secret !== undefined) referred.set(name, secret);
       }
     }
   }
-  return { ...snapshot, resources: new Map(snapshot.resources).set(TYPE_URLS.secret, referenced) };
+  return referred;
 }

@@ -1,13 +1,16 @@
 import { type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { ChanceryError } from "../resources/index.ts";
 import { acceptedElsewhere } from "./accepted-elsewhere.ts";
 import type { Clock } from "./clock.ts";
 import type { Dispatcher, Subscription } from "./dispatch.ts";
 import type { XdsMetrics } from "./metrics.ts";
+import type { NameLists } from "./name-lists.ts";
 import { bindingOf, misuse } from "./node-certificate.ts";
-import type { NodeIdentity } from "./node-identity.ts";
+import type { IdentitySettings, NodeIdentity } from "./node-identity.ts";
 import type { NodeTable } from "./node-state.ts";
 import type { QuarantineScope } from "./quarantine.ts";
+import { RequestReader } from "./requests.ts";
 import type { XdsCall } from "./services.ts";
 import { advance, createSession, type Effect, type SessionEvent, type SessionRequest } from "./session.ts";
 import type { Protocol, Session, SessionSettings } from "./session-state.ts";
@@ -49,6 +52,8 @@ export type XdsEvent =
 export interface StreamContext {
   readonly store: SnapshotStore;
   readonly dispatcher: Dispatcher;
+  readonly nameLists: NameLists;
+  readonly identity: IdentitySettings;
   readonly nodes: NodeTable;
   readonly clock: Clock;
   readonly log: Logger;
@@ -94,7 +99,10 @@ export class XdsStream {
       resolve: (node) => this.#identify(node),
     });
     this.#cancelAge = context.clock.after(kind.ageMs, () => this.close());
-    call.on("data", (request: SessionRequest) => {
+    const reader = new RequestReader(kind.protocol, context.identity, context.nameLists);
+    call.on("data", (bytes: Buffer) => {
+      const request = this.#read(reader, bytes);
+      if (request === undefined) return;
       const refusal = this.#misuse(request);
       if (refusal === undefined) this.#deliver({ kind: "request", request, now: context.clock.now() });
       else this.#refuse(refusal);
@@ -126,6 +134,18 @@ export class XdsStream {
     if (reason === undefined) this.#call.end();
     else this.#call.emit("error", reason satisfies Partial<StatusObject>);
     this.#onClose();
+  }
+
+  #read(reader: RequestReader, bytes: Buffer): SessionRequest | undefined {
+    if (this.#closed) return undefined;
+    try {
+      return reader.read(bytes);
+    } catch (error) {
+      const details = `the request cannot be decoded: ${ChanceryError.from(error).message}`;
+      this.#context.log.warn({ node: this.#session.node?.id, reason: details }, "xDS stream refused");
+      this.close({ code: status.INVALID_ARGUMENT, details });
+      return undefined;
+    }
   }
 
   /** Why the node of a first request may not use its client certificate. */

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import type { QuarantineEntry } from "./quarantine.ts";
 import { referencesOf } from "./references.ts";
+import { ResourceLayers } from "./resource-layers.ts";
 import { SEND_ORDER } from "./resource-types.ts";
-import type { GroupSnapshot, ServedResource } from "./snapshot.ts";
+import type { GroupChange, GroupSnapshot, ServedResource } from "./snapshot.ts";
 
 export type Resources = ReadonlyMap<string, ServedResource>;
 
@@ -66,30 +67,66 @@ export function nextView(
   return { view: { group, known: true, revision, layout, publishedAt, types }, changes };
 }
 
-function nextType(
+/** All resources of a type anew: each is compared with what there is. */
+export function nextType(
   typeUrl: string,
   before: TypeView | undefined,
   resources: Resources,
   label: string | undefined,
 ): { view: TypeView; changed: readonly string[] } {
-  const same = (view: TypeView) => (view.label === label ? view : { ...view, label });
-  if (before?.resources === resources) return { view: same(before), changed: [] };
-  const changed: string[] = [];
-  const merged = new Map<string, ServedResource>();
-  for (const [name, resource] of resources) {
-    const old = before?.resources.get(name);
-    if (old !== undefined && sameResource(old, resource)) {
-      merged.set(name, old);
-    } else {
-      merged.set(name, resource);
-      changed.push(name);
+  const old = before?.resources ?? NO_RESOURCES;
+  const different = new Map<string, ServedResource | undefined>();
+  if (old !== resources) {
+    for (const [name, resource] of resources) {
+      const known = old.get(name);
+      if (known === undefined || !sameResource(known, resource)) different.set(name, resource);
     }
+    for (const name of old.keys()) if (!resources.has(name)) different.set(name, undefined);
   }
-  if (before !== undefined) {
-    for (const name of before.resources.keys()) if (!resources.has(name)) changed.push(name);
-    if (changed.length === 0) return { view: same(before), changed };
+  const view = before ?? { typeUrl, resources: old, label };
+  return { view: withChanges(view, different, label), changed: [...different.keys()] };
+}
+
+/** Some resources of a group anew: costs what they are, not what the group has. */
+export function changedView(
+  previous: GroupView,
+  { resources, removed = [] }: Pick<GroupChange, "resources" | "removed">,
+  publishedAt: number,
+): { view: GroupView; changes: Map<string, readonly string[]> } {
+  const byType = new Map<string, Map<string, ServedResource | undefined>>();
+  const put = (typeUrl: string, name: string, resource: ServedResource | undefined) => {
+    const known = previous.types.get(typeUrl)?.resources.get(name);
+    const ofType = byType.get(typeUrl) ?? new Map<string, ServedResource | undefined>();
+    byType.set(typeUrl, ofType);
+    const same = resource === undefined ? known === undefined : known !== undefined && sameResource(known, resource);
+    if (same) ofType.delete(name);
+    else ofType.set(name, resource);
+  };
+  for (const { typeUrl, name } of removed) put(typeUrl, name, undefined);
+  for (const resource of resources) put(resource.typeUrl, resource.name, resource);
+  const types = new Map(previous.types);
+  const changes = new Map<string, readonly string[]>();
+  for (const [typeUrl, different] of byType) {
+    if (different.size === 0) continue;
+    const before = types.get(typeUrl) ?? { typeUrl, resources: NO_RESOURCES, label: undefined };
+    types.set(typeUrl, withChanges(before, different, before.label));
+    changes.set(typeUrl, [...different.keys()]);
   }
-  return { view: { typeUrl, resources: merged, label }, changed };
+  return { view: { ...previous, publishedAt, types }, changes };
+}
+
+const NO_RESOURCES: Resources = new Map();
+
+function withChanges(
+  before: TypeView,
+  different: ReadonlyMap<string, ServedResource | undefined>,
+  label: string | undefined,
+): TypeView {
+  const { typeUrl } = before;
+  if (different.size === 0) return before.label === label ? before : { typeUrl, resources: before.resources, label };
+  const resources = ResourceLayers.over(before.resources, different);
+  digests.set(resources, changedDigest(digestOf(before.resources), before.resources, different));
+  return { typeUrl, resources, label };
 }
 
 function sameResource(a: ServedResource, b: ServedResource): boolean {
@@ -101,28 +138,83 @@ export function sameTerms(a: ServedResource, b: ServedResource): boolean {
   return a.ttlMs === b.ttlMs && (a.aliases ?? []).join("\n") === (b.aliases ?? []).join("\n");
 }
 
+/**
+ * A set of resources in short: the sum of a hash of each, so that it does not depend on their order and a change costs
+ * what changed; and how many of them have what most have not.
+ */
+interface Digest {
+  readonly sum: bigint;
+  readonly aliased: number;
+  readonly expiring: number;
+}
+
+const NO_DIGEST: Digest = { sum: 0n, aliased: 0, expiring: 0 };
+const digests = new WeakMap<Resources, Digest>();
+const hashes = new WeakMap<ServedResource, bigint>();
 const versions = new WeakMap<Resources, string>();
+
+function digestOf(resources: Resources): Digest {
+  const known = digests.get(resources);
+  if (known !== undefined) return known;
+  let digest = NO_DIGEST;
+  for (const resource of resources.values()) digest = counted(digest, resource, 1);
+  digests.set(resources, digest);
+  return digest;
+}
+
+function changedDigest(
+  before: Digest,
+  resources: Resources,
+  different: ReadonlyMap<string, ServedResource | undefined>,
+): Digest {
+  let digest = before;
+  for (const [name, resource] of different) {
+    const old = resources.get(name);
+    if (old !== undefined) digest = counted(digest, old, -1);
+    if (resource !== undefined) digest = counted(digest, resource, 1);
+  }
+  return digest;
+}
+
+function counted({ sum, aliased, expiring }: Digest, resource: ServedResource, by: 1 | -1): Digest {
+  return {
+    sum: BigInt.asUintN(256, by === 1 ? sum + hashOf(resource) : sum - hashOf(resource)),
+    aliased: resource.aliases === undefined ? aliased : aliased + by,
+    expiring: resource.ttlMs === undefined ? expiring : expiring + by,
+  };
+}
+
+/** SHA-256 over name, version and terms. */
+function hashOf(resource: ServedResource): bigint {
+  const known = hashes.get(resource);
+  if (known !== undefined) return known;
+  const { name, version, ttlMs, aliases } = resource;
+  const terms = ttlMs === undefined && aliases === undefined ? [] : [ttlMs ?? 0, aliases ?? []];
+  const text = JSON.stringify([name, version, ...terms]);
+  const value = BigInt(`0x${createHash("sha256").update(text).digest("hex")}`);
+  hashes.set(resource, value);
+  return value;
+}
 
 /** The version of a type as a whole: the same for the same content on every replica and after every restart. */
 export function typeVersion(view: TypeView): string {
   const known = versions.get(view.resources);
   if (known !== undefined) return known;
-  const version = versionOf(view.resources.values());
+  const version = shortVersion(digestOf(view.resources));
   versions.set(view.resources, version);
   return version;
 }
 
-/** SHA-256 over the sorted pairs of name and version, first 16 hex digits. */
+/** The version that a type would have as a whole if these were all its resources. */
 export function versionOf(resources: Iterable<ServedResource>): string {
-  const pairs: string[] = [];
-  for (const { name, version, ttlMs, aliases } of resources) {
-    const terms = ttlMs === undefined && aliases === undefined ? "" : JSON.stringify([ttlMs ?? 0, aliases ?? []]);
-    pairs.push(`${JSON.stringify(name)}${version}${terms}\n`);
-  }
-  pairs.sort();
-  const hash = createHash("sha256");
-  for (const pair of pairs) hash.update(pair);
-  return hash.digest("hex").slice(0, 16);
+  let digest = NO_DIGEST;
+  for (const resource of resources) digest = counted(digest, resource, 1);
+  return shortVersion(digest);
+}
+
+/** SHA-256 over the sum, first 16 hex digits. */
+function shortVersion({ sum }: Digest): string {
+  return createHash("sha256").update(sum.toString(16)).digest("hex").slice(0, 16);
 }
 
 const childNames = new WeakMap<Resources, Map<string, ReadonlySet<string>>>();
@@ -147,11 +239,12 @@ export function namesReferenced(view: TypeView | undefined, child: string): Read
   return names;
 }
 
+const NO_ALIASES: ReadonlyMap<string, string> = new Map();
 const byAlias = new WeakMap<Resources, ReadonlyMap<string, string>>();
 
 /** alias → name, of the resources of a type that have any. */
 export function aliasesOf(view: TypeView | undefined): ReadonlyMap<string, string> {
-  if (view === undefined) return new Map();
+  if (view === undefined || digestOf(view.resources).aliased === 0) return NO_ALIASES;
   const known = byAlias.get(view.resources);
   if (known !== undefined) return known;
   const found = new Map<string, string>();
@@ -164,7 +257,7 @@ const expiring = new WeakMap<Resources, readonly ServedResource[]>();
 
 /** The resources of a type that expire unless they are heard of again. */
 export function expiringOf(view: TypeView | undefined): readonly ServedResource[] {
-  if (view === undefined) return [];
+  if (view === undefined || digestOf(view.resources).expiring === 0) return [];
   const known = expiring.get(view.resources);
   if (known !== undefined) return known;
   const found = [...view.resources.values()].filter(({ ttlMs }) => ttlMs !== undefined);

@@ -2,43 +2,10 @@ import { toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { DurationSchema, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { typeUrl } from "../envoy/index.ts";
-import type { DeltaDiscoveryRequest, DiscoveryRequest } from "../protos/gen/envoy/service/discovery/v3/discovery_pb.ts";
 import { ResourceSchema } from "../protos/gen/envoy/service/discovery/v3/discovery_pb.ts";
-import { type IdentitySettings, identityOf } from "./node-identity.ts";
 import type { Bodiless, Response } from "./respond.ts";
-import type { SessionRequest } from "./session.ts";
 import type { Protocol } from "./session-state.ts";
 import type { ServedResource } from "./snapshot.ts";
-
-export function fromSotw(request: DiscoveryRequest, settings: IdentitySettings): SessionRequest {
-  return {
-    typeUrl: request.typeUrl,
-    node: request.node === undefined ? undefined : identityOf(request.node, settings),
-    nonce: request.responseNonce,
-    error: errorOf(request),
-    names: { protocol: "sotw", versionInfo: request.versionInfo, names: request.resourceNames },
-  };
-}
-
-export function fromDelta(request: DeltaDiscoveryRequest, settings: IdentitySettings): SessionRequest {
-  return {
-    typeUrl: request.typeUrl,
-    node: request.node === undefined ? undefined : identityOf(request.node, settings),
-    nonce: request.responseNonce,
-    error: errorOf(request),
-    names: {
-      protocol: "delta",
-      subscribe: request.resourceNamesSubscribe,
-      unsubscribe: request.resourceNamesUnsubscribe,
-      claims: new Map(Object.entries(request.initialResourceVersions)),
-    },
-  };
-}
-
-function errorOf({ errorDetail }: DiscoveryRequest | DeltaDiscoveryRequest): string | undefined {
-  if (errorDetail === undefined) return undefined;
-  return errorDetail.message === "" ? `code ${errorDetail.code}` : errorDetail.message;
-}
 
 /** Bytes of `resources` entries, by what the client is told: each resource is wrapped once, however many streams get it. */
 const entries = {

@@ -1,0 +1,55 @@
+import { BinaryReader } from "@bufbuild/protobuf/wire";
+
+/** Lists shorter than this are not worth sharing. */
+const SHARED_FROM = 16;
+/** Of all lists that are shared, bytes on the wire; those used longest ago are let go. */
+const MAX_SHARED_BYTES = 16 * 1024 * 1024;
+
+/** Names as they came: the bytes of a repeated string field, tags included, and what they mean. */
+export interface NameList {
+  readonly field: Buffer;
+  readonly names: readonly string[];
+}
+
+/**
+ * Lists of names, each kept once however many clients send it: the nodes of a group ask for the same endpoints, and in
+ * state of the world repeat them with every acknowledgement.
+ */
+export class NameLists {
+  readonly #lists = new Map<string, NameList>();
+  #bytes = 0;
+
+  /** @returns the same list for the same bytes, where it is long and was used not too long ago */
+  list(field: Buffer): NameList {
+    if (field.length < 2 * SHARED_FROM || field.length > MAX_SHARED_BYTES) return { field, names: decode(field) };
+    const key = field.toString("latin1");
+    const known = this.#lists.get(key);
+    if (known !== undefined) {
+      this.#lists.delete(key);
+      this.#lists.set(key, known);
+      return known;
+    }
+    const names = decode(field);
+    if (names.length < SHARED_FROM) return { field, names };
+    // A copy: the field is a part of a request, which is not to stay.
+    const list = { field: Buffer.from(field), names };
+    this.#lists.set(key, list);
+    this.#bytes += key.length;
+    for (const oldest of this.#lists.keys()) {
+      if (this.#bytes <= MAX_SHARED_BYTES) break;
+      this.#lists.delete(oldest);
+      this.#bytes -= oldest.length;
+    }
+    return list;
+  }
+}
+
+function decode(field: Buffer): string[] {
+  const names: string[] = [];
+  const reader = new BinaryReader(field);
+  while (reader.pos < reader.len) {
+    reader.tag();
+    names.push(reader.string());
+  }
+  return names;
+}

@@ -1,0 +1,175 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { NodeSchema } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
+import {
+  type DeltaDiscoveryRequest,
+  DeltaDiscoveryRequestSchema,
+  type DiscoveryRequest,
+  DiscoveryRequestSchema,
+} from "../protos/gen/envoy/service/discovery/v3/discovery_pb.ts";
+import type { NameList, NameLists } from "./name-lists.ts";
+import { type IdentitySettings, identityOf, type NodeIdentity } from "./node-identity.ts";
+import type { SessionRequest } from "./session.ts";
+import type { Protocol } from "./session-state.ts";
+
+/** Field numbers of DiscoveryRequest and DeltaDiscoveryRequest (discovery.proto). `names`: to subscribe to. */
+const FIELDS = {
+  sotw: { version: 1, node: 2, names: 3, typeUrl: 4, nonce: 5 },
+  delta: { version: 0, node: 1, names: 3, typeUrl: 2, nonce: 6 },
+} as const;
+/** Types whose last list of names is remembered; a stream has few. */
+const MAX_TYPES = 64;
+
+const NO_NAMES: readonly string[] = [];
+const NO_CLAIMS: ReadonlyMap<string, string> = new Map();
+
+/**
+ * Reads the requests of one stream. Most are acknowledgements, which hold little, or repeat the names of the one before,
+ * so only what is rare (claims, refusals, names given up, another node) is decoded as a whole.
+ */
+export class RequestReader {
+  readonly #protocol: Protocol;
+  readonly #settings: IdentitySettings;
+  readonly #lists: NameLists;
+  readonly #lastNames = new Map<string, NameList>();
+  #lastTypeUrl = { bytes: Buffer.alloc(0), text: "" };
+  #lastNode: { readonly bytes: Buffer; readonly identity: NodeIdentity } | undefined;
+
+  constructor(protocol: Protocol, settings: IdentitySettings, lists: NameLists) {
+    this.#protocol = protocol;
+    this.#settings = settings;
+    this.#lists = lists;
+  }
+
+  /** @throws Error where the bytes are no request of the protocol */
+  read(bytes: Buffer): SessionRequest {
+    const parts = scan(bytes, this.#protocol);
+    if (parts === undefined) return this.#decode(bytes);
+    const typeUrl = this.#typeUrl(parts.typeUrl);
+    const names = this.#names(typeUrl, parts.names);
+    return {
+      typeUrl,
+      node: parts.node === undefined ? undefined : this.#identity(parts.node),
+      nonce: parts.nonce.toString(),
+      error: undefined,
+      names:
+        this.#protocol === "delta"
+          ? { protocol: "delta", subscribe: names, unsubscribe: NO_NAMES, claims: NO_CLAIMS }
+          : { protocol: "sotw", versionInfo: parts.version.toString(), names },
+    };
+  }
+
+  #typeUrl(bytes: Buffer): string {
+    if (this.#lastTypeUrl.bytes.equals(bytes)) return this.#lastTypeUrl.text;
+    this.#lastTypeUrl = { bytes: Buffer.from(bytes), text: bytes.toString() };
+    return this.#lastTypeUrl.text;
+  }
+
+  #names(typeUrl: string, field: Buffer): readonly string[] {
+    if (field.length === 0) return NO_NAMES;
+    const last = this.#lastNames.get(typeUrl);
+    if (last?.field.equals(field)) return last.names;
+    const list = this.#lists.list(field);
+    // A list that is not shared would keep the whole request alive.
+    if (list.field !== field && this.#lastNames.size < MAX_TYPES) this.#lastNames.set(typeUrl, list);
+    return list.names;
+  }
+
+  #identity(bytes: Buffer): NodeIdentity {
+    if (this.#lastNode?.bytes.equals(bytes)) return this.#lastNode.identity;
+    const identity = identityOf(fromBinary(NodeSchema, bytes), this.#settings);
+    this.#lastNode ??= { bytes: Buffer.from(bytes), identity };
+    return identity;
+  }
+
+  #decode(bytes: Buffer): SessionRequest {
+    return this.#protocol === "delta"
+      ? fromDelta(fromBinary(DeltaDiscoveryRequestSchema, bytes), this.#settings)
+      : fromSotw(fromBinary(DiscoveryRequestSchema, bytes), this.#settings);
+  }
+}
+
+interface Parts {
+  readonly version: Buffer;
+  readonly node: Buffer | undefined;
+  /** The repeated field as a whole. */
+  readonly names: Buffer;
+  readonly typeUrl: Buffer;
+  readonly nonce: Buffer;
+}
+
+/** Where the parts of a request lie; undefined where it has others, or has them in an order that none sends. */
+function scan(bytes: Buffer, protocol: Protocol): Parts | undefined {
+  const field = FIELDS[protocol];
+  const none = bytes.subarray(0, 0);
+  let [version, names, typeUrl, nonce] = [none, none, none, none];
+  let node: Buffer | undefined;
+  let namesFrom = -1;
+  let namesTo = -1;
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const start = reader.pos;
+    const [number, wireType] = reader.tag();
+    if (wireType !== WireType.LengthDelimited) return undefined;
+    const length = reader.uint32();
+    const from = reader.pos;
+    const to = from + length;
+    if (to > reader.len) return undefined;
+    reader.pos = to;
+    switch (number) {
+      case field.names:
+        if (namesFrom === -1) namesFrom = start;
+        else if (namesTo !== start) return undefined;
+        namesTo = to;
+        break;
+      case field.typeUrl:
+        typeUrl = bytes.subarray(from, to);
+        break;
+      case field.nonce:
+        nonce = bytes.subarray(from, to);
+        break;
+      case field.version:
+        version = bytes.subarray(from, to);
+        break;
+      case field.node:
+        // Two of them would have to be merged.
+        if (node !== undefined) return undefined;
+        node = bytes.subarray(from, to);
+        break;
+      default:
+        return undefined;
+    }
+  }
+  if (namesFrom !== -1) names = bytes.subarray(namesFrom, namesTo);
+  return { version, node, names, typeUrl, nonce };
+}
+
+export function fromSotw(request: DiscoveryRequest, settings: IdentitySettings): SessionRequest {
+  return {
+    typeUrl: request.typeUrl,
+    node: request.node === undefined ? undefined : identityOf(request.node, settings),
+    nonce: request.responseNonce,
+    error: errorOf(request),
+    names: { protocol: "sotw", versionInfo: request.versionInfo, names: request.resourceNames },
+  };
+}
+
+export function fromDelta(request: DeltaDiscoveryRequest, settings: IdentitySettings): SessionRequest {
+  return {
+    typeUrl: request.typeUrl,
+    node: request.node === undefined ? undefined : identityOf(request.node, settings),
+    nonce: request.responseNonce,
+    error: errorOf(request),
+    names: {
+      protocol: "delta",
+      subscribe: request.resourceNamesSubscribe,
+      unsubscribe: request.resourceNamesUnsubscribe,
+      claims: new Map(Object.entries(request.initialResourceVersions)),
+    },
+  };
+}
+
+function errorOf({ errorDetail }: DiscoveryRequest | DeltaDiscoveryRequest): string | undefined {
+  if (errorDetail === undefined) return undefined;
+  return errorDetail.message === "" ? `code ${errorDetail.code}` : errorDetail.message;
+}
