@@ -1,5 +1,6 @@
+import { lawRuleId } from "../compiler/index.ts";
 import { analyseProgram, type DecisionInput, type Finding } from "../policy/index.ts";
-import type { Inventory, Key, Kind, Path, PolicyTestRequest, Problem } from "../resources/index.ts";
+import type { Inventory, Key, Kind, LawPack, Path, PolicyTestRequest, Problem } from "../resources/index.ts";
 import type { CompiledDirectory } from "./compile-directory.ts";
 import { generatedSamples } from "./diff-samples.ts";
 import { casePreparer } from "./policy-cases.ts";
@@ -81,10 +82,21 @@ function placesIn(inventory: Inventory): ReadonlyMap<`${Finding["about"]["kind"]
       places.set(`${kind} ${key}`, { kind, key, scope, path: ["metadata", "name"], accepted: accepted(annotations) });
     }
   }
-  for (const { key, scope, annotations, rules } of inventory.policies) {
-    for (const [index, { id }] of rules.entries()) {
-      const path = ["spec", "rules", index, "id"];
-      places.set(`rule ${key}/${id}`, { kind: "Policy", key, scope, path, accepted: accepted(annotations) });
+  const place = (
+    kind: Kind,
+    { key, scope, annotations }: Inventory["policies"][number] | LawPack,
+    index: number,
+  ): Place => {
+    return { kind, key, scope, path: ["spec", "rules", index, "id"], accepted: accepted(annotations) };
+  };
+  for (const policy of inventory.policies) {
+    for (const [index, { id }] of policy.rules.entries()) {
+      places.set(`rule ${policy.key}/${id}`, place("Policy", policy, index));
+    }
+  }
+  for (const pack of inventory.lawPacks) {
+    for (const [index, { id }] of pack.rules.entries()) {
+      places.set(`rule ${lawRuleId(pack.key, id)}`, place("LawPack", pack, index));
     }
   }
   return places;

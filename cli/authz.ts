@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { createRegistry, startAdminServer } from "../admin/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
+import { addTlsOptions, openCertificateFiles, type TlsOptions } from "./certificate-files.ts";
 import { startDecisionProcess } from "./decision-process.ts";
 import { addNatsOptions } from "./nats-options.ts";
 import { addressListOption } from "./options.ts";
@@ -9,11 +10,8 @@ import {
   type AdminOptions,
   addAdminOption,
   addProcessOptions,
-  addTlsOptions,
   loggerOf,
   type ProcessOptions,
-  readTls,
-  type TlsOptions,
 } from "./process-options.ts";
 import { demandOneSource, openRevisionSource, type SourceOptions } from "./revision-source.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
@@ -54,7 +52,8 @@ export function authzCommand(): Command {
       const log = loggerOf(options, options.name);
       const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
       try {
-        const tls = await readTls(options);
+        const tls = await openCertificateFiles(options, log);
+        if (tls !== undefined) stack.add({ name: "certificates", close: () => tls.close() });
         const metrics = createRegistry();
         const source = await openRevisionSource(options, options.state, { role: "authz", name: options.name }, log);
         stack.add({ name: "revisions", close: () => source.close() });

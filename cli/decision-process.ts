@@ -3,11 +3,11 @@ import { setImmediate } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import { openDecisionJournal } from "../audit/index.ts";
 import { startFollower } from "../distribution/index.ts";
+import type { ServerCertificates } from "../envoy/index.ts";
 import { createDecisionService, serveDecisions } from "../ext-authz/index.ts";
 import { compilePolicy, createPolicyCompiler, SLICE_MS } from "../policy/index.ts";
 import type { RevisionStore } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
-import type { TlsMaterial } from "./process-options.ts";
 import type { RevisionSource } from "./revision-source.ts";
 
 /** Older revisions whose layouts are loaded at the start, for Envoys that are still on one of them. */
@@ -24,7 +24,7 @@ export interface DecisionProcessOptions {
   readonly journal: string;
   readonly log: Logger;
   readonly metrics: Registry;
-  readonly tls?: TlsMaterial | undefined;
+  readonly tls?: ServerCertificates | undefined;
 }
 
 export interface DecisionProcess {
@@ -86,6 +86,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
       service,
       listen: options.listen,
       drainMs: DRAIN_MS,
+      onRefused: (why) => log.warn({ why }, "an Envoy is not heard"),
       ...(options.tls === undefined ? {} : { tls: options.tls }),
     });
     return {

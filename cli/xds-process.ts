@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import type { EncodedResource, NodeGroup } from "../compiler/index.ts";
 import { LayoutGate, type NodeReport, startFollower, type WaitingLayouts } from "../distribution/index.ts";
+import type { ServerCertificates } from "../envoy/index.ts";
 import type { Revision } from "../revision/index.ts";
 import {
   createSecretSource,
@@ -12,7 +13,6 @@ import {
 } from "../xds-server/index.ts";
 import { HeadStart } from "./head-start.ts";
 import type { Logger } from "./logging.ts";
-import type { TlsMaterial } from "./process-options.ts";
 import type { RevisionSource } from "./revision-source.ts";
 
 /** An Envoy that reconnects at once would find no snapshot: the first revision is waited for, but not for ever. */
@@ -35,7 +35,7 @@ export interface XdsProcessOptions {
   readonly secretsRoot: string;
   readonly log: Logger;
   readonly metrics: Registry;
-  readonly tls?: TlsMaterial | undefined;
+  readonly tls?: ServerCertificates | undefined;
   readonly onEvent?: (event: XdsEvent) => void;
   /** Called when a revision is served. */
   readonly onRevision?: (revision: Revision) => void;

@@ -115,6 +115,18 @@ describe("what cannot be compiled together", () => {
     ]);
   });
 
+  test("a read of what can be missing is shown at its place, with the fix", () => {
+    const text = caseText("model-chain").replace('target.maturity == "production"', "target.cost.input < 1.0");
+    expect(problems(text)).toEqual([
+      expect.objectContaining({
+        severity: "error",
+        code: "optional-field",
+        hint: expect.stringContaining("has(target.cost) && …"),
+        at: place(text, "target.cost"),
+      }),
+    ]);
+  });
+
   test("backends that differ in whether the client's own Authorization is passed on", () => {
     const text = caseText("plain-services").replace(
       "endpoints: [{ address: shop-b.internal, port: 10112 }]",

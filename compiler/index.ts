@@ -3,6 +3,8 @@
  * table. Promises: deterministic, validated against the rules that Envoy's protos carry, and no change of a policy,
  * application, model, upstream or key changes a Listener.
  */
+
 export { type CompileOptions, type CompileResult, compile, type Locator } from "./compile.ts";
 export { type Jwks, jwksSource } from "./jwt.ts";
+export { lawRuleId } from "./law-rules.ts";
 export type * from "./revision-parts.ts";

@@ -1,27 +1,38 @@
 import { checkProgram, type PolicyProgram, type RuleProblem } from "../policy/index.ts";
-import type { Inventory, Problem } from "../resources/index.ts";
+import type { Inventory, Key, Problem, Scope } from "../resources/index.ts";
 import type { Locator } from "./compile.ts";
+import { lawRuleId } from "./law-rules.ts";
+
+interface Place {
+  readonly kind: "Policy" | "LawPack";
+  readonly key: Key;
+  readonly scope: Scope;
+  readonly index: number;
+}
 
 /** What is wrong with rules, at the place in the file where it stands. */
 export function policyProblems(inventory: Inventory, program: PolicyProgram, positions: Locator): Problem[] {
-  const places = new Map(
-    inventory.policies.flatMap((policy) =>
-      policy.rules.map((rule, index) => [`${policy.key}/${rule.id}` as string, { policy, index }] as const),
+  const places = new Map([
+    ...inventory.policies.flatMap(({ key, scope, rules }) =>
+      rules.map(({ id }, index): [string, Place] => [`${key}/${id}`, { kind: "Policy", key, scope, index }]),
     ),
-  );
+    ...inventory.lawPacks.flatMap(({ key, scope, rules }) =>
+      rules.map(({ id }, index): [string, Place] => [lawRuleId(key, id), { kind: "LawPack", key, scope, index }]),
+    ),
+  ]);
   return checkProgram(program).flatMap((problem: RuleProblem): Problem[] => {
     const place = places.get(problem.rule);
     if (place === undefined) return [];
     const path = ["spec", "rules", place.index, problem.field];
-    const at = positions.within("Policy", place.policy.key, path, problem.offset);
+    const at = positions.within(place.kind, place.key, path, problem.offset);
     return [
       {
         severity: problem.severity,
         code: problem.code,
         message: `rule "${problem.rule}", ${problem.field}: ${problem.message}`,
         ...(problem.hint === undefined ? {} : { hint: problem.hint }),
-        scope: place.policy.scope,
-        at: at ?? { file: place.policy.key, line: 1, column: 1 },
+        scope: place.scope,
+        at: at ?? { file: place.key, line: 1, column: 1 },
       },
     ];
   });

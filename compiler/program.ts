@@ -1,5 +1,6 @@
 import type { ApplicationFacts, ModelTarget, PolicyProgram, Target } from "../policy/index.ts";
 import type { Application, Deployment, Inventory, Key, ModelVersion, Upstream } from "../resources/index.ts";
+import { adequateCountries, lawRules } from "./law-rules.ts";
 
 /** Pool of a deployment: name of its cluster and priority group. */
 export function modelPoolName(deployment: Key): string {
@@ -41,14 +42,17 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
     }),
   );
   return {
-    rules: byKey(inventory.policies).flatMap((policy) =>
-      policy.rules.map((rule) => ({
-        ...rule,
-        id: `${policy.key}/${rule.id}`,
-        scope: policy.scope,
-        ...(policy.target === undefined ? {} : { target: policy.target }),
-      })),
-    ),
+    rules: [
+      ...byKey(inventory.policies).flatMap((policy) =>
+        policy.rules.map((rule) => ({
+          ...rule,
+          id: `${policy.key}/${rule.id}`,
+          scope: policy.scope,
+          ...(policy.target === undefined ? {} : { target: policy.target }),
+        })),
+      ),
+      ...byKey(inventory.lawPacks).flatMap(lawRules),
+    ],
     applications: byKey(inventory.applications).map(applicationFacts),
     models: byKey(inventory.models).map((model) => ({
       key: model.key,
@@ -67,6 +71,7 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
       ...(approval.validFrom === undefined ? {} : { validFrom: approval.validFrom }),
       ...(approval.validUntil === undefined ? {} : { validUntil: approval.validUntil }),
     })),
+    ...adequateCountries(inventory.lawPacks),
     observedGateways: byKey(inventory.gateways)
       .filter((gateway) => gateway.mode === "observe")
       .map((gateway) => gateway.key),

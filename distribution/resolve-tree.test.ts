@@ -45,6 +45,7 @@ test("a good tree is taken as it is", async () => {
 test.each([
   ["does not parse", "kind: [", "broken YAML"],
   ["does not compile", policy("limits", "nonsense"), "broken rule"],
+  ["reads what can be missing", policy("limits", "request.size > 1"), "unguarded read"],
 ])("a scope that %s stays as it was last good, and the others go on", async (_, text) => {
   const current = tree({
     ...GOOD,

@@ -9,6 +9,7 @@ export { blackholeCluster, endpointsOf, type Pool, type PoolEndpoint, poolCluste
 export { type GrpcMethods, serviceDefinition } from "./grpc-service.ts";
 export { httpConnectionManager } from "./http-connection-manager.ts";
 export * from "./names.ts";
+export { bindingOf, misuse, type NodeBinding } from "./node-certificate.ts";
 export { configured, envoyTypes, extension, pack, TYPE_URLS, typeUrl } from "./registry.ts";
 export {
   type AnswerBudget,
@@ -19,5 +20,6 @@ export {
   priorityGroups,
   type RouteAction,
 } from "./route.ts";
+export { fixedCertificate, mutualTls, type ServerCertificate, type ServerCertificates } from "./server-certificates.ts";
 export { type Violation, validate } from "./validate.ts";
 export { duration, fromAds, socketAddress } from "./values.ts";

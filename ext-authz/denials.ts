@@ -61,6 +61,7 @@ export const DENIALS = {
   no_revision: { ...failure, meaning: "The decision service has no revision yet." },
   record_unavailable: { ...failure, meaning: "The decision could not be recorded, and this application demands it." },
   malformed_check: { ...failure, meaning: "The Envoy sent a check that does not carry what is needed." },
+  foreign_node: { ...failure, meaning: "The Envoy asked about a gateway that its certificate is not for." },
   internal: { ...failure, meaning: "A defect of the decision service." },
 } as const satisfies Readonly<Record<string, DenialShape>>;
 

@@ -4,11 +4,17 @@ import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { type AddressInfo, createConnection, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { create } from "@bufbuild/protobuf";
 import { type ChannelCredentials, Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { Registry } from "prom-client";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { serviceDefinition } from "../envoy/index.ts";
+import {
+  fixedCertificate,
+  type ServerCertificate,
+  type ServerCertificates,
+  serviceDefinition,
+} from "../envoy/index.ts";
 import { compilePolicy } from "../policy/index.ts";
 import {
   Health,
@@ -16,7 +22,7 @@ import {
   type HealthCheckResponse,
   HealthCheckResponse_ServingStatus as ServingStatus,
 } from "../protos/gen/grpc/health/v1/health_pb.ts";
-import { closeAtEnd, createCertificateAuthority, waitFor } from "../test/support/index.ts";
+import { closeAtEnd, createCertificateAuthority, type KeyedCertificate, waitFor } from "../test/support/index.ts";
 import { CHAT_KEY, checkBytes, decodeAnswer, NOW, revision } from "./fixtures.ts";
 import type { JournalRecord } from "./record.ts";
 import { type DecisionServerOptions, serveDecisions } from "./server.ts";
@@ -285,28 +291,87 @@ describe("where it listens", () => {
     });
   });
 
-  it("hears only clients with a certificate of its authority where it has TLS", async () => {
+  describe("over TLS", () => {
     const authority = createCertificateAuthority();
-    const stranger = createCertificateAuthority();
-    const own = authority.issue(["127.0.0.1"]);
-    const service = newService();
-    service.activate(revision());
-    const tls = {
-      certificate: Buffer.from(own.certificate),
-      privateKey: Buffer.from(own.privateKey),
+    const material = ({ certificate, privateKey }: KeyedCertificate): ServerCertificate => ({
+      certificate: Buffer.from(certificate),
+      privateKey: Buffer.from(privateKey),
       clientCa: Buffer.from(authority.certificate),
-    };
-    const { address } = await serve({ service, listen: "127.0.0.1:0", tls });
-    const as = (of: { issue: typeof authority.issue }) => {
-      const client = of.issue(["envoy"]);
+    });
+    const client = (names: readonly string[], issuer = authority) => {
+      const { certificate, privateKey } = issuer.issue(names);
       const root = Buffer.from(authority.certificate);
-      return credentials.createSsl(root, Buffer.from(client.privateKey), Buffer.from(client.certificate));
+      return credentials.createSsl(root, Buffer.from(privateKey), Buffer.from(certificate));
     };
-    expect(await connect(address, as(authority)).check(chat())).toMatchObject({ status: { code: 0 } });
-    await expect(connect(address, as(stranger)).check(chat())).rejects.toMatchObject({ code: status.UNAVAILABLE });
-    await expect(
-      connect(address, credentials.createSsl(Buffer.from(authority.certificate))).check(chat()),
-    ).rejects.toMatchObject({ code: status.UNAVAILABLE });
-    await expect(connect(address).check(chat())).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    const EDGE = ["spiffe://acme/gateway/edge"];
+    const serveTls = async (certificates: ServerCertificates) => {
+      const service = newService();
+      service.activate(revision());
+      const refused: string[] = [];
+      const onRefused = (why: string) => refused.push(why);
+      const { address } = await serve({ service, listen: "127.0.0.1:0", tls: certificates, onRefused });
+      return { address, refused };
+    };
+
+    it("hears an Envoy about the gateway that its certificate names, and nobody else", async () => {
+      const { address, refused } = await serveTls(fixedCertificate(material(authority.issue(["127.0.0.1"]))));
+      const check = (channel: ChannelCredentials) => connect(address, channel).check(chat());
+      expect(await check(client(EDGE))).toMatchObject({ status: { code: 0 } });
+      expect(await check(client(["spiffe://acme/node/n1/gateway/edge"]))).toMatchObject({ status: { code: 0 } });
+      const foreign = await check(client(["spiffe://acme/gateway/other"]));
+      expect(foreign.dynamicMetadata).toMatchObject({ decision: "deny", code: "foreign_node" });
+
+      const unheard = { code: status.UNAVAILABLE };
+      await expect(check(client(EDGE, createCertificateAuthority()))).rejects.toMatchObject(unheard);
+      await expect(check(credentials.createSsl(Buffer.from(authority.certificate)))).rejects.toMatchObject(unheard);
+      await expect(check(credentials.createInsecure())).rejects.toMatchObject(unheard);
+      expect(refused).toEqual([]);
+      await expect(check(client(["envoy"]))).rejects.toMatchObject(unheard);
+      await expect(check(client([...EDGE, "spiffe://acme/gateway/other"]))).rejects.toMatchObject(unheard);
+      expect(refused).toEqual([expect.stringContaining("no gateway"), expect.stringContaining("more than one")]);
+    });
+
+    it("shows a renewed certificate to new connections and keeps those that are open", async () => {
+      let current = material(authority.issue(["127.0.0.1"]));
+      let tell: (next: ServerCertificate) => void = () => undefined;
+      const { address } = await serveTls({
+        current: () => current,
+        onChange(listener) {
+          tell = listener;
+          return () => undefined;
+        },
+      });
+      const shown = async () => {
+        const [host, port] = address.split(":");
+        const socket = connectTls({
+          host,
+          servername: "localhost",
+          port: Number(port),
+          checkServerIdentity: () => undefined,
+          ca: authority.certificate,
+          ALPNProtocols: ["h2"],
+        });
+        onTestFinished(() => void socket.destroy());
+        // Without a certificate of its own it is not heard, which it is told after it has seen the server's.
+        socket.on("error", () => undefined);
+        await once(socket, "secureConnect");
+        return socket.getPeerX509Certificate()?.toString();
+      };
+      const open = connect(address, client(EDGE));
+      expect(await open.check(chat())).toMatchObject({ status: { code: 0 } });
+      expect(await shown()).toBe(current.certificate.toString());
+
+      current = material(authority.issue(["127.0.0.1"]));
+      tell(current);
+      expect(await shown()).toBe(current.certificate.toString());
+      expect(await open.check(chat())).toMatchObject({ status: { code: 0 } });
+    });
+
+    it("leaves a Unix socket to its file permissions", async () => {
+      const tls = fixedCertificate(material(authority.issue(["127.0.0.1"])));
+      await expect(serveDecisions({ service: newService(), listen: "unix:/nowhere", tls })).rejects.toMatchObject({
+        code: "invalid-argument",
+      });
+    });
   });
 });

@@ -1,19 +1,32 @@
 import { chmod, rm, stat } from "node:fs/promises";
 import { createConnection, isIP } from "node:net";
-import { Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData, status } from "@grpc/grpc-js";
-import { serviceDefinition } from "../envoy/index.ts";
+import {
+  type ConnectionInjector,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type sendUnaryData,
+  status,
+} from "@grpc/grpc-js";
+import { type ServerCertificates, serviceDefinition } from "../envoy/index.ts";
 import { Authorization } from "../protos/gen/envoy/service/auth/v3/external_auth_pb.ts";
 import { Health } from "../protos/gen/grpc/health/v1/health_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { HealthService } from "./health.ts";
 import type { DecisionService } from "./service.ts";
+import { listenTls } from "./tls-connections.ts";
 
 export interface DecisionServerOptions {
   readonly service: DecisionService;
   /** "host:port" (port 0: a free one), "[::1]:port" or "unix:/path". */
   readonly listen: string;
-  /** Mutual TLS, demanded off loopback; PEM. Only clients with a certificate of `clientCa` are heard. */
-  readonly tls?: { readonly certificate: Buffer; readonly privateKey: Buffer; readonly clientCa: Buffer };
+  /**
+   * Mutual TLS, demanded off loopback. An Envoy is heard about its own node group only, the one that its certificate
+   * names: `spiffe://TRUST-DOMAIN/…/gateway/GROUP`.
+   */
+  readonly tls?: ServerCertificates;
+  /** Called with why a client with a certificate of the right CA was not heard. */
+  readonly onRefused?: (why: string) => void;
   /** Largest CheckRequest in bytes; 4 MiB for the body and 64 KiB for the rest by default. */
   readonly maxReceiveBytes?: number;
   /** Milliseconds that running calls get when the server stops; 2,000 by default. */
@@ -27,16 +40,97 @@ export interface DecisionServer {
   close(): Promise<void>;
 }
 
+/** Gateways whose Envoys may ask over TLS. */
+const MAX_NODE_GROUPS = 1_000;
+
 /** Serves `envoy.service.auth.v3.Authorization` and `grpc.health.v1.Health`. */
 export async function serveDecisions(options: DecisionServerOptions): Promise<DecisionServer> {
   const { service, listen, tls } = options;
   const unixPath = listen.startsWith("unix:") ? listen.slice("unix:".length) : undefined;
   if (unixPath === undefined) demandTls(listen, tls !== undefined);
-  else await removeStaleSocket(unixPath);
+  else {
+    if (tls !== undefined) throw new ChanceryError("invalid-argument", `${listen}: a Unix socket takes no TLS`);
+    await removeStaleSocket(unixPath);
+  }
 
+  const health = new HealthService([Authorization.typeName]);
+  const bound = tls === undefined ? await servePlain(options, health) : await serveTls(options, tls, health);
+  // Whoever may talk to the socket may ask for decisions about anybody.
+  if (unixPath !== undefined) await chmod(unixPath, 0o660);
+  service.onReady(() => health.setServing(true));
+
+  let closing: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    health.close();
+    bound.stopListening();
+    await Promise.all(bound.servers().map((server) => drain(server, options.drainMs ?? 2_000)));
+    if (unixPath !== undefined) await rm(unixPath, { force: true });
+  };
+  return {
+    address: unixPath === undefined ? `${hostOf(listen)}:${bound.port}` : listen,
+    close: () => {
+      closing ??= stop();
+      return closing;
+    },
+  };
+}
+
+/** Where calls come in, and the servers that answer them. */
+interface Bound {
+  readonly port: number;
+  servers(): readonly Server[];
+  stopListening(): void;
+}
+
+async function servePlain(options: DecisionServerOptions, health: HealthService): Promise<Bound> {
+  const server = createServer(options, health, undefined);
+  const port = await bind(server, options.listen);
+  return { port, servers: () => [server], stopListening: () => undefined };
+}
+
+/** A server for each node group: which one a call is for is settled when its connection is made. */
+async function serveTls(
+  options: DecisionServerOptions,
+  certificates: ServerCertificates,
+  health: HealthService,
+): Promise<Bound> {
+  const onRefused = options.onRefused ?? (() => undefined);
+  const groups = new Map<string, { readonly server: Server; readonly injector: ConnectionInjector }>();
+  const host = hostOf(options.listen);
+  const listener = await listenTls({
+    host: host.replace(/^\[|\]$/g, ""),
+    port: Number(options.listen.slice(host.length + 1)),
+    certificates,
+    onRefused,
+    onConnection: (socket, nodeGroup) => {
+      let group = groups.get(nodeGroup);
+      if (group === undefined) {
+        if (groups.size >= MAX_NODE_GROUPS) {
+          onRefused(`there are certificates for more than ${MAX_NODE_GROUPS} gateways`);
+          socket.destroy();
+          return;
+        }
+        const server = createServer(options, health, nodeGroup);
+        group = { server, injector: server.createConnectionInjector(ServerCredentials.createInsecure()) };
+        groups.set(nodeGroup, group);
+      }
+      group.injector.injectConnection(socket);
+    },
+  }).catch((cause: unknown) => {
+    throw new ChanceryError("unavailable", `cannot listen on ${options.listen}: ${messageOf(cause)}`, { cause });
+  });
+  return {
+    port: listener.port,
+    servers: () => [...groups.values()].map(({ server }) => server),
+    stopListening: () => listener.close(),
+  };
+}
+
+/** @param nodeGroup  the only one that its callers may ask about; undefined: any */
+function createServer(options: DecisionServerOptions, health: HealthService, nodeGroup: string | undefined): Server {
+  const { service } = options;
   const maxReceiveBytes = options.maxReceiveBytes ?? 4 * 1024 * 1024 + 64 * 1024;
   const server = new Server({ "grpc.max_receive_message_length": maxReceiveBytes });
-  const health = new HealthService([Authorization.typeName]);
   server.addService(serviceDefinition(Health), health.implementation());
   server.addService(
     {
@@ -56,35 +150,14 @@ export async function serveDecisions(options: DecisionServerOptions): Promise<De
             callback({ code: status.CANCELLED });
             return;
           }
-          void service.check(call.request).then((answer) => {
+          void service.check(call.request, nodeGroup).then((answer) => {
             callback(null, Buffer.from(answer.buffer, answer.byteOffset, answer.byteLength));
           });
         });
       },
     },
   );
-  const credentials =
-    tls === undefined
-      ? ServerCredentials.createInsecure()
-      : ServerCredentials.createSsl(tls.clientCa, [{ cert_chain: tls.certificate, private_key: tls.privateKey }], true);
-  const port = await bind(server, listen, credentials);
-  // Whoever may talk to the socket may ask for decisions about anybody.
-  if (unixPath !== undefined) await chmod(unixPath, 0o660);
-  service.onReady(() => health.setServing(true));
-
-  let closing: Promise<void> | undefined;
-  const stop = async (): Promise<void> => {
-    health.close();
-    await drain(server, options.drainMs ?? 2_000);
-    if (unixPath !== undefined) await rm(unixPath, { force: true });
-  };
-  return {
-    address: unixPath === undefined ? `${hostOf(listen)}:${port}` : listen,
-    close: () => {
-      closing ??= stop();
-      return closing;
-    },
-  };
+  return server;
 }
 
 function demandTls(listen: string, secured: boolean): void {
@@ -122,13 +195,17 @@ async function removeStaleSocket(path: string): Promise<void> {
   await rm(path, { force: true });
 }
 
-function bind(server: Server, listen: string, credentials: ServerCredentials): Promise<number> {
+function bind(server: Server, listen: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(listen, credentials, (error, port) => {
+    server.bindAsync(listen, ServerCredentials.createInsecure(), (error, port) => {
       if (error === null) resolve(port);
       else reject(new ChanceryError("unavailable", `cannot listen on ${listen}: ${error.message}`, { cause: error }));
     });
   });
+}
+
+function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
 async function drain(server: Server, ms: number): Promise<void> {

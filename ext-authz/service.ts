@@ -84,8 +84,12 @@ export interface DecisionService {
   adopt(revision: ActiveRevision): Promise<boolean>;
   /** Keeps the layouts of another revision, for Envoys that still (or already) run it. */
   keepLayouts(revision: { readonly number: number; readonly layouts: readonly Layout[] }): void;
-  /** Bytes of a CheckRequest to bytes of a CheckResponse. Never rejects. */
-  check(request: Uint8Array): Promise<Uint8Array>;
+  /**
+   * Bytes of a CheckRequest to bytes of a CheckResponse. Never rejects.
+   *
+   * @param nodeGroup  the group that the asking Envoy's certificate is for: about another one it gets no decision
+   */
+  check(request: Uint8Array, nodeGroup?: string): Promise<Uint8Array>;
   state(): DecisionServiceState;
   /** Whether a revision is active. */
   readonly ready: boolean;
@@ -217,13 +221,13 @@ class Service implements DecisionService {
     };
   }
 
-  async check(bytes: Uint8Array): Promise<Uint8Array> {
+  async check(bytes: Uint8Array, nodeGroup?: string): Promise<Uint8Array> {
     const started = this.#options.monotonic();
     if (this.#inFlight >= this.#maxInFlight) return this.#fail("overloaded");
     this.#inFlight++;
     this.#metrics.inFlight.set(this.#inFlight);
     try {
-      return await this.#decide(bytes, started);
+      return await this.#decide(bytes, nodeGroup, started);
     } catch (thrown) {
       this.#options.log.error({ err: thrown }, "a decision failed");
       return this.#fail("internal");
@@ -243,11 +247,12 @@ class Service implements DecisionService {
     await this.#writeSummary();
   }
 
-  async #decide(bytes: Uint8Array, started: number): Promise<Uint8Array> {
+  async #decide(bytes: Uint8Array, nodeGroup: string | undefined, started: number): Promise<Uint8Array> {
     const { monotonic, clock, random, newId, serviceName } = this.#options;
     if (this.#tables === undefined) return this.#fail("no_revision");
     const check = decodeCheck(bytes);
     if (check === undefined) return this.#fail("malformed_check");
+    if (nodeGroup !== undefined && check.context.nodeGroup !== nodeGroup) return this.#fail("foreign_node");
     if (!this.#tables.layouts.has(check.context.layout)) await this.#awaitLayout(check);
     this.#history.use(check.context.layout);
     const tables = this.#tables;

@@ -1,4 +1,5 @@
 import type { Finding } from "./analysis.ts";
+import { covers, validity } from "./approvals.ts";
 import { compileExpression } from "./cel.ts";
 import { compilePolicy } from "./decide.ts";
 import type { DecisionInput } from "./decision.ts";
@@ -33,12 +34,15 @@ export function ruleFindings(program: PolicyProgram): readonly Finding[] {
       findings.push({ code: "rule-always-fails", message, hint, about });
     }
     const holdsToo = (other: ProgramRule): boolean =>
-      other !== rule && isSubset(conjuncts.get(other) ?? new Set(), own);
+      other !== rule && isSubset(conjuncts.get(other) ?? new Set(), own) && inForceWith(other, rule);
     const shadowing = rules.find(
       (other, place) =>
         holdsToo(other) &&
         doesAllOf(other, rule) &&
-        (place < index || !doesAllOf(rule, other) || !isSubset(own, conjuncts.get(other) ?? new Set())),
+        (place < index ||
+          !doesAllOf(rule, other) ||
+          !isSubset(own, conjuncts.get(other) ?? new Set()) ||
+          !inForceWith(rule, other)),
     );
     if (shadowing !== undefined) {
       const message = `${shadowing.id} does all that this rule does, whenever it holds`;
@@ -52,6 +56,12 @@ export function ruleFindings(program: PolicyProgram): readonly Finding[] {
     }
   }
   return findings;
+}
+
+/** Whether `other` is in force whenever `rule` is. */
+function inForceWith(other: ProgramRule, rule: ProgramRule): boolean {
+  const period = ({ effectiveFrom, effectiveTo }: ProgramRule) => validity(effectiveFrom, effectiveTo);
+  return covers(period(other), period(rule));
 }
 
 function conditionsAsked(when: string | undefined): ReadonlySet<string> {

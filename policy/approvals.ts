@@ -19,6 +19,11 @@ export function validAt(period: Validity, now: number): boolean {
   return now >= period.from && now < period.until;
 }
 
+/** Whether `outer` holds whenever `inner` does. */
+export function covers(outer: Validity, inner: Validity): boolean {
+  return outer.from <= inner.from && outer.until >= inner.until;
+}
+
 /** Answers whether a version is approved for an application now. */
 export type Approvals = (version: Key, application: ApplicationFacts, now: number) => boolean;
 

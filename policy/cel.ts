@@ -21,7 +21,7 @@ import {
   type Unknown,
   type Value,
 } from "./expression.ts";
-import { lint } from "./lint.ts";
+import { doubtsOf, lint } from "./lint.ts";
 import { RECORD_READERS, VARIABLE_READERS } from "./readers.ts";
 import type { RuleContext } from "./views.ts";
 import { RECORDS, VARIABLES } from "./vocabulary.ts";
@@ -77,7 +77,7 @@ export function compileExpression(
   if (!parsed.ok) return { ok: false, errors: parsed.problems };
   const checked = check(parsed.expr, text, ENVIRONMENTS[scope]);
   if (!checked.ok) return { ok: false, errors: inOurWords(checked, scope) };
-  const { errors, warnings, reads } = lint(parsed.expr, text, limits);
+  const { errors, reads } = lint(parsed.expr, text, limits);
   if (errors.length > 0) return { ok: false, errors };
   const { type } = checked.tree;
   if (!ACCEPTED[expected].includes(type.kind)) {
@@ -85,7 +85,11 @@ export function compileExpression(
     return refused(text, `The expression is of type ${type.kind}; ${needed} is needed`, 0);
   }
   const program = compile(checked.tree, ENVIRONMENTS[scope]);
-  return { ok: true, expression: expressionOf(program, reads, expected, limits.work), warnings };
+  return {
+    ok: true,
+    expression: expressionOf(program, reads, expected, limits.work),
+    doubts: () => doubtsOf(checked.tree, text),
+  };
 }
 
 function inOurWords(

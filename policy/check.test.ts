@@ -6,12 +6,14 @@ import type { ProgramRule } from "./program.ts";
 const move = (from: string, to: string, changes: Partial<ProgramRule> = {}) =>
   rule(`${from}-${to}`, { effect: "reroute", target: { kind: "Model", key: from }, to: { model: to }, ...changes });
 
+const EUROPEAN = `has(subject.region) && subject.region == "EU"`;
+
 describe("checkProgram", () => {
   test("says nothing of rules that are right", () => {
     const rules = [
       rule("d", { effect: "deny", when: `request.method == "TRACE"` }),
       rule("a", { effect: "allow" }),
-      rule("r", { effect: "restrict", when: `subject.region == "EU"`, require: "target.country in countries.EU" }),
+      rule("r", { effect: "restrict", when: EUROPEAN, require: "target.country in countries.EU" }),
       rule("p", { effect: "prefer", score: "has(target.cost) ? -target.cost.input : -1000.0" }),
       move("x", "y"),
     ];
@@ -48,10 +50,60 @@ describe("checkProgram", () => {
     ]);
   });
 
-  test("warns of unguarded optional fields where unknown denies", () => {
-    const when = `source.principal == "a"`;
-    const found = checkProgram([rule("d", { effect: "deny", when }), rule("a", { effect: "allow", when })]);
-    expect(found).toEqual([expect.objectContaining({ rule: "d", severity: "warning", code: "optional-field" })]);
+  test("refuses unguarded optional fields where unknown denies, and shows the fix", () => {
+    const when = `request.method == "GET" &&\n source.principal == "a"`;
+    const found = checkProgram([
+      rule("d", { effect: "deny", when }),
+      rule("r", { effect: "restrict", when: "true", require: `target.labels.stage == "live"` }),
+      rule("a", { effect: "allow", when }),
+      rule("p", { effect: "prefer", score: "target.cost.input" }),
+    ]);
+    expect(found).toEqual([
+      expect.objectContaining({
+        rule: "d",
+        field: "when",
+        severity: "error",
+        code: "optional-field",
+        line: 2,
+        column: 2,
+      }),
+      expect.objectContaining({ rule: "r", field: "require", severity: "error", code: "optional-field" }),
+    ]);
+    expect(found[0]?.hint).toMatch(/has\(source\.principal\) && …/);
+  });
+
+  test("warns of what plain routes have not, where a rule is for more than a Model", () => {
+    const deny = { effect: "deny", when: `model.name == "a"` } as const;
+    expect(checkProgram([rule("all", deny)])).toEqual([
+      expect.objectContaining({ rule: "all", severity: "warning", code: "model-field" }),
+    ]);
+    expect(checkProgram([rule("one", { ...deny, target: { kind: "Model", key: "a" } })])).toEqual([]);
+    expect(checkProgram([rule("asks", { effect: "deny", when: `has(model.name) && model.name == "a"` })])).toEqual([]);
+  });
+
+  test.each([
+    ["subject.kind == 1", '"==" is always false: string and int'],
+    ["has(subject.tier) && subject.tier != 3", '"!=" is always true: string and int'],
+    ["has(subject.tier) && subject.tier in [1, 2]", '"in" is always false: string and list(int)'],
+    ["dyn(1) in subject", '"in" is always false: int and map(string, dyn)'],
+    ["dyn(request.method) == dyn(null)", '"==" is always false: string and null'],
+    [`subject.claims == dyn("x")`, '"==" is always false: map(string, dyn) and string'],
+  ])("warns that %s says the same for every request", (when, message) => {
+    expect(checkProgram([rule("a", { effect: "allow", when })])).toEqual([
+      expect.objectContaining({ severity: "warning", code: "never-equal", message: expect.stringContaining(message) }),
+    ]);
+  });
+
+  test.each([
+    `has(subject.claims.level) && subject.claims.level == 3`,
+    `has(subject.claims.level) && subject.claims.level == "3"`,
+    `subject.kind == "jwt"`,
+    `subject.id in ["a", "b"]`,
+    `subject.id in [1, "b"]`,
+    `has(request.size) && dyn(request.size) == 1.0`,
+    `[] == dyn([1])`,
+  ])("says nothing of types in %s", (when) => {
+    expect(checkProgram([rule("a", { effect: "allow", when })])).toEqual([]);
   });
 
   test("finds circles of reroutes", () => {

@@ -1,6 +1,6 @@
 import type { Key } from "../resources/index.ts";
 import { compileExpression } from "./cel.ts";
-import type { ExpressionProblem } from "./expression.ts";
+import type { ExpressionDoubt, ExpressionProblem } from "./expression.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 import { MAX_HOPS } from "./reroute.ts";
 import { circlesIn, type Reroute, reroutesOf } from "./reroute-graph.ts";
@@ -9,7 +9,11 @@ import { expressionsOf } from "./rules.ts";
 /** Every code that a RuleProblem can carry, with what it means. */
 export const RULE_PROBLEM_CODES = {
   expression: "An expression does not parse, reads what is not there, or is of the wrong type.",
-  "optional-field": "A deny or restrict rule reads a field that can be missing, and is then unknown.",
+  "optional-field":
+    "A deny or restrict rule reads a field that can be missing, and is then unknown: it asks first, or is refused.",
+  "model-field":
+    "A deny or restrict rule for more than a Model reads what plain routes have not, and is unknown there.",
+  "never-equal": "A comparison is of values whose types are never equal, and so says the same for every request.",
   "missing-field": "The rule lacks the field that its effect needs.",
   conflict: "The rule has a field that its effect does not use.",
   "reroute-cycle": "Reroute rules lead in a circle (a warning where it depends on who asks).",
@@ -74,10 +78,20 @@ function expressionProblems(rule: ProgramRule): readonly RuleProblem[] {
   return expressionsOf(rule).flatMap(({ field, text, scope, expected }) => {
     const compiled = compileExpression(text, scope, expected);
     if (!compiled.ok) return compiled.errors.map((problem) => inField(rule, field, "error", "expression", problem));
-    // Elsewhere an unknown only fails to allow or to prefer.
-    if (rule.effect !== "deny" && rule.effect !== "restrict") return [];
-    return compiled.warnings.map((problem) => inField(rule, field, "warning", "optional-field", problem));
+    return compiled
+      .doubts()
+      .filter(({ kind }) => concerns(kind, rule))
+      .map(({ kind, ...problem }) =>
+        inField(rule, field, kind === "optional-field" ? "error" : "warning", kind, problem),
+      );
   });
+}
+
+function concerns(kind: ExpressionDoubt["kind"], { effect, target }: ProgramRule): boolean {
+  if (kind === "never-equal") return true;
+  // Elsewhere an unknown only fails to allow, to reroute or to prefer.
+  if (effect !== "deny" && effect !== "restrict") return false;
+  return kind === "optional-field" || target?.kind !== "Model";
 }
 
 function rerouteProblems(reroutes: readonly Reroute[]): readonly RuleProblem[] {

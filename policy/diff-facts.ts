@@ -1,6 +1,6 @@
-import { MATURITIES } from "../resources/index.ts";
+import { MATURITIES, type MinimumScore } from "../resources/index.ts";
 import type { Change } from "./diff.ts";
-import type { ApplicationFacts, ApprovalFacts, ModelFacts, PolicyProgram, Target } from "./program.ts";
+import type { AdequateCountry, ApplicationFacts, ApprovalFacts, ModelFacts, PolicyProgram, Target } from "./program.ts";
 
 /** Applications, models, targets, approvals and observed gateways that differ, and what of it can let more through. */
 export function diffFacts(before: PolicyProgram, after: PolicyProgram): readonly Change[] {
@@ -10,6 +10,7 @@ export function diffFacts(before: PolicyProgram, after: PolicyProgram): readonly
     ...pairs("approval", keyed(before.approvals), keyed(after.approvals), approvalLoosens),
     ...pairs("target", pooled(before.targets), pooled(after.targets), targetLoosens),
     ...observed(before, after),
+    ...pairs("adequacy", countries(before), countries(after), adequacyLoosens),
   ];
 }
 
@@ -19,6 +20,14 @@ function keyed<T extends { readonly key: string }>(items: readonly T[]): Readonl
 
 function pooled(targets: readonly Target[]): ReadonlyMap<string, Target> {
   return new Map(targets.map((target) => [target.pool, target]));
+}
+
+function countries({ adequate = [] }: PolicyProgram): ReadonlyMap<string, AdequateCountry> {
+  return new Map(adequate.map((each) => [`${each.country} ${each.from ?? ""} ${each.to ?? ""}`.trim(), each]));
+}
+
+function adequacyLoosens(_from: AdequateCountry | undefined, to: AdequateCountry | undefined): string | undefined {
+  return to === undefined ? undefined : `personal data may be processed in ${to.country}`;
 }
 
 function pairs<T extends object>(
@@ -61,10 +70,7 @@ function applicationLoosens(from: ApplicationFacts | undefined, to: ApplicationF
   const why: string[] = [];
   if (from.mode === "enforce" && to.mode === "observe") why.push("its denials are only observed");
   if (rank(to.minimumMaturity) < rank(from.minimumMaturity)) why.push("it accepts less mature versions");
-  const scores = new Map(to.minimumScores.map(({ metric, slice, value }) => [`${metric} ${slice}`, value]));
-  const asked = from.minimumScores.every(
-    ({ metric, slice, value }) => (scores.get(`${metric} ${slice}`) ?? -1 / 0) >= value,
-  );
+  const asked = from.minimumScores.every((old) => to.minimumScores.some((now) => demandsAsMuch(now, old)));
   if (!asked) why.push("it demands lower scores");
   const identity = [...to.apiKeys, ...to.jwt].map((each) => JSON.stringify(each));
   const known = new Set([...from.apiKeys, ...from.jwt].map((each) => JSON.stringify(each)));
@@ -74,10 +80,23 @@ function applicationLoosens(from: ApplicationFacts | undefined, to: ApplicationF
   if (to.substitutes.some((model) => !from.substitutes.includes(model))) why.push("it accepts more substitutes");
   if (from.durability === "strict" && to.durability !== "strict") why.push("it goes on where nothing can be recorded");
   // What rules read: they may no longer bind it.
-  const read = ["scope", "purpose", "riskTier", "dataClasses", "jurisdictions", "labels"] as const;
+  const read = [
+    ...(["scope", "purpose", "riskTier", "dataClasses", "jurisdictions", "labels", "riskBasis"] as const),
+    ...(["decidesAboutPeople", "onMarketSince", "declarations", "recordRetentionDays"] as const),
+  ];
   const other = read.filter((field) => !same(from[field], to[field]) && !onlyAdds(field, from, to));
   if (other.length > 0) why.push(`rules may no longer bind it by ${other.join(", ")}`);
   return joined(why);
+}
+
+function demandsAsMuch(now: MinimumScore, old: MinimumScore): boolean {
+  return (
+    now.metric === old.metric &&
+    now.slice === old.slice &&
+    now.value >= old.value &&
+    (now.n ?? 0) >= (old.n ?? 0) &&
+    (now.maxAgeMs ?? 1 / 0) <= (old.maxAgeMs ?? 1 / 0)
+  );
 }
 
 /** A data class more is one more that rules can bind by; a jurisdiction more as well. */

@@ -1,4 +1,5 @@
 import type { Scope } from "../resources/index.ts";
+import { covers, type Validity, validity } from "./approvals.ts";
 import type { Change } from "./diff.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 import { conjunctsOf, normalised } from "./test-runner-text.ts";
@@ -20,13 +21,16 @@ export function diffRules(before: PolicyProgram, after: PolicyProgram): readonly
   return changes;
 }
 
+const COMPARED = [
+  ...(["effect", "mode", "scope", "target", "when", "require", "to", "score"] as const),
+  ...(["effectiveFrom", "effectiveTo"] as const),
+];
+
 /** In words; undefined where nothing is different that a decision depends on. */
 function changeOf(from: ProgramRule | undefined, to: ProgramRule | undefined): string | undefined {
   if (from === undefined) return `${to?.effect} rule added${to?.mode === "enforce" ? "" : ` (${to?.mode})`}`;
   if (to === undefined) return `${from.effect} rule removed`;
-  const fields = (["effect", "mode", "scope", "target", "when", "require", "to", "score"] as const).filter(
-    (field) => spelled(from, field) !== spelled(to, field),
-  );
+  const fields = COMPARED.filter((field) => spelled(from, field) !== spelled(to, field));
   if (fields.length === 0) return undefined;
   const words = fields.map((field) =>
     field === "mode" || field === "effect" ? `${field} ${from[field]} → ${to[field]}` : `${field} changed`,
@@ -68,6 +72,8 @@ function loosening(
   if (from === undefined || to === undefined || from.effect !== to.effect || placeOf(from) !== placeOf(to)) {
     return (from && withdrawn(from, levels)) ?? (to && introduced(to, levels));
   }
+  // Only what tightens has dates.
+  if (!covers(periodOf(to), periodOf(from))) return "it may be in force for a shorter time";
   switch (to.effect) {
     case "deny":
       return holdsWherever(from.when, to.when) ? undefined : "the denial may hold less often";
@@ -81,6 +87,10 @@ function loosening(
       // Whatever they lead to or put first is checked like anything else.
       return undefined;
   }
+}
+
+function periodOf(rule: ProgramRule): Validity {
+  return validity(rule.effectiveFrom, rule.effectiveTo);
 }
 
 function withdrawn(rule: ProgramRule, levels: Levels): string | undefined {

@@ -269,20 +269,6 @@ describe("the check", () => {
     const [error] = errorsOf(`request.method == "GET"\n  && request.hots == "a"`);
     expect(error).toMatchObject({ line: 2, column: 14, offset: 37 });
   });
-
-  test("warns of an optional field that nothing guards", () => {
-    const warnings = (text: string) => {
-      const compiled = compileExpression(text, "target", "bool");
-      return compiled.ok ? compiled.warnings.map((warning) => warning.message) : ["does not compile"];
-    };
-    expect(warnings(`source.principal == "a"`)).toEqual([
-      `"source.principal" can be missing, and then this rule is unknown`,
-    ]);
-    expect(warnings(`has(source.principal) && source.principal == "a"`)).toEqual([]);
-    expect(warnings(`target.cost.input > 1.0`)).toHaveLength(1);
-    expect(warnings(`!has(target.cost) || target.cost.input > 1.0`)).toEqual([]);
-    expect(warnings(`target.country in countries.EU`)).toEqual([]);
-  });
 });
 
 describe("what a hostile request can cost", () => {

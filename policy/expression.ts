@@ -34,8 +34,21 @@ export interface ExpressionProblem {
   readonly column: number;
 }
 
+/**
+ * What compiles and may not be meant: `optional-field` reads what can be missing without asking first, `model-field` what
+ * is missing on plain routes, `never-equal` compares values that are equal for no request.
+ */
+export interface ExpressionDoubt extends ExpressionProblem {
+  readonly kind: "optional-field" | "model-field" | "never-equal";
+}
+
 export type CompiledExpression =
-  | { readonly ok: true; readonly expression: Expression; readonly warnings: readonly ExpressionProblem[] }
+  | {
+      readonly ok: true;
+      readonly expression: Expression;
+      /** In the order of the text. Worked out when asked for: a process that only decides does not ask. */
+      readonly doubts: () => readonly ExpressionDoubt[];
+    }
   | { readonly ok: false; readonly errors: readonly ExpressionProblem[] };
 
 export const EXPRESSION_LIMITS = {

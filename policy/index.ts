@@ -26,6 +26,7 @@ export {
   type CompiledExpression,
   EXPRESSION_LIMITS,
   type Expression,
+  type ExpressionDoubt,
   type ExpressionProblem,
   type ExpressionScope,
   type ExpressionType,

@@ -1,45 +1,70 @@
-import { childrenOf, compilePattern, type Expr } from "./cel/index.ts";
-import type { EXPRESSION_LIMITS, ExpressionProblem } from "./expression.ts";
-import { problemAt } from "./expression.ts";
-import { RECORDS, VARIABLES } from "./vocabulary.ts";
+import { type CheckedTree, childrenOf, compilePattern, type Expr } from "./cel/index.ts";
+import { type EXPRESSION_LIMITS, type ExpressionDoubt, type ExpressionProblem, problemAt } from "./expression.ts";
+import { neverEqual } from "./never-equal.ts";
+import { type OptionalRead, unguardedReads } from "./optional-reads.ts";
+import { isName, literalText, memberOf, pathOf, pathText, startOf } from "./paths.ts";
+import { declarationAt, VARIABLES } from "./vocabulary.ts";
 
 export interface Findings {
   readonly errors: readonly ExpressionProblem[];
-  readonly warnings: readonly ExpressionProblem[];
   readonly reads: ReadonlySet<string>;
 }
 
-/** What the type checker does not look at. */
+/** What the type checker does not look at, and no expression may have. */
 export function lint(root: Expr, text: string, limits: typeof EXPRESSION_LIMITS): Findings {
   const errors: ExpressionProblem[] = [];
-  const warnings: ExpressionProblem[] = [];
   const reads = new Set<string>();
-  const guarded = new Set<string>();
-  const unguarded = new Map<string, Expr>();
   const report = (node: Expr, message: string, hint?: string) => {
     errors.push(problemAt(text, node.offset, message, hint));
   };
-  const insideHas = new Set<Expr>();
   walk(root, (node) => {
     if (node.kind === "ident" && Object.hasOwn(VARIABLES, node.name)) reads.add(node.name);
     if (node.kind === "call" && node.name === "matches") checkPattern(node, patternOf(node), limits.pattern, report);
-    if (node.kind === "select" && node.testOnly) {
-      for (let inner: Expr | undefined = node; inner !== undefined; inner = memberOf(inner)?.left) {
-        insideHas.add(inner);
-        const path = pathOf(inner);
-        if (path !== undefined) guarded.add(path);
-      }
-    }
     checkHeaderName(node, report);
-    const path = insideHas.has(node) ? undefined : pathOf(node);
-    if (path !== undefined && presenceOf(path) === "sometimes") unguarded.set(path, node);
   });
-  for (const [path, node] of unguarded) {
-    if (guarded.has(path)) continue;
-    const message = `"${path}" can be missing, and then this rule is unknown`;
-    warnings.push(problemAt(text, startOf(node), message, `guard it: has(${path}) && …`));
-  }
-  return { errors, warnings, reads };
+  return { errors, reads };
+}
+
+/** What an expression may have, and some rules may not. In the order of the text. */
+export function doubtsOf(tree: CheckedTree, text: string): readonly ExpressionDoubt[] {
+  const reads = unguardedReads(tree.expr).map((read): ExpressionDoubt => {
+    const message = `"${pathText(read.path)}" can be missing, and then this rule is unknown`;
+    const doubt = problemAt(text, startOf(read.node), message, guardHint(read));
+    return { ...doubt, kind: read.presence === "modelRoute" ? "model-field" : "optional-field" };
+  });
+  const comparisons = neverEqual(tree).map(({ node, operator, left, right }): ExpressionDoubt => {
+    const always = operator === "!=" ? "true" : "false";
+    const message = `This "${operator}" is always ${always}: ${left} and ${right} are never equal`;
+    return { ...problemAt(text, node.offset, message), kind: "never-equal" };
+  });
+  return [...reads, ...comparisons].toSorted((a, b) => a.offset - b.offset);
+}
+
+/** How to ask first, and how to do without. */
+function guardHint({ path, missing }: OptionalRead): string {
+  const questions = missing.map((each) => questionFor(each));
+  const absent = questions.map((question) => `!${question.startsWith("has(") ? question : `(${question})`}`);
+  const guards = `${questions.join(" && ")} && …`;
+  const otherwise = `${absent.join(" || ")} || … where a missing one should count`;
+  const optional = pathText(path, new Set(missing.map((each) => each.length - 1)));
+  const value = DEFAULTS[declarationAt(path)?.type.replace(/<.*/, "") ?? ""];
+  const short = value === undefined ? "" : `, or read ${optional}.orValue(${value})`;
+  return `ask first: ${guards}, or ${otherwise}${short}`;
+}
+
+const DEFAULTS: Readonly<Record<string, string>> = {
+  string: '""',
+  dyn: '""',
+  int: "0",
+  double: "0.0",
+  bool: "false",
+  list: "[]",
+  map: "{}",
+};
+
+function questionFor(path: readonly string[]): string {
+  const last = path.at(-1) ?? "";
+  return isName(last) ? `has(${pathText(path)})` : `${JSON.stringify(last)} in ${pathText(path.slice(0, -1))}`;
 }
 
 /** Parents first. */
@@ -80,56 +105,7 @@ function checkHeaderName(node: Expr, report: Report): void {
   const map = isIn ? node.args[1] : member?.left;
   const name = isIn ? literalText(node.args[0]) : member?.field;
   if (map === undefined || name === undefined || name === name.toLowerCase()) return;
-  const path = pathOf(map);
+  const path = pathOf(map)?.join(".");
   if (path !== "request.headers" && path !== "request.header_values") return;
   report(node, `Header names are lower case: "${name}" is in no request`, `write "${name.toLowerCase()}"`);
-}
-
-export function literalText(expr: Expr | undefined): string | undefined {
-  return expr?.kind === "literal" && typeof expr.value === "string" ? expr.value : undefined;
-}
-
-/** `left.field`, or `left["field"]` with a literal. */
-export function memberOf(expr: Expr): { readonly left: Expr; readonly field: string } | undefined {
-  if (expr.kind === "select") return { left: expr.operand, field: expr.field };
-  if (expr.kind !== "call" || expr.name !== "_[_]") return undefined;
-  const [left, index] = expr.args;
-  const field = literalText(index);
-  return left === undefined || field === undefined ? undefined : { left, field };
-}
-
-/** "request.headers" for that chain of members from a declared variable. */
-function pathOf(expr: Expr): string | undefined {
-  const fields: string[] = [];
-  for (let at = expr; ; ) {
-    if (at.kind === "ident") {
-      return Object.hasOwn(VARIABLES, at.name) ? [at.name, ...fields.reverse()].join(".") : undefined;
-    }
-    const member = memberOf(at);
-    if (member === undefined) return undefined;
-    fields.push(member.field);
-    at = member.left;
-  }
-}
-
-function startOf(expr: Expr): number {
-  let at = expr;
-  for (let member = memberOf(at); member !== undefined; member = memberOf(at)) at = member.left;
-  return at.offset;
-}
-
-function presenceOf(path: string): string | undefined {
-  let type: string | undefined;
-  let presence: string | undefined;
-  for (const [index, name] of path.split(".").entries()) {
-    const declared = index === 0 ? VARIABLES[name] : fieldOf(type, name);
-    if (declared === undefined) return undefined;
-    ({ type, presence } = declared);
-  }
-  return presence;
-}
-
-function fieldOf(type: string | undefined, name: string) {
-  const fields = type === undefined ? undefined : RECORDS[type]?.fields;
-  return fields !== undefined && Object.hasOwn(fields, name) ? fields[name] : undefined;
 }

@@ -55,6 +55,10 @@ export interface ProgramRule {
   readonly reason: string;
   readonly references: readonly string[];
   readonly owner?: string;
+  /** RFC 3339; in force from here on, absent: always. Only of deny and restrict rules. */
+  readonly effectiveFrom?: string;
+  /** RFC 3339; no longer in force from here on. */
+  readonly effectiveTo?: string;
 }
 
 /** `application.*` of rules, and how requests are recognised as its own. */

@@ -1,6 +1,6 @@
 import type { Key } from "../resources/index.ts";
 import { type Expr, parse } from "./cel/index.ts";
-import { literalText, memberOf } from "./lint.ts";
+import { literalText, memberOf } from "./paths.ts";
 import type { ProgramRule } from "./program.ts";
 
 /** A reroute rule that certainly leads from one model to another. */

@@ -1,4 +1,5 @@
 import type { Key, Scope } from "../resources/index.ts";
+import { type Validity, validity } from "./approvals.ts";
 import { type Guard, guardsOf } from "./atoms.ts";
 import { compileExpression } from "./cel.ts";
 import type { Dependency } from "./dependency.ts";
@@ -23,6 +24,8 @@ export interface CompiledRule {
   readonly score?: RuleExpression;
   /** Where one of them is certainly false, so is `when`. */
   readonly guards: readonly Guard[];
+  /** When it is in force; absent: always. */
+  readonly period?: Validity;
 }
 
 /** A place that allow rules can be attached to: where it has some, one must hold. */
@@ -292,5 +295,15 @@ function compileRule(
       ready[field] = unknownFor(message);
     }
   }
-  return { rule, mode, ...ready };
+  const dated = rule.effectiveFrom !== undefined || rule.effectiveTo !== undefined;
+  return { rule, mode, ...ready, ...(dated ? { period: periodOf(rule) } : {}) };
+}
+
+/** What has dates only tightens, so a bound that is not a time does not bound. */
+function periodOf({ effectiveFrom, effectiveTo }: ProgramRule): Validity {
+  const { from, until } = validity(effectiveFrom, effectiveTo);
+  return {
+    from: Number.isNaN(from) ? Number.NEGATIVE_INFINITY : from,
+    until: Number.isNaN(until) ? Number.POSITIVE_INFINITY : until,
+  };
 }

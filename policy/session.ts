@@ -1,5 +1,5 @@
 import type { Key } from "../resources/index.ts";
-import type { Approvals } from "./approvals.ts";
+import { type Approvals, validAt } from "./approvals.ts";
 import type { DecisionInput, DenyCode, RuleResult } from "./decision.ts";
 import type { DecisionMemo, Recorder } from "./decision-memo.ts";
 import { isUnknown, type Unknown, type Value } from "./expression.ts";
@@ -119,8 +119,12 @@ export function candidatesOf(groups: readonly RuleGroup[], session: Session, fra
   return groups.flatMap((group) => group.candidates(session.fields, frame.model));
 }
 
-/** Whether the rule's `when` holds. Counts and explains; an expression is evaluated once per what it reads. */
+/** Whether the rule is in force and its `when` holds. Counts and explains; an expression is evaluated once per what it reads. */
 export function whenHolds(session: Session, rule: CompiledRule, frame: Frame, candidate?: Candidate): Answer {
+  if (rule.period !== undefined && !validAt(rule.period, session.input.now)) {
+    session.trace.consider(rule, "false", "not in force at this time", candidate?.target.pool);
+    return FALSE;
+  }
   const answer = rule.when === undefined ? TRUE : ask(session, rule, rule.when, frame, candidate);
   session.trace.consider(rule, answer.result, answer.error, candidate?.target.pool);
   return answer;

@@ -17,7 +17,7 @@ import {
  */
 
 /**
- * When a field is there: always; `sometimes` (an unguarded read in a deny or restrict rule is warned about);
+ * When a field is there: always; `sometimes` (an unguarded read in a deny or restrict rule is an error of the check);
  * `modelTarget`/`modelRoute`: wherever a model answers, and nowhere else.
  */
 export type Presence = "always" | "sometimes" | "modelTarget" | "modelRoute";
@@ -214,13 +214,43 @@ export const VARIABLES: Readonly<Record<string, VariableDeclaration>> = {
   target: { ...always("chancery.Target", "The pool in question."), aboutTarget: true },
 };
 
-/** Members of `subject` that are always there. */
-const SUBJECT_MEMBERS: Readonly<Record<string, FieldDeclaration>> = {
-  kind: always("string", "jwt, apiKey, mtls or anonymous."),
-  id: always("string", "The sub claim, the API key's id, the URI SAN or anonymous."),
-  claims: always("map<string, dyn>", "Verified JWT claims."),
-  "<field>": sometimes("string", "A field that the Application maps, such as region or tenant."),
+/** What is known of the keys of maps that are variables; "<name>" stands for every other one. */
+const KNOWN_KEYS: Readonly<Record<string, Readonly<Record<string, FieldDeclaration>>>> = {
+  subject: {
+    kind: always("string", "jwt, apiKey, mtls or anonymous."),
+    id: always("string", "The sub claim, the API key's id, the URI SAN or anonymous."),
+    claims: always("map<string, dyn>", "Verified JWT claims."),
+    "<name>": sometimes("string", "A field that the Application maps, such as region or tenant."),
+  },
+  xds: {
+    route: always("string", "Id of the route that matched."),
+    layout: always("string", "Hash of the route table that the Envoy runs."),
+    node_group: always("string", "Node group of the Envoy: the key of its Gateway."),
+  },
 };
+
+/**
+ * What is declared at a path from a variable; undefined where the path leads into what has no members. A key of a map
+ * is there sometimes.
+ */
+export function declarationAt([root = "", ...names]: readonly string[]): FieldDeclaration | undefined {
+  const known = Object.hasOwn(KNOWN_KEYS, root) ? KNOWN_KEYS[root] : undefined;
+  let at: FieldDeclaration | undefined = Object.hasOwn(VARIABLES, root) ? VARIABLES[root] : undefined;
+  for (const [index, name] of names.entries()) {
+    if (at === undefined) return undefined;
+    if (index === 0 && known !== undefined && Object.hasOwn(known, name)) at = known[name];
+    else at = (index === 0 ? known?.["<name>"] : undefined) ?? memberAt(at.type, name);
+  }
+  return at;
+}
+
+function memberAt(type: string, name: string): FieldDeclaration | undefined {
+  const fields = RECORDS[type]?.fields;
+  if (fields !== undefined) return Object.hasOwn(fields, name) ? fields[name] : undefined;
+  if (type === "dyn") return sometimes("dyn", "A member of data of no declared type.");
+  const value = /^map<string, (.*)>$/.exec(type)?.[1];
+  return value === undefined ? undefined : sometimes(value, "A key of a map.");
+}
 
 /** One line of the rule vocabulary. */
 export interface VocabularyEntry {
@@ -248,7 +278,7 @@ function describe(
   readableIn: VocabularyEntry["readableIn"],
 ): readonly VocabularyEntry[] {
   const required = insideRequired && field.presence === "always";
-  const members = path === "subject" ? SUBJECT_MEMBERS : RECORDS[field.type]?.fields;
+  const members = KNOWN_KEYS[path] ?? RECORDS[field.type]?.fields;
   if (members !== undefined) {
     return Object.entries(members).flatMap(([name, member]) =>
       describe(`${path}.${name}`, member, required, readableIn),

@@ -12,6 +12,7 @@ export type * from "./inventory.ts";
 export { MATURITIES } from "./inventory.ts";
 export { type JSONSchema, jsonSchemas } from "./json-schema.ts";
 export { KIND_NAMES, type Kind } from "./kinds.ts";
+export type * from "./law-pack.ts";
 export { type LoadResult, ParseCache, parseResources } from "./load.ts";
 export { checkFiles, type LoadedDirectory, loadDirectory } from "./load-directory.ts";
 export type { LogEntry, LogOperation, OperationalLog } from "./operational-log.ts";

@@ -1,4 +1,5 @@
 import type { Agreement, Declarations, Documentation, GeneralPurpose, Safeguard, Subprocessor } from "./compliance.ts";
+import type { LawPack } from "./law-pack.ts";
 
 /**
  * What people wrote, checked and cross-referenced, as plain data: every reference resolved to the key of what it names,
@@ -449,5 +450,6 @@ export interface Inventory {
   readonly applications: readonly Application[];
   readonly approvals: readonly Approval[];
   readonly policies: readonly Policy[];
+  readonly lawPacks: readonly LawPack[];
   readonly policyTests: readonly PolicyTest[];
 }

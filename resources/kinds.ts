@@ -4,6 +4,7 @@ import { approvalSpec } from "./schema/approval.ts";
 import { deploymentSpec } from "./schema/deployment.ts";
 import { gatewaySpec } from "./schema/gateway.ts";
 import { httpRouteSpec } from "./schema/http-route.ts";
+import { lawPackSpec } from "./schema/law-pack.ts";
 import { exportedMetadata, type Metadata, metadata } from "./schema/metadata.ts";
 import { modelSpec } from "./schema/model.ts";
 import { modelVersionSpec } from "./schema/model-version.ts";
@@ -26,6 +27,7 @@ export interface Specs {
   readonly Application: z.output<typeof applicationSpec>;
   readonly Approval: z.output<typeof approvalSpec>;
   readonly Policy: z.output<typeof policySpec>;
+  readonly LawPack: z.output<typeof lawPackSpec>;
   readonly PolicyTest: z.output<typeof policyTestSpec>;
 }
 export type Kind = keyof Specs;
@@ -75,6 +77,7 @@ export const KINDS: { readonly [K in Kind]: KindDefinition<Specs[K]> } = {
   Application: own("Application", applicationSpec),
   Approval: own("Approval", approvalSpec),
   Policy: own("Policy", policySpec),
+  LawPack: own("LawPack", lawPackSpec),
   PolicyTest: own("PolicyTest", policyTestSpec),
 };
 

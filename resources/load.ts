@@ -11,6 +11,7 @@ import { resolveApproval } from "./resolve/approval.ts";
 import { resolveDeployment } from "./resolve/deployment.ts";
 import { resolveGateway } from "./resolve/gateway.ts";
 import { resolveHttpRoute } from "./resolve/http-route.ts";
+import { resolveLawPack } from "./resolve/law-pack.ts";
 import type { Linking } from "./resolve/linking.ts";
 import { resolveModel } from "./resolve/model.ts";
 import { resolveModelVersion } from "./resolve/model-version.ts";
@@ -130,6 +131,7 @@ function link({ declarations, objects, problems: earlier }: AuthoredPart): LoadR
     applications: resolved("Application", resolveApplication),
     approvals: resolved("Approval", resolveApproval),
     policies: resolved("Policy", resolvePolicy),
+    lawPacks: resolved("LawPack", resolveLawPack),
     policyTests: resolved("PolicyTest", resolvePolicyTest),
   };
   checkTree(inventory, objects, problems);

@@ -32,6 +32,8 @@ const rule = z.strictObject({
   reason: text,
   references: texts,
   owner: optional(text),
+  effectiveFrom: optional(text),
+  effectiveTo: optional(text),
 });
 
 const application = z.strictObject({

@@ -12,7 +12,6 @@ export {
   type XdsServer,
   type XdsServerOptions,
   type XdsSettings,
-  type XdsTls,
 } from "./server.ts";
 export type { GroupChange, GroupSnapshot, ServedResource } from "./snapshot.ts";
 export type { XdsEvent } from "./stream.ts";

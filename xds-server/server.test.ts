@@ -4,7 +4,7 @@ import { pino } from "pino";
 import { Registry } from "prom-client";
 import { expect, test } from "vitest";
 import type { EncodedResource } from "../compiler/index.ts";
-import { REQUIRED_EXTENSIONS, serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
+import { fixedCertificate, REQUIRED_EXTENSIONS, serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
 import { ClientResourceStatus } from "../protos/gen/envoy/admin/v3/config_dump_shared_pb.ts";
 import { AggregatedDiscoveryService } from "../protos/gen/envoy/service/discovery/v3/ads_pb.ts";
 import {
@@ -452,11 +452,12 @@ test("with TLS only clients with a certificate of the client CA get in", async (
   const own = authority.issue(["localhost"]);
   const server = createXdsServer({
     log: pino({ level: "silent" }),
-    tls: {
+    settings: { mustBindNodes: false },
+    tls: fixedCertificate({
       certificate: Buffer.from(own.certificate),
       privateKey: Buffer.from(own.privateKey),
       clientCa: Buffer.from(authority.certificate),
-    },
+    }),
   });
   closeAtEnd(server);
   server.setSnapshot(snapshot(1, [cluster("a")]));

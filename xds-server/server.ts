@@ -3,7 +3,7 @@ import * as grpc from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { EncodedResource } from "../compiler/index.ts";
-import { serviceDefinition } from "../envoy/index.ts";
+import { mutualTls, type ServerCertificates, serviceDefinition } from "../envoy/index.ts";
 import {
   ClientStatusDiscoveryService,
   type ClientStatusRequest,
@@ -67,7 +67,7 @@ export const DEFAULT_XDS_SETTINGS: XdsSettings = {
   trustUnlistedNodes: false,
   groupBy: "cluster",
   maxStreamAgeMs: 60 * 60 * 1_000,
-  mustBindNodes: false,
+  mustBindNodes: true,
   quietMs: 10,
   maxMs: 100,
   sliceMs: 10,
@@ -77,13 +77,6 @@ export const DEFAULT_XDS_SETTINGS: XdsSettings = {
   maxLastGoodBytes: 64 * 1024 * 1024,
 };
 
-/** PEM. Clients must present a certificate of `clientCa`: what goes over this channel includes private keys. */
-export interface XdsTls {
-  readonly certificate: Buffer;
-  readonly privateKey: Buffer;
-  readonly clientCa: Buffer;
-}
-
 export interface XdsServerOptions {
   readonly log: Logger;
   readonly clock?: Clock;
@@ -91,7 +84,8 @@ export interface XdsServerOptions {
   readonly random?: () => number;
   readonly registry?: Registry;
   readonly settings?: Partial<XdsSettings>;
-  readonly tls?: XdsTls;
+  /** Mutual TLS, demanded off loopback: what goes over this channel includes private keys. */
+  readonly tls?: ServerCertificates;
   /** Called synchronously; must not throw. */
   readonly onEvent?: (event: XdsEvent) => void;
 }
@@ -210,14 +204,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
             "Unix socket, or give a certificate, a key and the CA of the Envoys' client certificates",
         );
       }
-      const credentials =
-        tls === undefined
-          ? grpc.ServerCredentials.createInsecure()
-          : grpc.ServerCredentials.createSsl(
-              tls.clientCa,
-              [{ cert_chain: tls.certificate, private_key: tls.privateKey }],
-              true,
-            );
+      const credentials = tls === undefined ? grpc.ServerCredentials.createInsecure() : mutualTls(tls);
       return new Promise((resolve, reject) => {
         server.bindAsync(address, credentials, (error, port) => {
           if (error !== null) {

@@ -1,12 +1,12 @@
 import { type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { bindingOf, misuse } from "../envoy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { acceptedElsewhere } from "./accepted-elsewhere.ts";
 import type { Clock } from "./clock.ts";
 import type { Dispatcher, Subscription } from "./dispatch.ts";
 import type { XdsMetrics } from "./metrics.ts";
 import type { NameLists } from "./name-lists.ts";
-import { bindingOf, misuse } from "./node-certificate.ts";
 import type { IdentitySettings, NodeIdentity } from "./node-identity.ts";
 import type { NodeTable } from "./node-state.ts";
 import type { QuarantineScope } from "./quarantine.ts";

@@ -9,6 +9,18 @@ interface Validity {
   readonly validUntil?: string;
 }
 
+/** A span of time in which something is in force. */
+interface Period {
+  readonly effectiveFrom?: string;
+  readonly effectiveTo?: string;
+}
+
+export function checkPeriod(object: Subject, { effectiveFrom, effectiveTo }: Period, at: Path, linking: Linking): void {
+  if (effectiveFrom === undefined || effectiveTo === undefined) return;
+  if (timestampMs(effectiveFrom) < timestampMs(effectiveTo)) return;
+  linking.problems.error(object, [...at, "effectiveTo"], "conflict", "effectiveTo must be later than effectiveFrom");
+}
+
 export function checkValidity(object: Subject, { validFrom, validUntil }: Validity, at: Path, linking: Linking): void {
   if (validFrom === undefined || validUntil === undefined) return;
   if (timestampMs(validFrom) < timestampMs(validUntil)) return;

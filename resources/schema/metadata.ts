@@ -15,6 +15,7 @@ const OWN_ANNOTATIONS: Readonly<Record<string, readonly string[]>> = {
   Model: [FINDINGS_ANNOTATION],
   ModelVersion: [FINDINGS_ANNOTATION],
   Policy: [FINDINGS_ANNOTATION],
+  LawPack: [FINDINGS_ANNOTATION],
 };
 
 /** Annotations of others pass; of ours, only those that mean something on `kind`. */

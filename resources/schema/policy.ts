@@ -3,7 +3,7 @@ import { complaint } from "./complaint.ts";
 import { distinct, formatted, list, name, prose, reference, scope, text } from "./fields.ts";
 
 /** CEL; compiled in `policy/`. */
-const expression = z
+export const expression = z
   .string()
   .refine((cel) => cel.trim() !== "", { error: complaint("invalid-value", "an expression must not be empty") })
   .refine((cel) => Buffer.byteLength(cel) <= 8_192, {

@@ -1,5 +1,3 @@
-import type { NodeIdentity } from "./node-identity.ts";
-
 /** What a client certificate says of the node that may use it. */
 export interface NodeBinding {
   readonly group: string;
@@ -32,7 +30,7 @@ export function bindingOf(alternativeNames: string): NodeBinding | "none" | "amb
 /** Why a node may not use a certificate; undefined: it may. */
 export function misuse(
   binding: NodeBinding | "none" | "ambiguous",
-  node: NodeIdentity,
+  node: { readonly id: string; readonly group: string },
   must: boolean,
 ): string | undefined {
   if (binding === "ambiguous") return "the client certificate has more than one SPIFFE id";

@@ -1,0 +1,129 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Command } from "commander";
+import type { ServerCertificate, ServerCertificates } from "../envoy/index.ts";
+import { ChanceryError } from "../resources/index.ts";
+import type { Logger } from "./logging.ts";
+
+/** A certificate for addresses off loopback. */
+export interface TlsOptions {
+  readonly tlsCertificate?: string;
+  readonly tlsKey?: string;
+  readonly clientCa?: string;
+}
+
+export function addTlsOptions(command: Command): Command {
+  return command
+    .option("--tls-certificate <file>", "certificate (PEM); with the next two, demanded off loopback")
+    .option("--tls-key <file>", "its private key (PEM)")
+    .option(
+      "--client-ca <file>",
+      "CA (PEM) of the certificates that Envoys must present, each for its own gateway: spiffe://DOMAIN/gateway/KEY",
+    );
+}
+
+/** The certificate of a server, read again when its files change. */
+export interface CertificateFiles extends ServerCertificates {
+  close(): void;
+}
+
+/** Milliseconds between looks: renewals are written days before they are needed. */
+const POLL_MS = 5_000;
+
+/**
+ * Reads a server's certificate, key and client CA, and goes on looking. New ones that do not hold together are logged, and
+ * the last good ones stay.
+ *
+ * @returns undefined when none is named
+ * @throws ChanceryError "invalid-argument" for one without the others, or files that do not hold together; "not-found"
+ */
+export async function openCertificateFiles(
+  options: TlsOptions,
+  log: Pick<Logger, "info" | "error">,
+  pollMs = POLL_MS,
+): Promise<CertificateFiles | undefined> {
+  const { tlsCertificate, tlsKey, clientCa } = options;
+  if (tlsCertificate === undefined && tlsKey === undefined && clientCa === undefined) return undefined;
+  if (tlsCertificate === undefined || tlsKey === undefined || clientCa === undefined) {
+    throw new ChanceryError("invalid-argument", "--tls-certificate, --tls-key and --client-ca belong together");
+  }
+  const files = { certificate: tlsCertificate, privateKey: tlsKey, clientCa };
+  const listeners = new Set<(next: ServerCertificate) => void>();
+  const closing = new AbortController();
+  let current = await readCertificate(files);
+  let problem: string | undefined;
+
+  const look = async (): Promise<void> => {
+    try {
+      const next = await readCertificate(files);
+      problem = undefined;
+      if (sameCertificate(next, current)) return;
+      current = next;
+      log.info({ file: tlsCertificate, until: validUntil(next) }, "the certificate has been renewed");
+      for (const listener of listeners) listener(next);
+    } catch (error) {
+      const { message } = ChanceryError.from(error, "invalid-argument");
+      if (message !== problem)
+        log.error({ problem: message }, "the certificate cannot be renewed; the last good one stays");
+      problem = message;
+    }
+  };
+  void (async () => {
+    while (!closing.signal.aborted) {
+      await delay(pollMs, undefined, { signal: closing.signal, ref: false }).catch(() => undefined);
+      if (!closing.signal.aborted) await look();
+    }
+  })();
+
+  return {
+    current: () => current,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close: () => closing.abort(),
+  };
+}
+
+type Files = Readonly<Record<keyof ServerCertificate, string>>;
+
+async function readCertificate(files: Files): Promise<ServerCertificate> {
+  const [certificate, privateKey, clientCa] = await Promise.all([
+    readPem(files.certificate),
+    readPem(files.privateKey),
+    readPem(files.clientCa),
+  ]);
+  const own = parse(files.certificate, "no certificate", () => new X509Certificate(certificate));
+  parse(files.clientCa, "no certificate", () => new X509Certificate(clientCa));
+  const key = parse(files.privateKey, "no private key", () => createPrivateKey(privateKey));
+  if (!own.checkPrivateKey(key)) {
+    throw new ChanceryError("invalid-argument", `the key in ${files.privateKey} is not that of ${files.certificate}`);
+  }
+  return { certificate, privateKey, clientCa };
+}
+
+async function readPem(file: string): Promise<Buffer> {
+  try {
+    return await readFile(file);
+  } catch (cause) {
+    throw new ChanceryError("not-found", `the file ${file} cannot be read`, { cause });
+  }
+}
+
+/** What a parser says of key material stays here: it may quote it. */
+function parse<Parsed>(file: string, what: string, read: () => Parsed): Parsed {
+  try {
+    return read();
+  } catch {
+    throw new ChanceryError("invalid-argument", `${file} holds ${what} in PEM`);
+  }
+}
+
+function sameCertificate(a: ServerCertificate, b: ServerCertificate): boolean {
+  return a.certificate.equals(b.certificate) && a.privateKey.equals(b.privateKey) && a.clientCa.equals(b.clientCa);
+}
+
+function validUntil({ certificate }: ServerCertificate): string {
+  return new X509Certificate(certificate).validTo;
+}
