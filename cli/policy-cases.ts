@@ -11,6 +11,7 @@ import {
 import {
   type ApplicationFacts,
   type AskedDecision,
+  type ConnectionAttributes,
   compilePolicy,
   type Requested,
   type Subject,
@@ -190,6 +191,7 @@ function decisionOn(asking: Asking): PreparedCase {
         },
         source: { address: request.source, port: 0, ...principalOf(request) },
         destination: { address: "127.0.0.1", port: sent.port },
+        connection: connectionOf(request, sent.url),
         metadata: {},
         xds: { route: route.id, layout, node_group: route.gateway },
         subject: subjectOf(request, application),
@@ -228,6 +230,11 @@ function requestedOf({ tables, table, request, draw }: Asking): Requested | { re
 
 function principalOf({ subject }: PolicyTestRequest): { readonly principal?: string } {
   return subject.kind === "mtls" && subject.id !== undefined ? { principal: subject.id } : {};
+}
+
+function connectionOf({ subject }: PolicyTestRequest, url: URL): ConnectionAttributes {
+  const mtls = subject.kind === "mtls";
+  return url.protocol === "https:" ? { mtls, requested_server_name: url.hostname } : { mtls };
 }
 
 /** The caller as the decision service would know it, had it shown the credential that the application asks for. */

@@ -96,6 +96,8 @@ test("schema prints one kind, or all of them", async () => {
   const none = await runChancery("schema", "Nope");
   expect(none.stderr).toContain('there is no kind "Nope"');
   expect(none.code).toBe(2);
+  const words = JSON.parse((await runChancery("schema", "vocabulary")).stdout);
+  expect(words).toContainEqual(expect.objectContaining({ path: "source.principal", type: "string", required: false }));
 });
 
 const explain = (...args: readonly string[]) => runChancery("explain", "--resources", QUICKSTART, ...args);

@@ -44,6 +44,7 @@ const request: fc.Arbitrary<MessageInitShape<typeof CheckRequestSchema>> = fc
   .record({
     source: peer,
     destination: peer,
+    tls: fc.option(fc.record({ sni: text }), { nil: undefined }),
     extensions: fc.dictionary(fc.constantFrom("route", "layout", "node_group", "other"), text),
     metadata: fc.option(
       fc.dictionary(fc.constantFrom("envoy.filters.http.jwt_authn", "x", "__proto__"), object, { maxKeys: 2 }),
@@ -66,12 +67,13 @@ const request: fc.Arbitrary<MessageInitShape<typeof CheckRequestSchema>> = fc
     }),
     time: fc.option(fc.record({ seconds: size, nanos: fc.nat({ max: 999_999_999 }) }), { nil: undefined }),
   })
-  .map(({ source, destination, extensions, metadata, http, time }) => {
+  .map(({ source, destination, tls, extensions, metadata, http, time }) => {
     const { headerMap, ...rest } = http;
     return {
       attributes: {
         ...(source === undefined ? {} : { source }),
         ...(destination === undefined ? {} : { destination }),
+        ...(tls === undefined ? {} : { tlsSession: tls }),
         contextExtensions: extensions,
         ...(metadata === undefined ? {} : { metadataContext: { filterMetadata: metadata } }),
         request: {
@@ -115,6 +117,10 @@ function decoded(message: CheckRequest) {
     context: { route, layout, nodeGroup },
     source: peerOf(attributes.source),
     destination: peerOf(attributes.destination),
+    connection: {
+      mtls: (attributes.source?.certificate ?? "") !== "",
+      ...((attributes.tlsSession?.sni ?? "") === "" ? {} : { requested_server_name: attributes.tlsSession?.sni }),
+    },
     metadata: attributes.metadataContext?.filterMetadata ?? {},
     time: time === undefined ? undefined : Number(time.seconds) * 1000 + Math.floor(time.nanos / 1e6),
   };
@@ -142,6 +148,7 @@ function lazily(encoded: Uint8Array) {
     context: check.context,
     source: check.source,
     destination: check.destination,
+    connection: check.connection,
     metadata: check.metadata,
     time: check.time,
   };

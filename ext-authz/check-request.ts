@@ -1,6 +1,6 @@
 import { fromBinary, type JsonObject, toBinary } from "@bufbuild/protobuf";
 import { JWT_CLAIMS_KEY, JWT_NAMESPACE } from "../envoy/index.ts";
-import type { PeerAttributes, RequestAttributes } from "../policy/index.ts";
+import type { ConnectionAttributes, PeerAttributes, RequestAttributes } from "../policy/index.ts";
 import { CheckRequestSchema } from "../protos/gen/envoy/service/auth/v3/external_auth_pb.ts";
 import { canonicalPath } from "./canonical-path.ts";
 import { type Refusal, refusal } from "./denials.ts";
@@ -17,6 +17,7 @@ export interface Check {
   readonly grpc: string | undefined;
   readonly source: PeerAttributes;
   readonly destination: PeerAttributes;
+  readonly connection: ConnectionAttributes;
   /** `filter_metadata` that Envoy sent; undefined when it cannot be read. */
   readonly metadata: Readonly<Record<string, JsonObject>> | undefined;
   /** When Envoy got the first byte, in milliseconds since the epoch. */
@@ -80,12 +81,13 @@ function readCheck(bytes: Buffer): Check | "unusual" | undefined {
   let destination: Place | undefined;
   let request: Place | undefined;
   let metadata: Place | undefined;
+  let tls: Place | undefined;
   let route = "";
   let layout = "";
   let nodeGroup = "";
   while (reader.next()) {
     const { number, from, to } = reader;
-    if (number !== 1 && number !== 2 && number !== 4 && number !== 10 && number !== 11) continue;
+    if (number !== 1 && number !== 2 && number !== 4 && (number < 10 || number > 12)) continue;
     if (!reader.is(BYTES)) return "unusual";
     if (number === 10) {
       const entry = readTextEntry(bytes, reader.inner());
@@ -95,9 +97,14 @@ function readCheck(bytes: Buffer): Check | "unusual" | undefined {
       else if (entry.key === "node_group") nodeGroup = entry.value;
       continue;
     }
+    const place = { from, to };
+    if (number === 12) {
+      if (tls !== undefined) return "unusual";
+      tls = place;
+      continue;
+    }
     const known = number === 1 ? source : number === 2 ? destination : number === 4 ? request : metadata;
     if (known !== undefined) return "unusual";
-    const place = { from, to };
     if (number === 1) source = place;
     else if (number === 2) destination = place;
     else if (number === 4) request = place;
@@ -116,7 +123,7 @@ function readCheck(bytes: Buffer): Check | "unusual" | undefined {
     bytes,
     read,
     { route, layout, nodeGroup },
-    { source, destination, metadata, time: parts.get(1) },
+    { source, destination, metadata, tls, time: parts.get(1) },
   );
 }
 
@@ -174,6 +181,7 @@ interface Places {
   readonly source: Place | undefined;
   readonly destination: Place | undefined;
   readonly metadata: Place | undefined;
+  readonly tls: Place | undefined;
   readonly time: Place | undefined;
 }
 
@@ -212,6 +220,13 @@ class WireCheck implements Check {
   get destination(): PeerAttributes {
     this.#destination ??= readPeer(this.#bytes, this.#places.destination);
     return this.#destination;
+  }
+
+  get connection(): ConnectionAttributes {
+    const { source, tls } = this.#places;
+    const serverName = tls === undefined ? "" : readServerName(this.#bytes, tls);
+    const mtls = source !== undefined && hasCertificate(this.#bytes, source);
+    return serverName === "" ? { mtls } : { mtls, requested_server_name: serverName };
   }
 
   get metadata(): Check["metadata"] {
@@ -345,6 +360,22 @@ function readPeer(bytes: Buffer, place: Place | undefined): PeerAttributes {
   }
   if (!reader.ok) return UNKNOWN_PEER;
   return principal === "" ? address : { ...address, principal };
+}
+
+/** Whether the peer showed a certificate (5): Envoy sends one that it has verified, and no other is let in. */
+function hasCertificate(bytes: Buffer, { from, to }: Place): boolean {
+  const reader = new WireReader(bytes, from, to);
+  let found = false;
+  while (reader.next()) if (reader.number === 5 && reader.is(BYTES)) found = reader.to > reader.from;
+  return reader.ok && found;
+}
+
+/** TLSSession.sni (1); "" where the client named no server. */
+function readServerName(bytes: Buffer, { from, to }: Place): string {
+  const reader = new WireReader(bytes, from, to);
+  let name = "";
+  while (reader.next()) if (reader.number === 1 && reader.is(BYTES)) name = TEXTS.text(bytes, reader.from, reader.to);
+  return reader.ok ? name : "";
 }
 
 /** envoy.config.core.v3.Address: a socket (1) or a pipe (2). */

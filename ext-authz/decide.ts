@@ -65,6 +65,7 @@ export function decide(check: Check, context: DecisionContext): Outcome {
     header: check.headers.count <= FEW_HEADERS ? (name) => check.headers.get(name) : undefined,
     source: check.source,
     destination: check.destination,
+    connection: check.connection,
     metadata: metadata.metadata,
     xds: { route: check.context.route, layout: check.context.layout, node_group: check.context.nodeGroup },
     subject: identity.subject,

@@ -155,6 +155,7 @@ const NOTHING: DecisionInput = {
   },
   source: { address: "127.0.0.1", port: 0 },
   destination: { address: "127.0.0.1", port: 0 },
+  connection: { mtls: false },
   metadata: {},
   xds: {},
   subject: { kind: "anonymous", id: "anonymous", claims: {}, fields: {} },

@@ -34,6 +34,14 @@ export interface PeerAttributes {
   readonly principal?: string;
 }
 
+/** The client's connection, as far as a CheckRequest tells. */
+export interface ConnectionAttributes {
+  /** Whether the client showed a certificate that Envoy verified. */
+  readonly mtls: boolean;
+  /** The server name that the client asked for in the TLS handshake (SNI). */
+  readonly requested_server_name?: string;
+}
+
 /** Who asks, from verified identity only. */
 export interface Subject {
   readonly kind: "jwt" | "apiKey" | "mtls" | "anonymous";
@@ -79,6 +87,7 @@ export interface DecisionInput {
   readonly header?: ((name: string) => readonly string[] | undefined) | undefined;
   readonly source: PeerAttributes;
   readonly destination: PeerAttributes;
+  readonly connection: ConnectionAttributes;
   /** `filter_metadata` that Envoy sent. */
   readonly metadata: Readonly<Record<string, unknown>>;
   /** `xds.*` from context extensions: route and layout. */

@@ -93,6 +93,7 @@ describe("the vocabulary in expressions", () => {
     [`"x-role" in request.headers`, true],
     [`"x-none" in request.headers`, false],
     [`source.address == "10.1.2.3" && source.port == 40000`, true],
+    [`connection.mtls && connection.requested_server_name == "ai.acme.example"`, true],
     [`has(source.principal)`, false],
     [`metadata["envoy.filters.http.jwt_authn"].claims.sub == "user-1"`, true],
     [`xds.route == "bank/chat/0/0"`, true],

@@ -1,9 +1,11 @@
+import { readFile, writeFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { approvalsOf } from "./approvals.ts";
 import { APPLICATION, application, modelTarget, NOW } from "./fixtures.ts";
 import { scopeChain } from "./rules.ts";
 import { certificationsOf, scoreProblem, scoresOf, validCertifications } from "./standing.ts";
 import { vocabulary } from "./vocabulary.ts";
+import { vocabularyPage } from "./vocabulary-page.ts";
 
 describe("approvals", () => {
   const approved = (
@@ -137,10 +139,53 @@ describe("vocabulary", () => {
       path: "target.trainingData.gdprBasis",
       type: "string",
       required: false,
+      presence: "modelTarget",
       description: expect.stringContaining("GDPR"),
       readableIn: "restrict and prefer rules",
     });
     expect(words.find(({ path }) => path === "request.method")?.required).toBe(true);
     expect(words.find(({ path }) => path === "source.principal")?.required).toBe(false);
+  });
+
+  test("has Envoy's names for what a CheckRequest carries", () => {
+    const words = new Set(vocabulary().map(({ path }) => path));
+    const request = [
+      "method",
+      "host",
+      "path",
+      "url_path",
+      "query",
+      "headers",
+      "scheme",
+      "protocol",
+      "size",
+      "time",
+      "id",
+    ];
+    const peers = ["source", "destination"].flatMap((end) => [`${end}.address`, `${end}.port`]);
+    const names = [
+      ...request.map((name) => `request.${name}`),
+      "request.header_values",
+      ...peers,
+      "source.principal",
+      "connection.mtls",
+      "connection.requested_server_name",
+      "metadata",
+      "xds.route",
+      "subject.id",
+      "subject.claims",
+      "application.name",
+      "model.name",
+      "target.pool",
+      "now",
+      "countries.EU",
+    ];
+    expect(names.filter((name) => !words.has(name))).toEqual([]);
+  });
+
+  test("is what docs/vocabulary.md says", async () => {
+    const file = new URL("../docs/vocabulary.md", import.meta.url);
+    if (process.env.UPDATE_GOLDEN === "1") await writeFile(file, vocabularyPage());
+    expect(await readFile(file, "utf8")).toBe(vocabularyPage());
   });
 });

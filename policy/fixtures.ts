@@ -132,6 +132,7 @@ export function input(changes: Partial<DecisionInput> = {}): DecisionInput {
     },
     source: { address: "10.1.2.3", port: 40_000 },
     destination: { address: "10.0.0.1", port: 10_000 },
+    connection: { mtls: true, requested_server_name: "ai.acme.example" },
     metadata: { "envoy.filters.http.jwt_authn": { claims: { sub: "user-1" } } },
     xds: { route: "bank/chat/0/0", layout: "abc" },
     subject: SUBJECT,

@@ -45,3 +45,4 @@ export {
 export { type ConditionCoverage, type Coverage, coverageOf, type RuleCoverage } from "./test-runner-coverage.ts";
 export { type Mutant, type MutationResult, runMutants } from "./test-runner-mutants.ts";
 export { type VocabularyEntry, vocabulary } from "./vocabulary.ts";
+export { vocabularyPage } from "./vocabulary-page.ts";

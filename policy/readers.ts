@@ -2,6 +2,7 @@ import { CountriesView } from "./countries.ts";
 import {
   ApplicationView,
   CapacityView,
+  ConnectionView,
   CostView,
   DeclarationsView,
   ModelView,
@@ -37,6 +38,10 @@ export const RECORD_READERS: Readonly<Record<string, Readonly<Record<string, Rea
     address: (record) => (record instanceof PeerView ? record.address : undefined),
     port: (record) => (record instanceof PeerView ? record.port : undefined),
     principal: (record) => (record instanceof PeerView ? record.principal : undefined),
+  },
+  "chancery.Connection": {
+    mtls: (record) => (record instanceof ConnectionView ? record.mtls : undefined),
+    requested_server_name: (record) => (record instanceof ConnectionView ? record.requested_server_name : undefined),
   },
   "chancery.Application": {
     name: (record) => (record instanceof ApplicationView ? record.name : undefined),
@@ -127,6 +132,7 @@ export const VARIABLE_READERS: Readonly<Record<string, Read>> = {
   request: (context) => (context instanceof RuleContext ? context.request : undefined),
   source: (context) => (context instanceof RuleContext ? context.source : undefined),
   destination: (context) => (context instanceof RuleContext ? context.destination : undefined),
+  connection: (context) => (context instanceof RuleContext ? context.connection : undefined),
   metadata: (context) => (context instanceof RuleContext ? context.metadata : undefined),
   xds: (context) => (context instanceof RuleContext ? context.xds : undefined),
   subject: (context) => (context instanceof RuleContext ? context.subject : undefined),

@@ -1,6 +1,6 @@
 import { type Failure, type Timestamp, timestampOfMilliseconds } from "./cel/index.ts";
 import { COUNTRIES, type CountriesView } from "./countries.ts";
-import type { DecisionInput, PeerAttributes, RequestAttributes, Subject } from "./decision.ts";
+import type { ConnectionAttributes, DecisionInput, PeerAttributes, RequestAttributes, Subject } from "./decision.ts";
 import type { Processing } from "./processing.ts";
 import type { ApplicationFacts, ModelFacts, ModelTarget, Target } from "./program.ts";
 import type { ScoreFacts } from "./standing.ts";
@@ -63,6 +63,16 @@ export class PeerView {
     this.address = boundedText(peer.address);
     this.port = Number.isSafeInteger(peer.port) ? BigInt(peer.port) : undefined;
     this.principal = peer.principal === undefined ? undefined : boundedText(peer.principal);
+  }
+}
+
+export class ConnectionView {
+  readonly mtls: boolean;
+  readonly requested_server_name: Text | undefined;
+
+  constructor({ mtls, requested_server_name: name }: ConnectionAttributes) {
+    this.mtls = mtls;
+    this.requested_server_name = name === undefined ? undefined : boundedText(name);
   }
 }
 
@@ -287,6 +297,7 @@ export class RequestFacts {
   #request: RequestView | undefined;
   #source: PeerView | undefined;
   #destination: PeerView | undefined;
+  #connection: ConnectionView | undefined;
   #metadata: unknown;
   #xds: Map<string, unknown> | Unreadable | undefined;
   #subject: Map<string, unknown> | undefined;
@@ -308,6 +319,10 @@ export class RequestFacts {
   get destination(): PeerView {
     this.#destination ??= new PeerView(this.#input.destination);
     return this.#destination;
+  }
+  get connection(): ConnectionView {
+    this.#connection ??= new ConnectionView(this.#input.connection);
+    return this.#connection;
   }
   get metadata(): unknown {
     this.#metadata ??= dynamicValue(this.#input.metadata);
@@ -352,6 +367,9 @@ export class RuleContext {
   }
   get destination(): PeerView {
     return this.#facts.destination;
+  }
+  get connection(): ConnectionView {
+    return this.#facts.connection;
   }
   get metadata(): unknown {
     return this.#facts.metadata;

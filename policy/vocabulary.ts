@@ -2,6 +2,7 @@ import { CountriesView } from "./countries.ts";
 import {
   ApplicationView,
   CapacityView,
+  ConnectionView,
   CostView,
   DeclarationsView,
   ModelView,
@@ -79,6 +80,13 @@ export const RECORDS: Readonly<Record<string, RecordDeclaration>> = {
       address: always("string", "IP address."),
       port: always("int", "Port."),
       principal: sometimes("string", "URI SAN of a verified certificate."),
+    },
+  },
+  "chancery.Connection": {
+    view: ConnectionView,
+    fields: {
+      mtls: always("bool", "Whether the client showed a certificate, which Envoy has verified."),
+      requested_server_name: sometimes("string", "Server name of the TLS handshake (SNI); missing without one."),
     },
   },
   "chancery.Application": {
@@ -201,6 +209,7 @@ export const VARIABLES: Readonly<Record<string, VariableDeclaration>> = {
   request: always("chancery.Request", "The request as Envoy matched it."),
   source: always("chancery.Peer", "The client's end of the connection."),
   destination: always("chancery.Peer", "Envoy's end of the connection."),
+  connection: always("chancery.Connection", "The client's connection to Envoy."),
   metadata: always("map<string, dyn>", "Filter metadata that Envoy sent, by namespace."),
   xds: always("map<string, string>", "Context extensions of the route: route and layout."),
   subject: always("map<string, dyn>", "Who asks: kind, id, claims, and the fields that the Application maps."),
@@ -259,6 +268,7 @@ export interface VocabularyEntry {
   readonly type: string;
   /** Whether a read never finds it missing. `target.*` and `model.*` of models: false, plain upstreams have none. */
   readonly required: boolean;
+  readonly presence: Presence;
   readonly description: string;
   readonly readableIn: "every rule" | "restrict and prefer rules";
 }
@@ -267,23 +277,24 @@ export interface VocabularyEntry {
 export function vocabulary(): readonly VocabularyEntry[] {
   return Object.entries(VARIABLES).flatMap(([name, variable]) => {
     const readableIn = variable.aboutTarget === true ? "restrict and prefer rules" : "every rule";
-    return describe(name, variable, true, readableIn);
+    return describe(name, variable, "always", readableIn);
   });
 }
 
 function describe(
   path: string,
   field: FieldDeclaration,
-  insideRequired: boolean,
+  inside: Presence,
   readableIn: VocabularyEntry["readableIn"],
 ): readonly VocabularyEntry[] {
-  const required = insideRequired && field.presence === "always";
+  const presence = field.presence === "always" || inside === "sometimes" ? inside : field.presence;
   const members = KNOWN_KEYS[path] ?? RECORDS[field.type]?.fields;
   if (members !== undefined) {
     return Object.entries(members).flatMap(([name, member]) =>
-      describe(`${path}.${name}`, member, required, readableIn),
+      describe(`${path}.${name}`, member, presence, readableIn),
     );
   }
   const type = field.type === "google.protobuf.Timestamp" ? "timestamp" : field.type;
-  return [{ path, type, required, description: field.description, readableIn }];
+  const required = presence === "always";
+  return [{ path, type, required, presence, description: field.description, readableIn }];
 }
