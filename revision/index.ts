@@ -17,7 +17,15 @@ export {
   parseSignedManifest,
 } from "./manifest.ts";
 export * from "./revision.ts";
-export { signManifest, type Verified, verifyManifest } from "./signature.ts";
+export {
+  type Signature,
+  type SignatureCheck,
+  signManifest,
+  signStatement,
+  type Verified,
+  verifyManifest,
+  verifyStatement,
+} from "./signature.ts";
 export {
   type FetchBlob,
   openRevisionStore,
@@ -25,4 +33,4 @@ export {
   type RevisionStoreOptions,
   type StoredRevision,
 } from "./store.ts";
-export { loadTrust, parseTrust, type Trust, type TrustedKey } from "./trust.ts";
+export { loadTrust, PURPOSES, type Purpose, parseTrust, type Trust, type TrustedKey } from "./trust.ts";

@@ -3,7 +3,7 @@ import { access, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ChanceryError } from "../resources/index.ts";
 import { ensureDirectory, errorCode, syncDirectory } from "./durable-file.ts";
-import { type KeyGrant, keyIdOf, signGrant, type TrustFile } from "./trust.ts";
+import { type KeyGrant, keyIdOf, type Purpose, signGrant, type TrustFile } from "./trust.ts";
 
 const DAY_MS = 86_400_000;
 /** A machine whose clock is a little behind can use a fresh key at once. */
@@ -24,6 +24,8 @@ export interface InitKeysOptions {
   readonly signingKeys?: number;
   /** How many of them must sign a revision; 1 unless given. */
   readonly threshold?: number;
+  /** How many keys to make that sign restrictions alone (0 to 16), for people who may stop traffic; none unless given. */
+  readonly restrictionKeys?: number;
 }
 
 /** Files that `initKeys` made. The root's private key is only needed to vouch for signing keys: keep it elsewhere. */
@@ -31,17 +33,19 @@ export interface KeyFiles {
   readonly root: string;
   readonly rootKeyId: string;
   readonly signing: readonly { readonly file: string; readonly keyId: string }[];
+  readonly restriction: readonly { readonly file: string; readonly keyId: string }[];
   readonly trust: string;
 }
 
 /**
- * Makes the root key (`root.pem`), signing keys (`signing-1.pem`, …; all ed25519, PKCS#8, mode 0600) and the trust file
+ * Makes the root key (`root.pem`), signing keys (`signing-1.pem`, …), keys of the kill switch
+ * (`restriction-1.pem`, …; all ed25519, PKCS#8, mode 0600) and the trust file
  * (`trust.json`, public keys only) in `directory` (made with mode 0700).
  *
  * @throws ChanceryError "conflict" when one of the files is there, before anything is written
  */
 export async function initKeys(directory: string, options: InitKeysOptions): Promise<KeyFiles> {
-  const { now, validityDays = 365, signingKeys: count = 1, threshold = 1 } = options;
+  const { now, validityDays = 365, signingKeys: count = 1, threshold = 1, restrictionKeys = 0 } = options;
   if (!Number.isInteger(count) || count < 1 || count > 16) {
     throw new ChanceryError("invalid-argument", `the number of signing keys is ${count}; it must be 1 to 16`);
   }
@@ -51,28 +55,37 @@ export async function initKeys(directory: string, options: InitKeysOptions): Pro
   if (!(validityDays > 0 && validityDays <= 36_500)) {
     throw new ChanceryError("invalid-argument", `the validity is ${validityDays} days; it must be 1 to 36500`);
   }
+  if (!Number.isInteger(restrictionKeys) || restrictionKeys < 0 || restrictionKeys > 16) {
+    throw new ChanceryError(
+      "invalid-argument",
+      `the number of restriction keys is ${restrictionKeys}; it must be 0 to 16`,
+    );
+  }
   const files = {
     root: join(directory, "root.pem"),
     signing: Array.from({ length: count }, (_, index) => join(directory, `signing-${index + 1}.pem`)),
+    restriction: Array.from({ length: restrictionKeys }, (_, index) => join(directory, `restriction-${index + 1}.pem`)),
     trust: join(directory, "trust.json"),
   };
-  for (const file of [files.root, ...files.signing, files.trust]) await refuseExisting(file);
+  for (const file of [files.root, ...files.signing, ...files.restriction, files.trust]) await refuseExisting(file);
 
   const root = generateKeyPairSync("ed25519");
   const rootKeyId = keyIdOf(root.publicKey);
-  const signing: { file: string; keyId: string; privateKey: KeyObject }[] = [];
   const grants: TrustFile["signingKeys"] = [];
-  for (const file of files.signing) {
+  const make = (file: string, purposes?: Purpose[]): MadeKey => {
     const pair = generateKeyPairSync("ed25519");
     const grant: KeyGrant = {
       keyId: keyIdOf(pair.publicKey),
       publicKey: spki(pair.publicKey),
       notBefore: new Date(now - BACKDATE_MS).toISOString(),
       notAfter: new Date(now + validityDays * DAY_MS).toISOString(),
+      ...(purposes === undefined ? {} : { purposes }),
     };
     grants.push({ ...grant, rootSignature: signGrant(grant, root.privateKey) });
-    signing.push({ file, keyId: grant.keyId, privateKey: pair.privateKey });
-  }
+    return { file, keyId: grant.keyId, privateKey: pair.privateKey };
+  };
+  const signing = files.signing.map((file) => make(file));
+  const restriction = files.restriction.map((file) => make(file, ["restriction"]));
   const trust: TrustFile = {
     format: 1,
     threshold,
@@ -82,15 +95,22 @@ export async function initKeys(directory: string, options: InitKeysOptions): Pro
 
   await ensureDirectory(directory);
   await writeNew(files.root, pem(root.privateKey), 0o600);
-  for (const { file, privateKey } of signing) await writeNew(file, pem(privateKey), 0o600);
+  for (const { file, privateKey } of [...signing, ...restriction]) await writeNew(file, pem(privateKey), 0o600);
   await writeNew(files.trust, `${JSON.stringify(trust, undefined, 2)}\n`, 0o644);
   await syncDirectory(directory);
   return {
     root: files.root,
     rootKeyId,
     signing: signing.map(({ file, keyId }) => ({ file, keyId })),
+    restriction: restriction.map(({ file, keyId }) => ({ file, keyId })),
     trust: files.trust,
   };
+}
+
+interface MadeKey {
+  readonly file: string;
+  readonly keyId: string;
+  readonly privateKey: KeyObject;
 }
 
 /** @throws ChanceryError "not-found", or "invalid-argument" when the file holds no ed25519 private key */

@@ -8,17 +8,22 @@ import { errorCode } from "./durable-file.ts";
 /** Bound to the end of what is signed, so that a signature over one kind of thing is none over another. */
 const SIGNING_KEY_DOMAIN = "chancery-signing-key-v1\n";
 const MAX_TRUST_FILE_BYTES = 256 * 1024;
-const MAX_SIGNING_KEYS = 16;
+const MAX_SIGNING_KEYS = 32;
 
-/** A key that may sign revisions, as the root vouches for it. Times are milliseconds since the epoch. */
+/** What a key may sign: revisions; restrictions and their lifting; entries of the operational log. */
+export const PURPOSES = ["revision", "restriction", "log"] as const;
+export type Purpose = (typeof PURPOSES)[number];
+
+/** A key that may sign, as the root vouches for it. Times are milliseconds since the epoch. */
 export interface TrustedKey {
   readonly keyId: string;
   readonly publicKey: KeyObject;
+  readonly purposes: ReadonlySet<Purpose>;
   readonly notBefore: number;
   readonly notAfter: number;
 }
 
-/** Whom a process believes: `threshold` of the `keys` must sign a revision. */
+/** Whom a process believes: `threshold` of the `keys` must sign a revision, one of them a restriction or log entry. */
 export interface Trust {
   readonly rootKeyId: string;
   readonly threshold: number;
@@ -31,6 +36,8 @@ const grantSchema = z.strictObject({
   publicKey: z.string(),
   notBefore: z.iso.datetime(),
   notAfter: z.iso.datetime(),
+  /** Absent: everything. */
+  purposes: z.exactOptional(z.array(z.enum(PURPOSES)).min(1)),
 });
 export type KeyGrant = z.infer<typeof grantSchema>;
 
@@ -77,10 +84,12 @@ export function parseTrust(text: string, name: string): Trust {
     if (keys.has(grant.keyId)) throw new ChanceryError("untrusted", `trust file ${name}: key ${grant.keyId} twice`);
     const notBefore = Date.parse(grant.notBefore);
     const notAfter = Date.parse(grant.notAfter);
-    keys.set(grant.keyId, { keyId: grant.keyId, publicKey, notBefore, notAfter });
+    const purposes = new Set(grant.purposes ?? PURPOSES);
+    keys.set(grant.keyId, { keyId: grant.keyId, publicKey, purposes, notBefore, notAfter });
   }
-  if (file.threshold > keys.size) {
-    throw new ChanceryError("untrusted", `trust file ${name} asks for ${file.threshold} of ${keys.size} keys`);
+  const forRevisions = [...keys.values()].filter(({ purposes }) => purposes.has("revision")).length;
+  if (file.threshold > forRevisions) {
+    throw new ChanceryError("untrusted", `trust file ${name} asks for ${file.threshold} of ${forRevisions} keys`);
   }
   return { rootKeyId: file.root.keyId, threshold: file.threshold, keys };
 }
