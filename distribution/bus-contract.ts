@@ -191,12 +191,48 @@ export function busContract(name: string, create: () => Promise<BusUnderTest>): 
       expect(reports.length).toBeLessThanOrEqual(256);
     });
 
+    test("a restriction reaches every watcher, old and new, and is listed once however often it is put", async () => {
+      const seen = (reader: Bus): Set<string> => {
+        const entries = new Set<string>();
+        reader.watchRestrictions((entry) => entries.add(Buffer.from(entry).toString()));
+        return entries;
+      };
+      const before = seen(bus);
+      const writer = await subject.open();
+      const buffer = blob("one");
+      await writer.putRestriction(buffer);
+      buffer.fill(0);
+      await writer.putRestriction(blob("one"));
+      await bus.putRestriction(blob("two"));
+      const after = seen(await subject.open());
+      for (const entries of [before, after]) {
+        await vi.waitFor(() => expect([...entries].sort()).toEqual(["one", "two"]), DEADLINE);
+      }
+      const listed = (await (await subject.open()).restrictions()).map((entry) => Buffer.from(entry).toString());
+      expect(listed.sort()).toEqual(["one", "two"]);
+    });
+
+    test("of very many restrictions the newest are kept, and one that is too large is refused", async () => {
+      await expect(bus.putRestriction(new Uint8Array(100_000))).rejects.toMatchObject({ code: "invalid-argument" });
+      await expect(bus.putRestriction(new Uint8Array(0))).rejects.toMatchObject({ code: "invalid-argument" });
+      for (let index = 0; index < 550; index += 50) {
+        await Promise.all(Array.from({ length: 50 }, (_, more) => bus.putRestriction(blob(`entry ${index + more}`))));
+      }
+      await bus.putRestriction(blob("last"));
+      const kept = (await bus.restrictions()).map((entry) => Buffer.from(entry).toString());
+      expect(kept.length).toBeLessThanOrEqual(512);
+      expect(kept).toContain("last");
+    });
+
     test("closing twice is safe, and a closed bus says so", async () => {
       await bus.close();
       await bus.close();
       await expect(bus.head()).rejects.toMatchObject({ code: "unavailable" });
       await expect(bus.getBlob(digestOf("a"))).rejects.toMatchObject({ code: "unavailable" });
       await expect(bus.report(report("a", 1))).rejects.toMatchObject({ code: "unavailable" });
+      await expect(bus.putRestriction(blob("a"))).rejects.toMatchObject({ code: "unavailable" });
+      await expect(bus.restrictions()).rejects.toMatchObject({ code: "unavailable" });
+      expect(() => bus.watchRestrictions(() => undefined)).toThrow(expect.objectContaining({ code: "unavailable" }));
       expect(() => bus.watchHead(() => undefined)).toThrow(expect.objectContaining({ code: "unavailable" }));
     });
   });

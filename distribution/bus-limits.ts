@@ -4,3 +4,12 @@ export const KEPT_GENERATIONS = 16;
 export const MAX_REPORTERS = 256;
 export const MAX_REPORT_BYTES = 64 * 1024;
 export const MAX_REPORTER_NAME = 128;
+/** Entries (restrictions and liftings) that a bus keeps; beyond, the oldest go, and who holds them puts them again. */
+export const MAX_RESTRICTIONS = 512;
+export const MAX_RESTRICTION_BYTES = 8 * 1024;
+/** Longest time (milliseconds) that a restriction may last from when it is taken in; it can be renewed. */
+export const MAX_RESTRICTION_MS = 7 * 86_400_000;
+/** Clocks of two machines may differ by this much (milliseconds). */
+export const RESTRICTION_SKEW_MS = 10 * 60_000;
+/** How long (milliseconds) a bus keeps an entry: no entry means anything for longer. */
+export const RESTRICTION_KEPT_MS = MAX_RESTRICTION_MS + 86_400_000;

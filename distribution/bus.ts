@@ -19,6 +19,12 @@ export interface Bus {
   /** The newest report of each reporter is kept. */
   report(report: NodeReport): Promise<void>;
   watchReports(listener: (report: NodeReport) => void): Subscription;
+  /** Adds a signed restriction, or its lifting, to a set that only grows. Idempotent; the newest ones are kept. */
+  putRestriction(entry: Uint8Array): Promise<void>;
+  /** All that are kept, in any order; not verified. */
+  restrictions(): Promise<readonly Uint8Array[]>;
+  /** Calls back with every entry at least once, now and as they come, in any order; not verified. */
+  watchRestrictions(listener: (entry: Uint8Array) => void): Subscription;
   close(): Promise<void>;
 }
 

@@ -5,8 +5,9 @@ import type { Bus, HeadAnnouncement, NodeReport, SequencedHead, Subscription } f
 import { DirectoryBlobs } from "./directory-blobs.ts";
 import { DirectoryHeads } from "./directory-heads.ts";
 import { DirectoryReports } from "./directory-reports.ts";
+import { DirectoryRestrictions } from "./directory-restrictions.ts";
 import { doorbell } from "./doorbell.ts";
-import { checkBlob, closedBus, missingManifest } from "./in-process-bus.ts";
+import { checkBlob, checkRestriction, closedBus, missingManifest } from "./in-process-bus.ts";
 
 const DEFAULT_POLL_MS = 250;
 /** Temporary files of a writer that is gone. */
@@ -24,8 +25,8 @@ export interface DirectoryBusOptions {
 }
 
 /**
- * The bus of several processes on one machine: `blobs/sha256/ab/cdef…`, `heads/<sequence>.json`, `reports/<reporter>.json`
- * and `tmp/` for what is being written. Every file is written whole or not at all, and of several writers of a sequence
+ * The bus of several processes on one machine: `blobs/sha256/ab/cdef…`, `heads/<sequence>.json`, `reports/<reporter>.json`,
+ * `restrictions/<digest>.json` and `tmp/` for what is being written. Every file is written whole or not at all, and of several writers of a sequence
  * the file system lets one win, so a writer that is killed leaves a bus that can be read and written on.
  */
 export async function openDirectoryBus(directory: string, options: DirectoryBusOptions = {}): Promise<Bus> {
@@ -34,6 +35,7 @@ export async function openDirectoryBus(directory: string, options: DirectoryBusO
     blobs: join(directory, "blobs"),
     heads: join(directory, "heads"),
     reports: join(directory, "reports"),
+    restrictions: join(directory, "restrictions"),
     temporary: join(directory, "tmp"),
   };
   for (const path of Object.values(paths)) await ensureDirectory(path);
@@ -42,6 +44,7 @@ export async function openDirectoryBus(directory: string, options: DirectoryBusO
   const blobs = new DirectoryBlobs(paths.blobs);
   const heads = new DirectoryHeads(paths.heads, files, onAlarm);
   const reports = new DirectoryReports(paths.reports, files, onAlarm);
+  const restrictions = new DirectoryRestrictions(paths.restrictions, files);
 
   const subscriptions = new Set<Subscription>();
   let closed = false;
@@ -130,6 +133,21 @@ export async function openDirectoryBus(directory: string, options: DirectoryBusO
       const seen = new Map<string, string>();
       return watching(paths.reports, async (isOpen) => {
         for (const report of await reports.changed(seen)) if (isOpen()) listener(report);
+      });
+    },
+    putRestriction: async (entry: Uint8Array) => {
+      refuseClosed();
+      checkRestriction(entry);
+      await restrictions.put(entry);
+    },
+    restrictions: async () => {
+      refuseClosed();
+      return await restrictions.changed(new Set());
+    },
+    watchRestrictions: (listener: (entry: Uint8Array) => void) => {
+      const seen = new Set<string>();
+      return watching(paths.restrictions, async (isOpen) => {
+        for (const entry of await restrictions.changed(seen)) if (isOpen()) listener(entry);
       });
     },
     close: async () => {

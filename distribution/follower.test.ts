@@ -310,6 +310,9 @@ function delegate(to: Bus): Bus {
     watchHead: (listener) => to.watchHead(listener),
     report: (report) => to.report(report),
     watchReports: (listener) => to.watchReports(listener),
+    putRestriction: (entry) => to.putRestriction(entry),
+    restrictions: () => to.restrictions(),
+    watchRestrictions: (listener) => to.watchRestrictions(listener),
     close: () => to.close(),
   };
 }

@@ -1,7 +1,7 @@
 import { ChanceryError } from "../resources/index.ts";
 import { type Digest, digestOf, MAX_BLOB_BYTES } from "../revision/index.ts";
 import type { Bus, HeadAnnouncement, NodeReport, SequencedHead, Subscription } from "./bus.ts";
-import { KEPT_GENERATIONS, MAX_REPORTERS } from "./bus-limits.ts";
+import { KEPT_GENERATIONS, MAX_REPORTERS, MAX_RESTRICTION_BYTES, MAX_RESTRICTIONS } from "./bus-limits.ts";
 import { encodeReport, parseReport } from "./bus-schema.ts";
 
 /** The bus of `chancery start` and of tests: everything in memory, nothing outlives the process. */
@@ -13,6 +13,8 @@ class InProcessBus implements Bus {
   /** With the sequence that was the newest when the blob was last put. */
   readonly #blobs = new Map<Digest, { readonly bytes: Uint8Array; readonly putAt: number }>();
   readonly #reports = new Map<string, NodeReport>();
+  readonly #restrictions = new Map<Digest, Uint8Array>();
+  readonly #restrictionListeners = new Set<(entry: Uint8Array) => void>();
   readonly #headListeners = new Set<(head: SequencedHead) => void>();
   readonly #reportListeners = new Set<(report: NodeReport) => void>();
   #head: SequencedHead | undefined;
@@ -72,8 +74,32 @@ class InProcessBus implements Bus {
     return subscribe(this.#reportListeners, listener, () => [...this.#reports.values()]);
   }
 
+  async putRestriction(entry: Uint8Array): Promise<void> {
+    this.#refuseClosed();
+    checkRestriction(entry);
+    const digest = digestOf(entry);
+    if (this.#restrictions.has(digest)) return;
+    const kept = new Uint8Array(entry);
+    this.#restrictions.set(digest, kept);
+    const [oldest] = this.#restrictions.keys();
+    if (this.#restrictions.size > MAX_RESTRICTIONS && oldest !== undefined) this.#restrictions.delete(oldest);
+    for (const listener of this.#restrictionListeners) listener(kept);
+  }
+
+  async restrictions(): Promise<readonly Uint8Array[]> {
+    this.#refuseClosed();
+    return [...this.#restrictions.values()];
+  }
+
+  watchRestrictions(listener: (entry: Uint8Array) => void): Subscription {
+    this.#refuseClosed();
+    return subscribe(this.#restrictionListeners, listener, () => [...this.#restrictions.values()]);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
+    this.#restrictionListeners.clear();
+    this.#restrictions.clear();
     this.#headListeners.clear();
     this.#reportListeners.clear();
     this.#blobs.clear();
@@ -108,6 +134,15 @@ export function checkBlob(digest: Digest, bytes: Uint8Array): void {
     throw new ChanceryError("invalid-argument", `${digest} has more than ${MAX_BLOB_BYTES} bytes`);
   }
   if (digestOf(bytes) !== digest) throw new ChanceryError("corrupt", `the bytes that were put are not ${digest}`);
+}
+
+/** @throws ChanceryError "invalid-argument" */
+export function checkRestriction(entry: Uint8Array): void {
+  if (entry.length > 0 && entry.length <= MAX_RESTRICTION_BYTES) return;
+  throw new ChanceryError(
+    "invalid-argument",
+    `a restriction has ${entry.length} bytes; at most ${MAX_RESTRICTION_BYTES} fit`,
+  );
 }
 
 export function conflict(expected: number, newest: number): ChanceryError {

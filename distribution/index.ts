@@ -3,6 +3,7 @@
  * process made of it. Promises: blob before head, head with expected sequence, last good kept.
  */
 export type * from "./bus.ts";
+export { MAX_RESTRICTION_BYTES, MAX_RESTRICTION_MS } from "./bus-limits.ts";
 export {
   type ConvergenceEvent,
   type ConvergenceInput,
@@ -29,3 +30,21 @@ export {
   startPublisher,
 } from "./publisher.ts";
 export { type Compiled, type ResolvedTree, resolveTree, type TreeStages } from "./resolve-tree.ts";
+export {
+  activeRestrictions,
+  type RestrictionState,
+} from "./restriction-set.ts";
+export {
+  RESTRICTION_KINDS,
+  type RestrictionEntry,
+  type RestrictionStatement,
+  signRestriction,
+  verifyRestriction,
+} from "./restriction-statement.ts";
+export {
+  type Given,
+  type RestrictionEvent,
+  type Restrictions,
+  type RestrictionsOptions,
+  startRestrictions,
+} from "./restrictions.ts";

@@ -2,13 +2,14 @@ import type { Authenticator, TlsOptions } from "@nats-io/nats-core";
 import { ChanceryError } from "../resources/index.ts";
 import type { Digest } from "../revision/index.ts";
 import type { Bus, HeadAnnouncement, NodeReport, SequencedHead, Subscription } from "./bus.ts";
-import { checkBlob, missingManifest } from "./in-process-bus.ts";
+import { checkBlob, checkRestriction, missingManifest } from "./in-process-bus.ts";
 import { NatsBlobs } from "./nats-blobs.ts";
 import { NatsLink } from "./nats-connection.ts";
 import { watchNatsHead } from "./nats-head-watch.ts";
 import { NatsHeads } from "./nats-heads.ts";
 import { watchNatsReports } from "./nats-report-watch.ts";
 import { NatsReports } from "./nats-reports.ts";
+import { NatsRestrictions, watchNatsRestrictions } from "./nats-restrictions.ts";
 import { serverFindings, syncFinding } from "./nats-server-check.ts";
 import { demandSafeServers } from "./nats-servers.ts";
 import { NatsStreams, natsNames } from "./nats-streams.ts";
@@ -51,7 +52,7 @@ export interface NatsBusOptions {
 
 /**
  * The bus of many machines, over NATS JetStream: a stream of heads that is appended to with an expected sequence, a
- * stream of content in parts, a stream with the newest report of each reporter. Readers ask for the newest message
+ * stream of content in parts, a stream with the newest report of each reporter, a stream with restrictions. Readers ask for the newest message
  * directly and have no consumer on the server; a message that the server sends out after storing is their doorbell.
  *
  * Resolves when it is connected, or a second later: the connection is made as soon as NATS can be reached, and what is
@@ -72,6 +73,7 @@ export async function openNatsBus(options: NatsBusOptions): Promise<Bus> {
   const blobs = new NatsBlobs(streams);
   const heads = new NatsHeads(streams, onAlarm);
   const reports = new NatsReports(streams, onAlarm);
+  const restrictions = new NatsRestrictions(streams);
   tellFindings(link, options, onAlarm);
   await link.firstAttempt(FIRST_ATTEMPT_MS);
 
@@ -121,6 +123,19 @@ export async function openNatsBus(options: NatsBusOptions): Promise<Bus> {
     watchReports: (listener: (report: NodeReport) => void) => {
       refuseClosed();
       return keep(watchNatsReports(listener, { ...watchOptions, reports }));
+    },
+    putRestriction: async (entry: Uint8Array) => {
+      refuseClosed();
+      checkRestriction(entry);
+      await restrictions.put(entry);
+    },
+    restrictions: async () => {
+      refuseClosed();
+      return (await restrictions.after(0)).map(({ entry }) => entry);
+    },
+    watchRestrictions: (listener: (entry: Uint8Array) => void) => {
+      refuseClosed();
+      return keep(watchNatsRestrictions(listener, { ...watchOptions, restrictions }));
     },
     close: async () => {
       closed = true;

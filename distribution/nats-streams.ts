@@ -1,8 +1,15 @@
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
+import { nanos } from "@nats-io/nats-core";
 import { ChanceryError } from "../resources/index.ts";
 import type { Digest } from "../revision/index.ts";
 import type { NodeReport } from "./bus.ts";
-import { MAX_REPORT_BYTES, MAX_REPORTERS } from "./bus-limits.ts";
+import {
+  MAX_REPORT_BYTES,
+  MAX_REPORTERS,
+  MAX_RESTRICTION_BYTES,
+  MAX_RESTRICTIONS,
+  RESTRICTION_KEPT_MS,
+} from "./bus-limits.ts";
 import type { NatsLink, NatsSession } from "./nats-connection.ts";
 import { isMissingStream, isNameInUse, natsError } from "./nats-errors.ts";
 
@@ -19,6 +26,7 @@ export interface NatsNames {
   readonly heads: string;
   readonly blobs: string;
   readonly reports: string;
+  readonly restrictions: string;
   readonly head: string;
   blobPart(digest: Digest, index: number): string;
   report(role: NodeReport["role"], reporter: string): string;
@@ -27,6 +35,9 @@ export interface NatsNames {
   readonly headBell: string;
   readonly reportBell: string;
   readonly anyBlobPart: string;
+  restriction(digest: Digest): string;
+  readonly anyRestriction: string;
+  readonly restrictionBell: string;
 }
 
 /** @throws ChanceryError "invalid-argument" */
@@ -45,6 +56,10 @@ export function natsNames(prefix: string): NatsNames {
     headBell: `${prefix}.bell.head`,
     reportBell: `${prefix}.bell.report.>`,
     anyBlobPart: `${prefix}.blob.*.*`,
+    restrictions: `${prefix}_restrictions`,
+    restriction: (digest) => `${prefix}.restriction.${digest.replace("sha256:", "")}`,
+    anyRestriction: `${prefix}.restriction.*`,
+    restrictionBell: `${prefix}.bell.restriction.*`,
   };
 }
 
@@ -57,7 +72,7 @@ export interface StreamOptions {
   readonly maximumBytes: number;
 }
 
-/** Speaks to the three streams of a bus; where this process manages them, those that are lost are made again. */
+/** Speaks to the streams of a bus; where this process manages them, those that are lost are made again. */
 export class NatsStreams {
   readonly names: NatsNames;
   readonly #link: NatsLink;
@@ -140,6 +155,18 @@ export class NatsStreams {
         max_msgs: MAX_REPORTERS,
         max_msg_size: MAX_REPORT_BYTES + 1024,
         republish: { src: names.anyReport, dest: names.reportBell },
+      },
+      {
+        ...both,
+        name: names.restrictions,
+        subjects: [names.anyRestriction],
+        storage: StorageType.File,
+        max_msgs_per_subject: 1,
+        max_msgs: MAX_RESTRICTIONS,
+        max_msg_size: MAX_RESTRICTION_BYTES + 1024,
+        max_age: nanos(RESTRICTION_KEPT_MS),
+        // "{{wildcard(1)}}" is what "*" stood for.
+        republish: { src: names.anyRestriction, dest: names.restrictionBell.replace("*", "{{wildcard(1)}}") },
       },
     ];
   }

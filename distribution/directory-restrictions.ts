@@ -1,0 +1,67 @@
+import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type DurableFiles, digestOf, errorCode } from "../revision/index.ts";
+import { MAX_RESTRICTION_BYTES, MAX_RESTRICTIONS } from "./bus-limits.ts";
+
+/** `restrictions/<hex digits of the digest>.json`, each written once. */
+export class DirectoryRestrictions {
+  readonly #directory: string;
+  readonly #files: DurableFiles;
+
+  constructor(directory: string, files: DurableFiles) {
+    this.#directory = directory;
+    this.#files = files;
+  }
+
+  async put(entry: Uint8Array): Promise<void> {
+    await this.#drop();
+    const file = join(this.#directory, `${digestOf(entry).replace("sha256:", "")}.json`);
+    // Under this name nothing else is good: what is damaged is mended.
+    await this.#files.write(file, new Uint8Array(entry));
+  }
+
+  /** Entries whose file is not in `seen`, which is brought up to date. */
+  async changed(seen: Set<string>): Promise<readonly Uint8Array[]> {
+    const entries: Uint8Array[] = [];
+    const names = await this.#names();
+    for (const name of seen) if (!names.includes(name)) seen.delete(name);
+    for (const name of names) {
+      if (seen.has(name)) continue;
+      const file = join(this.#directory, name);
+      try {
+        if ((await stat(file)).size <= MAX_RESTRICTION_BYTES) {
+          const bytes = await readFile(file);
+          // A damaged one is as good as not there; it is put again by whoever holds it.
+          if (`${digestOf(bytes).replace("sha256:", "")}.json` !== name) continue;
+          entries.push(bytes);
+        }
+        seen.add(name);
+      } catch (error) {
+        // Another process cleared it away.
+        if (errorCode(error) !== "ENOENT") throw error;
+      }
+    }
+    return entries;
+  }
+
+  /** Makes room for one more where there is none: the oldest go. */
+  async #drop(): Promise<void> {
+    const names = await this.#names();
+    if (names.length < MAX_RESTRICTIONS) return;
+    const ages: { readonly file: string; readonly mtimeMs: number }[] = [];
+    for (const name of names) {
+      const file = join(this.#directory, name);
+      try {
+        ages.push({ file, mtimeMs: (await stat(file)).mtimeMs });
+      } catch (error) {
+        if (errorCode(error) !== "ENOENT") throw error;
+      }
+    }
+    ages.sort((a, b) => b.mtimeMs - a.mtimeMs);
+    for (const { file } of ages.slice(MAX_RESTRICTIONS - 1)) await rm(file, { force: true });
+  }
+
+  async #names(): Promise<readonly string[]> {
+    return (await readdir(this.#directory)).filter((name) => /^[0-9a-f]{64}\.json$/.test(name));
+  }
+}
