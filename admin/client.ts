@@ -1,7 +1,18 @@
-import { ConnectError, createClient } from "@connectrpc/connect";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type CallOptions, type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { AdminService, type GetStatusResponse } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
-import { ChanceryError } from "../resources/index.ts";
+import type {
+  GiveRestrictionRequestSchema,
+  LiftRestrictionRequestSchema,
+} from "../protos/gen/chancery/admin/v1/restrictions_pb.ts";
+import {
+  type GiveRestrictionResponse,
+  type ListRestrictionsResponse,
+  RestrictionService,
+} from "../protos/gen/chancery/admin/v1/restrictions_pb.ts";
+import { ChanceryError, ERROR_CODES, type ErrorCode } from "../resources/index.ts";
+import { ERROR_HEADER } from "./connect-errors.ts";
 
 export interface AdminClientOptions {
   /** "127.0.0.1:7070" or a URL. */
@@ -13,18 +24,60 @@ export interface AdminClientOptions {
 
 /** Asks a control plane for its status. @throws ChanceryError "unavailable" when it does not answer */
 export async function getStatus(options: AdminClientOptions): Promise<GetStatusResponse> {
-  const baseUrl = options.control.includes("://") ? options.control : `http://${options.control}`;
-  const client = createClient(AdminService, createConnectTransport({ baseUrl, httpVersion: "1.1" }));
+  const client = createClient(AdminService, transportTo(options));
+  return await asking(options, "no status", (call) => client.getStatus({}, call));
+}
+
+/** Gives a restriction to a process. @throws ChanceryError with the code that the process answered */
+export async function giveRestriction(
+  options: AdminClientOptions,
+  request: MessageInitShape<typeof GiveRestrictionRequestSchema>,
+): Promise<GiveRestrictionResponse> {
+  return await asking(options, "not restricted", (call) => restrictionsAt(options).giveRestriction(request, call));
+}
+
+/** Lifts a restriction. @returns whether every bus of the process has taken it */
+export async function liftRestriction(
+  options: AdminClientOptions,
+  request: MessageInitShape<typeof LiftRestrictionRequestSchema>,
+): Promise<boolean> {
+  const lift = (call: CallOptions) => restrictionsAt(options).liftRestriction(request, call);
+  return (await asking(options, "not lifted", lift)).spread;
+}
+
+export async function listRestrictions(options: AdminClientOptions): Promise<ListRestrictionsResponse> {
+  return await asking(options, "no list", (call) => restrictionsAt(options).listRestrictions({}, call));
+}
+
+function restrictionsAt(options: AdminClientOptions): Client<typeof RestrictionService> {
+  return createClient(RestrictionService, transportTo(options));
+}
+
+function transportTo(options: AdminClientOptions) {
+  return createConnectTransport({ baseUrl: baseUrlOf(options), httpVersion: "1.1" });
+}
+
+function baseUrlOf({ control }: AdminClientOptions): string {
+  return control.includes("://") ? control : `http://${control}`;
+}
+
+/** Calls, and throws a ChanceryError with the code that the server named; "unavailable" where it named none. */
+async function asking<T>(
+  options: AdminClientOptions,
+  failed: string,
+  call: (options: CallOptions) => Promise<T>,
+): Promise<T> {
   try {
-    return await client.getStatus(
-      {},
-      {
-        timeoutMs: options.timeoutMs ?? 5_000,
-        ...(options.token === undefined ? {} : { headers: { authorization: `Bearer ${options.token}` } }),
-      },
-    );
+    return await call({
+      timeoutMs: options.timeoutMs ?? 5_000,
+      ...(options.token === undefined ? {} : { headers: { authorization: `Bearer ${options.token}` } }),
+    });
   } catch (cause) {
-    const { rawMessage } = ConnectError.from(cause);
-    throw new ChanceryError("unavailable", `no status from ${baseUrl}: ${rawMessage}`, { cause });
+    const error = ConnectError.from(cause);
+    const named = error.metadata.get(ERROR_HEADER);
+    const code = named !== null && Object.hasOwn(ERROR_CODES, named) ? (named as ErrorCode) : undefined;
+    if (code !== undefined) throw new ChanceryError(code, error.rawMessage, { cause });
+    const message = error.code === Code.Unimplemented ? "this process does not offer it" : error.rawMessage;
+    throw new ChanceryError("unavailable", `${failed} from ${baseUrlOf(options)}: ${message}`, { cause });
   }
 }

@@ -8,7 +8,11 @@ import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import type { Registry } from "prom-client";
 import { AdminService } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
+import { RestrictionService } from "../protos/gen/chancery/admin/v1/restrictions_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
+import { translateErrors } from "./connect-errors.ts";
+import { principalKey } from "./principal.ts";
+import { type RestrictionApi, restrictionService } from "./restriction-service.ts";
 import { type ControlStatus, toStatusResponse } from "./status.ts";
 
 export interface AdminServerOptions {
@@ -19,8 +23,12 @@ export interface AdminServerOptions {
   /** Why the process is not ready; none: it is. */
   readonly notReady: () => readonly string[];
   readonly metrics: Registry;
-  /** With it the admin API is served. */
+  /** With it the status of the fleet is served. */
   readonly status?: () => ControlStatus;
+  /** With it restrictions are taken and listed. */
+  readonly restrictions?: RestrictionApi;
+  /** Told what failed in an unexpected way; the caller is not. */
+  readonly onDefect?: (error: unknown) => void;
   /** Bearer token that the admin API demands; obligatory where `host` is not a loopback address. */
   readonly token?: string;
 }
@@ -36,37 +44,41 @@ const CLOSE_GRACE_MS = 1_000;
 const MESSAGE_LIMIT = 1024 * 1024;
 
 /**
- * Serves /healthz, /readyz, /metrics, and the admin API (Connect, gRPC-Web, JSON over POST) where there is a status.
+ * Serves /healthz, /readyz, /metrics, and the services of the admin API that there is something to say or do for
+ * (Connect, gRPC-Web, JSON over POST).
  *
  * @throws ChanceryError "unavailable" when the address cannot be bound, "invalid-argument" for an API without a token
  *   off loopback
  */
 export async function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
   const loopback = isLoopback(options.host);
-  if (options.status !== undefined && options.token === undefined && !loopback) {
+  const { status, restrictions, token } = options;
+  const prefixes: string[] = [];
+  const routes = (router: ConnectRouter): void => {
+    if (status !== undefined) router.service(AdminService, { getStatus: () => toStatusResponse(status()) });
+    if (restrictions !== undefined) router.service(RestrictionService, restrictionService(restrictions));
+  };
+  if (status !== undefined) prefixes.push(`/${AdminService.typeName}/`);
+  if (restrictions !== undefined) prefixes.push(`/${RestrictionService.typeName}/`);
+  if (prefixes.length > 0 && token === undefined && !loopback) {
     throw new ChanceryError(
       "invalid-argument",
-      `the admin API on ${options.host} needs a token: everybody who reaches the address could read the fleet's state`,
+      `the admin API on ${options.host} needs a token: everybody who reaches the address could use it`,
     );
   }
   const pages = getRequestListener(buildPages(options).fetch);
-  const { status, token } = options;
-  const api =
-    status === undefined
-      ? undefined
-      : connectNodeAdapter({
-          routes: (router: ConnectRouter) => {
-            router.service(AdminService, { getStatus: () => toStatusResponse(status()) });
-          },
-          interceptors: token === undefined ? [] : [demandToken(token)],
-          readMaxBytes: MESSAGE_LIMIT,
-          requestPathPrefix: "",
-        });
+  const interceptors = [translateErrors(options.onDefect ?? (() => undefined))];
+  const api = connectNodeAdapter({
+    routes,
+    interceptors: token === undefined ? interceptors : [...interceptors, demandToken(token)],
+    readMaxBytes: MESSAGE_LIMIT,
+    requestPathPrefix: "",
+  });
   const server = createServer((request: IncomingMessage, response: ServerResponse) => {
     // A page in a browser can point a name of its own at 127.0.0.1 (DNS rebinding): the name gives it away.
     if (loopback && !isLoopback(hostOf(request.headers.host))) {
       response.writeHead(403, { "content-type": "text/plain" }).end("not a name of this address\n");
-    } else if (api !== undefined && request.url?.startsWith(`/${AdminService.typeName}/`) === true) {
+    } else if (prefixes.some((prefix) => request.url?.startsWith(prefix) === true)) {
       api(request, response);
     } else {
       void pages(request, response);
@@ -121,6 +133,7 @@ function demandToken(token: string): Interceptor {
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
       throw new ConnectError("a bearer token is needed", Code.Unauthenticated);
     }
+    request.contextValues.set(principalKey, { name: "admin" });
     return next(request);
   };
 }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import type { DecisionRecord, JournalRecord } from "../ext-authz/index.ts";
-import { openDecisionJournal, readDecisions } from "./decision-journal.ts";
+import { type AuditRecord, openDecisionJournal, readDecisions } from "./decision-journal.ts";
 import { openJournal } from "./journal.ts";
 
 async function newDirectory(): Promise<string> {
@@ -12,8 +12,8 @@ async function newDirectory(): Promise<string> {
   return directory;
 }
 
-async function read(directory: string, from?: number): Promise<JournalRecord[]> {
-  const records: JournalRecord[] = [];
+async function read(directory: string, from?: number): Promise<AuditRecord[]> {
+  const records: AuditRecord[] = [];
   for await (const { record } of readDecisions(directory, from)) records.push(record);
   return records;
 }

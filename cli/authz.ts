@@ -6,17 +6,12 @@ import { addTlsOptions, openCertificateFiles, type TlsOptions } from "./certific
 import { startDecisionProcess } from "./decision-process.ts";
 import { addNatsOptions } from "./nats-options.ts";
 import { addressListOption } from "./options.ts";
-import {
-  type AdminOptions,
-  addAdminOption,
-  addProcessOptions,
-  loggerOf,
-  type ProcessOptions,
-} from "./process-options.ts";
+import { type ApiOptions, addApiOptions, addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
+import { restrictionOptions } from "./restrictions.ts";
 import { demandOneSource, openRevisionSource, type SourceOptions } from "./revision-source.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 
-interface AuthzOptions extends SourceOptions, ProcessOptions, AdminOptions, TlsOptions {
+interface AuthzOptions extends SourceOptions, ProcessOptions, ApiOptions, TlsOptions {
   readonly listen: readonly [string];
   readonly name: string;
   readonly state: string;
@@ -45,7 +40,7 @@ export function authzCommand(): Command {
     .option("--name <name>", "name of this process in records and reports", "authz")
     .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "authz"))
     .option("--journal <dir>", "where decisions are recorded (default: journal in the state directory)");
-  return addProcessOptions(addTlsOptions(addAdminOption(addNatsOptions(command))))
+  return addProcessOptions(addTlsOptions(addApiOptions(addNatsOptions(command))))
     .addHelpText("after", HELP)
     .action(async (options: AuthzOptions) => {
       demandOneSource(options);
@@ -65,11 +60,21 @@ export function authzCommand(): Command {
           log,
           metrics,
           tls,
+          restrictions:
+            source.trust === undefined
+              ? undefined
+              : // On NATS, a decision service may not write restrictions.
+                { trust: source.trust, state: options.state, spreads: false },
         });
         stack.add({ name: "decisions", close: () => authz.close() });
         if (options.admin !== undefined) {
           const notReady = (): string[] => (authz.ready() ? [] : ["no revision yet"]);
-          const admin = await startAdminServer({ ...options.admin, notReady, metrics });
+          const admin = await startAdminServer({
+            ...options.admin,
+            notReady,
+            metrics,
+            ...(await restrictionOptions(options, source.trust, authz.restrictions, [], () => authz.program())),
+          });
           stack.add({ name: "admin", close: () => admin.close() });
         }
         authz.onReady(() => process.stdout.write(`ready  authz ${authz.address}\n`));

@@ -9,6 +9,7 @@ import { type Address, demandFree, formatAddress } from "./address.ts";
 import { EnvoyChild, type EnvoyOptions } from "./envoy-child.ts";
 import { Fleet } from "./fleet.ts";
 import type { Logger } from "./logging.ts";
+import { openRestrictions, restrictionApi } from "./restrictions.ts";
 import type { ShutdownStack } from "./shutdown.ts";
 import { openSigningKeys } from "./signing-keys.ts";
 import { lockState } from "./state-lock.ts";
@@ -110,6 +111,9 @@ export async function startControlPlane(
     stack.add({ name, close: () => child.close() });
   }
 
+  const trust = await loadTrust(trustFile);
+  const restrictions = await openRestrictions({ buses: [bus], state, trust, spreads: true, log });
+  stack.add({ name: "restrictions", close: () => restrictions.close() });
   const publisher = await publishTree({
     resources: options.resources,
     stateDirectory: join(state, "publisher"),
@@ -120,7 +124,6 @@ export async function startControlPlane(
   });
   stack.add({ name: "publisher", close: () => publisher.close() });
 
-  const trust = await loadTrust(trustFile);
   const store = await openRevisionStore(join(state, "xds", "revisions"), { trust, now: Date.now, onAlarm });
   stack.add({ name: "revisions", close: () => store.close() });
   const metrics = createRegistry();
@@ -163,6 +166,8 @@ export async function startControlPlane(
     notReady,
     metrics,
     status,
+    restrictions: restrictionApi(restrictions, trust, signers, () => xds.revision()?.program),
+    onDefect: (err) => log.error({ err }, "a call of the admin API failed"),
     ...(options.token === undefined ? {} : { token: options.token }),
   });
   stack.add({ name: "admin", close: () => admin.close() });

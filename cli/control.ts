@@ -3,12 +3,13 @@ import { Command } from "commander";
 import { addStatusMetrics, createRegistry, startAdminServer } from "../admin/index.ts";
 import { keepFilled } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
-import { loadSigningKey } from "../revision/index.ts";
+import { loadSigningKey, loadTrust } from "../revision/index.ts";
 import { type Address, DEFAULT_ADDRESSES, parseAddress } from "./address.ts";
 import { Fleet } from "./fleet.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
 import { addressOption, collect, parseCount } from "./options.ts";
 import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
+import { openRestrictions, restrictionApi } from "./restrictions.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 import { lockState } from "./state-lock.ts";
 import { readToken } from "./token.ts";
@@ -17,6 +18,7 @@ import { publishTree } from "./tree-publisher.ts";
 interface ControlOptions extends NatsOptions, ProcessOptions {
   readonly resources: string;
   readonly key: readonly string[];
+  readonly trust?: string;
   readonly name: string;
   readonly state: string;
   readonly control: Address;
@@ -33,7 +35,8 @@ have (any more) are made, and filled again from the tree.
 
 Example:
   chancery keys init keys
-  chancery control --resources . --nats nats://127.0.0.1:4222 --nats-creds control.nk --key keys/signing-1.pem
+  chancery control --resources . --nats nats://127.0.0.1:4222 --nats-creds control.nk --key keys/signing-1.pem \\
+    --trust keys/trust.json
 `;
 
 /** `chancery control` */
@@ -41,6 +44,7 @@ export function controlCommand(): Command {
   const command = new Command("control")
     .requiredOption("--resources <dir>", "root of the resource tree")
     .requiredOption("--key <file>", "signing key; again for each key that the trust file asks for", collect, [])
+    .option("--trust <file>", "trust file of the fleet: restrictions (chancery quarantine) are taken with it")
     .option("--name <name>", "name of this process", "control")
     .option("--state <dir>", "for what must be known after a restart", join(".chancery", "control"))
     .option("--control <addr>", "admin API, health and metrics", addressOption, parseAddress(DEFAULT_ADDRESSES.control))
@@ -56,6 +60,7 @@ async function control(options: ControlOptions): Promise<void> {
   if (options.nats === undefined) throw missing("--nats URL");
   if (options.key.length === 0) throw missing("--key FILE");
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
+  const trust = options.trust === undefined ? undefined : await loadTrust(options.trust);
   const signers = await Promise.all(options.key.map((file) => loadSigningKey(file)));
   const log = loggerOf(options, name);
   const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
@@ -74,6 +79,9 @@ async function control(options: ControlOptions): Promise<void> {
       },
     );
     stack.add({ name: "bus", close: () => bus.close() });
+    const restrictions =
+      trust === undefined ? undefined : await openRestrictions({ buses: [bus], state, trust, spreads: true, log });
+    if (restrictions !== undefined) stack.add({ name: "restrictions", close: () => restrictions.close() });
     const fleet = new Fleet({
       signedBy: signers.map(({ keyId }) => keyId),
       startedAt: Date.now(),
@@ -125,6 +133,10 @@ async function control(options: ControlOptions): Promise<void> {
       notReady,
       metrics,
       status,
+      onDefect: (err) => log.error({ err }, "a call of the admin API failed"),
+      ...(restrictions === undefined || trust === undefined
+        ? {}
+        : { restrictions: restrictionApi(restrictions, trust, signers, () => publisher.program()) }),
       ...(token === undefined ? {} : { token }),
     });
     stack.add({ name: "admin", close: () => admin.close() });

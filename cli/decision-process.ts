@@ -1,13 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import type { Registry } from "prom-client";
-import { openDecisionJournal } from "../audit/index.ts";
-import { startFollower } from "../distribution/index.ts";
+import { openDecisionJournal, type RestrictionRecord } from "../audit/index.ts";
+import { type RestrictionEvent, type Restrictions, startFollower } from "../distribution/index.ts";
 import type { ServerCertificates } from "../envoy/index.ts";
 import { createDecisionService, serveDecisions } from "../ext-authz/index.ts";
-import { compilePolicy, createPolicyCompiler, SLICE_MS } from "../policy/index.ts";
-import type { RevisionStore } from "../revision/index.ts";
+import { compilePolicy, createPolicyCompiler, type PolicyProgram, SLICE_MS } from "../policy/index.ts";
+import type { RevisionStore, Trust } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
+import { openRestrictions } from "./restrictions.ts";
 import type { RevisionSource } from "./revision-source.ts";
 
 /** Older revisions whose layouts are loaded at the start, for Envoys that are still on one of them. */
@@ -20,6 +21,8 @@ export interface DecisionProcessOptions {
   /** Names this process in records and reports. */
   readonly name: string;
   readonly listen: string;
+  /** With it restrictions are taken from the bus, and kept in a directory of `state`. */
+  readonly restrictions?: { readonly trust: Trust; readonly state: string; readonly spreads: boolean } | undefined;
   /** Directory of the decision journal. */
   readonly journal: string;
   readonly log: Logger;
@@ -30,6 +33,9 @@ export interface DecisionProcessOptions {
 export interface DecisionProcess {
   /** As Envoy reaches it. */
   readonly address: string;
+  readonly restrictions: Restrictions | undefined;
+  /** What is decided by; undefined before the first revision. */
+  program(): PolicyProgram | undefined;
   /** Whether a revision is in force here. */
   ready(): boolean;
   /** Calls back once, when one is. */
@@ -45,6 +51,19 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     onProblem: (problem) => log.error({ code: problem.code }, problem.message),
   });
   for (const finding of journal.findings) log.warn({ finding }, "the journal was repaired when it was opened");
+  const restrictions =
+    options.restrictions === undefined
+      ? undefined
+      : await openRestrictions({
+          ...options.restrictions,
+          buses: [source.bus],
+          log,
+          onEvent: (event) => {
+            const record = recordOf(event, name);
+            if (record === undefined) return;
+            journal.append(record).catch((err) => log.error({ err }, "a restriction could not be recorded"));
+          },
+        });
   const service = createDecisionService({
     serviceName: name,
     compilePolicy,
@@ -61,6 +80,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     log,
     metrics: options.metrics,
     onUnknownLayout: () => source.lookAgain(),
+    ...(restrictions === undefined ? {} : { restrictions: () => restrictions.active() }),
   });
   await keepOlderLayouts(source.store, (revision) => service.keepLayouts(revision));
   const follower = await startFollower({
@@ -78,6 +98,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
   });
   const close = async (): Promise<void> => {
     await follower.close();
+    await restrictions?.close();
     await service.close();
     await journal.close();
   };
@@ -91,6 +112,8 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     });
     return {
       address: server.address,
+      restrictions,
+      program: () => follower.revision()?.program,
       ready: () => service.ready,
       onReady: (listener) => service.onReady(listener),
       close: async () => {
@@ -103,6 +126,20 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     await close();
     throw error;
   }
+}
+
+/** What was restored from the disk was recorded when it came. */
+function recordOf(event: RestrictionEvent, service: string): RestrictionRecord | undefined {
+  if (event.type !== "taken" || event.restored) return undefined;
+  const { statement, signedBy } = event;
+  return {
+    format: 1,
+    kind: "restriction",
+    at: new Date().toISOString(),
+    service,
+    statement: { ...statement },
+    signedBy,
+  };
 }
 
 type Keep = Parameters<ReturnType<typeof createDecisionService>["keepLayouts"]>[0];

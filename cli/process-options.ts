@@ -35,3 +35,15 @@ export interface AdminOptions {
 export function addAdminOption(command: Command): Command {
   return command.option("--admin <addr>", "serve /healthz, /readyz and /metrics here", addressOption);
 }
+
+/** The admin API, beside health and metrics. */
+export interface ApiOptions extends AdminOptions {
+  readonly tokenFile?: string;
+}
+
+export function addApiOptions(command: Command): Command {
+  return addAdminOption(command).option(
+    "--token-file <file>",
+    "bearer token of the admin API (chancery quarantine), which off loopback is served with one alone",
+  );
+}

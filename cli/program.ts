@@ -57,6 +57,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: "make the keys that sign revisions",
     load: async () => (await import("./keys.ts")).keysCommand(),
   },
+  quarantine: {
+    description: "the kill switch: take a version, model, upstream, region, application or rule out of use at once",
+    load: async () => (await import("./quarantine.ts")).quarantineCommand(),
+  },
   schema: {
     description: "print the JSON Schema of the resources, for editors",
     load: async () => (await import("./schema.ts")).schemaCommand(),

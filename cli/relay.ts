@@ -6,17 +6,12 @@ import { ChanceryError } from "../resources/index.ts";
 import { loadTrust, openRevisionStore, readBlob } from "../revision/index.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
 import { parseCount } from "./options.ts";
-import {
-  type AdminOptions,
-  addAdminOption,
-  addProcessOptions,
-  loggerOf,
-  type ProcessOptions,
-} from "./process-options.ts";
+import { type ApiOptions, addApiOptions, addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
+import { openRestrictions, restrictionOptions } from "./restrictions.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 import { lockState } from "./state-lock.ts";
 
-interface RelayOptions extends NatsOptions, ProcessOptions, AdminOptions {
+interface RelayOptions extends NatsOptions, ProcessOptions, ApiOptions {
   readonly region: string;
   readonly regionNats: string;
   readonly regionCreds?: string;
@@ -32,7 +27,8 @@ interface RelayOptions extends NatsOptions, ProcessOptions, AdminOptions {
 
 const HELP = `
 Reads what control publishes on the hub (--nats), verifies it, keeps it on disk, and publishes it on the bus of its
-region, whose prefix is the region's name. What the region's processes report goes to the hub. Without the hub the region
+region, whose prefix is the region's name. What the region's processes report goes to the hub. Restrictions
+("chancery quarantine") are carried both ways, and taken at --admin. Without the hub the region
 is served from the disk. Where the region's NATS is a leaf node of the hub, the hub can be read through it, too
 (--nats-domain); whether reports pass depends on the rights of the leaf node.
 
@@ -56,7 +52,7 @@ export function relayCommand(): Command {
     .requiredOption("--trust <file>", "trust file that revisions must satisfy")
     .option("--name <name>", "name of this process in reports", "relay")
     .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "relay"));
-  return addProcessOptions(addAdminOption(addNatsOptions(command)))
+  return addProcessOptions(addApiOptions(addNatsOptions(command)))
     .addHelpText("after", HELP)
     .action(relay);
 }
@@ -85,6 +81,9 @@ async function relay(options: RelayOptions): Promise<void> {
       ...(regionReplicas === undefined ? {} : { replicas: regionReplicas }),
     });
     stack.add({ name: "region", close: () => region.close() });
+    // Before revisions: what is out of use must not wait for what is new.
+    const restrictions = await openRestrictions({ buses: [region, hub], state, trust, spreads: true, log });
+    stack.add({ name: "restrictions", close: () => restrictions.close() });
     const revisions = join(state, "revisions");
     const store = await openRevisionStore(revisions, { trust, now: Date.now, onAlarm });
     stack.add({ name: "revisions", close: () => store.close() });
@@ -108,7 +107,12 @@ async function relay(options: RelayOptions): Promise<void> {
     stack.add({ name: "relay", close: () => relaying.close() });
     if (options.admin !== undefined) {
       const notReady = (): string[] => (relaying.status().relayed > 0 ? [] : ["the region has no revision yet"]);
-      const admin = await startAdminServer({ ...options.admin, notReady, metrics: createRegistry() });
+      const admin = await startAdminServer({
+        ...options.admin,
+        notReady,
+        metrics: createRegistry(),
+        ...(await restrictionOptions(options, trust, restrictions, [], () => relaying.program())),
+      });
       stack.add({ name: "admin", close: () => admin.close() });
     }
     await runUntilStopped(log, stack);

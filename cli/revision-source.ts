@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { type Bus, createInProcessBus, openDirectoryBus } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
-import { loadTrust, openRevisionStore, type RevisionStore } from "../revision/index.ts";
+import { loadTrust, openRevisionStore, type RevisionStore, type Trust } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
 import { demandWholeNats, type NatsIdentity, type NatsOptions, openNats } from "./nats-options.ts";
 import { publishTree } from "./tree-publisher.ts";
@@ -16,6 +16,8 @@ const MAXIMUM_WAIT_MS = 10_000;
 export interface RevisionSource {
   readonly bus: Bus;
   readonly store: RevisionStore;
+  /** Whom it believes; undefined: revisions are made here, unsigned. */
+  readonly trust?: Trust;
   /** Whether others are on the same bus. */
   readonly shared: boolean;
   /** There is a newer revision somewhere: look for it now. */
@@ -71,6 +73,7 @@ export async function openRevisionSource(
     return {
       bus,
       store,
+      trust,
       shared: true,
       // The bus tells of a new head at once by itself.
       lookAgain: () => undefined,

@@ -7,6 +7,7 @@ import {
   type PublisherEvent,
   startPublisher,
 } from "../distribution/index.ts";
+import type { PolicyProgram } from "../policy/index.ts";
 import { formatProblem } from "../resources/index.ts";
 import type { SigningKey } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
@@ -27,10 +28,16 @@ export interface TreePublisherOptions {
   readonly onEvent?: (event: PublisherEvent) => void;
 }
 
+export interface TreePublisher extends Publisher {
+  /** Policy of the tree that was compiled last; undefined before the first. */
+  program(): PolicyProgram | undefined;
+}
+
 /** Compiles and publishes a resource tree, now and after each change of it or of the keys of its token issuers. */
-export async function publishTree(options: TreePublisherOptions): Promise<Publisher> {
+export async function publishTree(options: TreePublisherOptions): Promise<TreePublisher> {
   const { resources, stateDirectory, bus, signers, log } = options;
   let publisher: Publisher | undefined;
+  let program: PolicyProgram | undefined;
   const jwks = createJwksReader({
     root: resources,
     cacheDirectory: join(stateDirectory, "jwks"),
@@ -48,7 +55,9 @@ export async function publishTree(options: TreePublisherOptions): Promise<Publis
     signers,
     compile: async (loaded) => {
       const keys = await jwks.read(loaded.inventory.applications.flatMap((application) => application.jwt));
-      return compile(loaded.inventory, { jwks: keys, positions: loaded.positions });
+      const compiled = compile(loaded.inventory, { jwks: keys, positions: loaded.positions });
+      program = compiled.parts.program;
+      return compiled;
     },
     now: Date.now,
     ...(options.maximumWaitMs === undefined ? {} : { maximumWaitMs: options.maximumWaitMs }),
@@ -59,6 +68,7 @@ export async function publishTree(options: TreePublisherOptions): Promise<Publis
   });
   const started = publisher;
   return {
+    program: () => program,
     status: () => started.status(),
     refresh: () => started.refresh(),
     close: async () => {

@@ -31,8 +31,8 @@ export {
 } from "./publisher.ts";
 export { type Compiled, type ResolvedTree, resolveTree, type TreeStages } from "./resolve-tree.ts";
 export {
-  activeRestrictions,
   type RestrictionState,
+  restrictionStates,
 } from "./restriction-set.ts";
 export {
   RESTRICTION_KINDS,

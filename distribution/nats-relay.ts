@@ -1,3 +1,4 @@
+import type { PolicyProgram } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { type Digest, parseSignedManifest, type RevisionStore } from "../revision/index.ts";
 import { createBackoff } from "./backoff.ts";
@@ -40,6 +41,8 @@ export interface RelayStatus {
 
 export interface Relay {
   status(): RelayStatus;
+  /** Policy of the newest revision on disk; undefined before the first. */
+  program(): PolicyProgram | undefined;
   close(): Promise<void>;
 }
 
@@ -109,6 +112,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const reports = forwardReports({ region, hub, regionName, onAlarm });
   return {
     status: () => ({ stored, relayed }),
+    program: () => follower?.revision()?.program,
     close: async () => {
       closed = true;
       clearTimeout(retry);

@@ -111,7 +111,8 @@ class RestrictionKeeper implements Restrictions {
     const { trust, now } = this.#options;
     for (const bytes of await this.#files.read()) {
       try {
-        this.#adopt(verifyRestriction(bytes, { trust, now: now(), age: "stored" }), undefined, true);
+        const entry = verifyRestriction(bytes, { trust, now: now(), age: "stored" });
+        if (!this.#adopt(entry, undefined, true)) await this.#files.remove(entry.digest);
       } catch (error) {
         this.#refuse(bytes, error);
       }

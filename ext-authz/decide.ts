@@ -1,6 +1,6 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { LayoutRoute } from "../compiler/index.ts";
-import type { ApplicationFacts, DecisionInput, Requested, Target, Verdict } from "../policy/index.ts";
+import type { ApplicationFacts, DecisionInput, Requested, Restriction, Target, Verdict } from "../policy/index.ts";
 import type { Key } from "../resources/index.ts";
 import type { Answer } from "./answer.ts";
 import { plainText } from "./answer.ts";
@@ -27,6 +27,8 @@ export interface DecisionContext {
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly random: () => number;
+  /** The same array until the set changes. */
+  readonly restrictions?: readonly Restriction[] | undefined;
   /** Microseconds since the Check came in. */
   readonly elapsedUs: () => number;
 }
@@ -78,6 +80,7 @@ export function decide(check: Check, context: DecisionContext): Outcome {
     weights: table.weights,
     now: context.now,
     draw,
+    ...(context.restrictions === undefined ? {} : { restrictions: context.restrictions }),
     observe: context.tables.observedGateways.has(table.route.gateway),
   });
   if (table.route.action === "modelList") {

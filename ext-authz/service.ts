@@ -1,6 +1,6 @@
 import type { Registry } from "prom-client";
 import type { Layout } from "../compiler/index.ts";
-import type { Policy, PolicyCompiler, PolicyProgram } from "../policy/index.ts";
+import type { Policy, PolicyCompiler, PolicyProgram, Restriction } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { encodeAnswer } from "./answer.ts";
 import { type Check, decodeCheck } from "./check-request.ts";
@@ -41,6 +41,8 @@ export interface DecisionServiceOptions {
   readonly metrics: Registry;
   /** Called at most once a second for each layout: the tables of a live Envoy are missing, so look for them at once. */
   readonly onUnknownLayout?: (layout: string, nodeGroup: string) => void;
+  /** Active restrictions, asked for at each Check: the same array until the set changes. */
+  readonly restrictions?: () => readonly Restriction[];
   /** Checks that may be in flight before more are refused at once; 2,000 by default. */
   readonly maxInFlight?: number;
   /** Records of their own that refusals of unknown callers get, per code and second; 100 by default. */
@@ -263,6 +265,7 @@ class Service implements DecisionService {
       decisionId: newId(),
       now,
       random,
+      restrictions: this.#options.restrictions?.(),
       elapsedUs: () => Math.round((monotonic() - started) * 1000),
     });
     this.#observe(check, outcome);
