@@ -15,7 +15,7 @@ export interface NatsOptions {
 
 /** Who the process is on the bus; its answers come to `_INBOX_<role>`, which its user alone may listen to. */
 export interface NatsIdentity {
-  readonly role: "control" | "relay" | "xds" | "authz";
+  readonly role: "control" | "relay" | "xds" | "authz" | "operator";
   readonly name: string;
 }
 

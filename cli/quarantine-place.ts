@@ -1,6 +1,7 @@
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type AdminClientOptions, giveRestriction, isRestrictionKind, listRestrictions } from "../admin/index.ts";
 import {
+  type Bus,
   openDirectoryBus,
   type RestrictionEntry,
   type RestrictionState,
@@ -8,13 +9,19 @@ import {
   verifyRestriction,
 } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
-import { loadTrust } from "../revision/index.ts";
+import { loadTrust, type Trust } from "../revision/index.ts";
+import { demandWholeNats, type NatsOptions, openNats } from "./nats-options.ts";
 
-export interface PlaceOptions {
+export interface PlaceOptions extends NatsOptions {
   readonly server: string;
   readonly tokenFile?: string;
   readonly bus?: string;
   readonly trust?: string;
+}
+
+/** Whether entries are put on a bus from here, which is only done signed. */
+export function isBus({ bus, nats }: PlaceOptions): boolean {
+  return bus !== undefined || nats !== undefined;
 }
 
 /** Where restrictions are read, and signed ones handed over: a process, or a bus. */
@@ -30,15 +37,22 @@ export async function openRestrictionPlace(
   options: PlaceOptions,
   server: AdminClientOptions,
 ): Promise<RestrictionPlace> {
-  const { bus, trust } = options;
-  if ((bus === undefined) !== (trust === undefined)) {
-    throw new ChanceryError(
-      "invalid-argument",
-      "--bus and --trust belong together: what others would refuse is not put",
-    );
+  const { bus: directory, nats, trust: trustFile } = options;
+  if (directory !== undefined && nats !== undefined) {
+    throw new ChanceryError("invalid-argument", "--bus and --nats are two places: choose one");
   }
-  if (bus === undefined || trust === undefined) return atServer(server);
-  return await atBus(bus, trust);
+  demandWholeNats(options);
+  if (isBus(options) !== (trustFile !== undefined)) {
+    throw new ChanceryError("invalid-argument", "a bus (--bus or --nats) and --trust belong together");
+  }
+  if (trustFile === undefined) return atServer(server);
+  const trust = await loadTrust(trustFile);
+  const onAlarm = (alarm: ChanceryError): void => void process.stderr.write(`warning: ${alarm.message}\n`);
+  const bus =
+    directory === undefined
+      ? await openNats(options, { role: "operator", name: "quarantine" }, { onAlarm })
+      : await openDirectoryBus(directory, { onAlarm });
+  return atBus(bus, trust, onAlarm);
 }
 
 function atServer(server: AdminClientOptions): RestrictionPlace {
@@ -57,10 +71,7 @@ function atServer(server: AdminClientOptions): RestrictionPlace {
   };
 }
 
-async function atBus(directory: string, trustFile: string): Promise<RestrictionPlace> {
-  const trust = await loadTrust(trustFile);
-  const warn = (alarm: ChanceryError): void => void process.stderr.write(`warning: ${alarm.message}\n`);
-  const bus = await openDirectoryBus(directory, { onAlarm: warn });
+function atBus(bus: Bus, trust: Trust, warn: (alarm: ChanceryError) => void): RestrictionPlace {
   const verified = (bytes: Uint8Array): RestrictionEntry =>
     verifyRestriction(bytes, { trust, now: Date.now(), age: "new" });
   return {

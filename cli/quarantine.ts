@@ -6,8 +6,9 @@ import { RESTRICTION_KINDS, type RestrictionState, signRestriction } from "../di
 import { ChanceryError, formatDuration, parseDuration } from "../resources/index.ts";
 import { loadSigningKey } from "../revision/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
+import { addNatsOptions } from "./nats-options.ts";
 import { collect } from "./options.ts";
-import { openRestrictionPlace, type PlaceOptions, type RestrictionPlace } from "./quarantine-place.ts";
+import { isBus, openRestrictionPlace, type PlaceOptions, type RestrictionPlace } from "./quarantine-place.ts";
 import { newRestrictionId } from "./restrictions.ts";
 import { readToken } from "./token.ts";
 
@@ -25,8 +26,8 @@ The kill switch. Takes a model version, a model, an upstream, a region, an appli
 new requests, at once, in every region, until a time; it needs no revision and no leader. Names are keys: the scope and
 the name (team/atlas-v3); a rule is <policy>/<rule> (team/limits/over-quota).
 
-Given to control, to a relay or to a decision service (--server ADDRESS: its --control or --admin), or put on the bus of
-this machine (--bus DIR --trust FILE). Control signs by itself; the others take what you sign with a key that the trust
+Given to control, to a relay or to a decision service (--server ADDRESS: its --control or --admin), or put on a bus
+(--bus DIR or --nats URL, with --trust FILE). Control signs by itself; the others take what you sign with a key that the trust
 file covers (--key FILE; "chancery keys init --restriction-keys 1"). A region that is cut off takes it, too, and passes it
 on when it is back. At most 168h; "renew" moves the end.
 
@@ -73,11 +74,11 @@ export function quarantineCommand(): Command {
 }
 
 function addPlaceOptions(command: Command): Command {
-  return command
+  return addNatsOptions(command)
     .option("--server <addr>", "control, relay or decision service that takes it", DEFAULT_ADDRESSES.control)
     .option("--token-file <file>", "file with the bearer token of its admin API")
     .option("--bus <dir>", "directory of a bus on this machine, in place of a server")
-    .option("--trust <file>", "with --bus: trust file that entries must satisfy")
+    .option("--trust <file>", "with --bus or --nats: trust file that entries must satisfy")
     .option("--key <file>", "sign with this key here, in place of the server", collect, [])
     .option("--by <name>", "with --key: who gives it (default: the name of this user)");
 }
@@ -91,7 +92,7 @@ function parseSpan(text: string): number {
 async function give(kind: RestrictionKind, value: string, options: QuarantineOptions): Promise<void> {
   const until = Date.now() + (options.for ?? 0);
   const reason = options.reason ?? "";
-  if (options.key.length > 0 || options.bus !== undefined) {
+  if (options.key.length > 0 || isBus(options)) {
     await signed(options, () => ({ id: newRestrictionId(), kind, value, reason }), until);
     return;
   }
@@ -102,7 +103,7 @@ async function give(kind: RestrictionKind, value: string, options: QuarantineOpt
 
 async function renew(id: string, options: QuarantineOptions): Promise<void> {
   const until = Date.now() + (options.for ?? 0);
-  if (options.key.length > 0 || options.bus !== undefined) {
+  if (options.key.length > 0 || isBus(options)) {
     await signed(options, (states) => renewed(states, id, options.reason), until);
     return;
   }
@@ -113,7 +114,7 @@ async function renew(id: string, options: QuarantineOptions): Promise<void> {
 
 async function lift(id: string, options: QuarantineOptions): Promise<void> {
   const reason = options.reason ?? "";
-  if (options.key.length === 0 && options.bus === undefined) {
+  if (options.key.length === 0 && !isBus(options)) {
     tell(`lifted  ${id}`, await liftRestriction(await server(options), { id, reason }));
     return;
   }

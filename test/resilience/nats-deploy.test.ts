@@ -10,7 +10,7 @@ import { createCertificateAuthority, freePorts, http, spawnProcess, waitFor } fr
 
 const WAIT_MS = 20_000;
 const DEPLOY = join(import.meta.dirname, "../../deploy/nats");
-const USERS = ["CONTROL", "XDS", "AUTHZ", "EU", "RELAY"] as const;
+const USERS = ["CONTROL", "XDS", "AUTHZ", "EU", "RELAY", "OPERATOR"] as const;
 
 let root: string;
 let hub: string;

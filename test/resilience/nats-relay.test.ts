@@ -120,6 +120,11 @@ test("the hub's own streams are not the region's", async () => {
       account.stream_detail.map(({ name }) => name),
     );
   };
-  expect((await streams(hub)).sort()).toEqual(["chancery_blobs", "chancery_heads", "chancery_reports"]);
-  expect((await streams(region)).sort()).toEqual(["eu_blobs", "eu_heads", "eu_reports"]);
+  expect((await streams(hub)).sort()).toEqual([
+    "chancery_blobs",
+    "chancery_heads",
+    "chancery_reports",
+    "chancery_restrictions",
+  ]);
+  expect((await streams(region)).sort()).toEqual(["eu_blobs", "eu_heads", "eu_reports", "eu_restrictions"]);
 });

@@ -10,8 +10,8 @@ import { type RunningNats, startNats, waitFor } from "../support/index.ts";
 
 const WAIT_MS = 15_000;
 const USERS = join(import.meta.dirname, "../../deploy/nats");
-const HUB = ["CONTROL", "XDS", "AUTHZ", "EU"] as const;
-const REGION = ["RELAY", "XDS", "AUTHZ"] as const;
+const HUB = ["CONTROL", "XDS", "AUTHZ", "EU", "OPERATOR"] as const;
+const REGION = ["RELAY", "XDS", "AUTHZ", "OPERATOR"] as const;
 
 interface Place {
   readonly nats: RunningNats;
@@ -116,6 +116,39 @@ describe.each([
     }
   });
 
+  test("who gives restrictions writes them, decision services hear of them, and neither can do more", async () => {
+    const entry = (text: string): Uint8Array => new TextEncoder().encode(text);
+    const publisher = await openAs(place(), user, role, true);
+    await publisher.putRestriction(entry("by the publisher"));
+    const operator = await openAs(place(), "OPERATOR", "operator", false);
+    await operator.putRestriction(entry("by an operator"));
+    expect(await operator.restrictions()).toHaveLength(2);
+    const authz = await openAs(place(), "AUTHZ", "authz", false);
+    const heard = new Set<string>();
+    authz.watchRestrictions((bytes) => heard.add(new TextDecoder().decode(bytes)));
+    await waitFor(() => heard.size === 2, WAIT_MS, "both restrictions at a decision service");
+    await expect(authz.putRestriction(entry("by a decision service"))).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("does not allow"),
+    });
+    const { prefix } = place();
+    const connection = await connectAs(place(), "OPERATOR", "_INBOX_operator");
+    for (const subject of [
+      `${prefix}.head`,
+      `${prefix}.blob.00.0`,
+      `${prefix}.report.authz.one`,
+      `${prefix}.bell.restriction.00`,
+      `$JS.API.DIRECT.GET.${prefix}_heads`,
+      `$JS.API.STREAM.PURGE.${prefix}_restrictions`,
+      `$JS.API.STREAM.MSG.DELETE.${prefix}_restrictions`,
+    ]) {
+      expect([subject, await isDenied(connection, "publish", subject)]).toEqual([subject, true]);
+    }
+    for (const subject of [">", `${prefix}.>`, "_INBOX_authz.>"]) {
+      expect([subject, await isDenied(connection, "subscription", subject)]).toEqual([subject, true]);
+    }
+  });
+
   test.each([
     { name: "XDS", role: "xds", other: "authz" },
     { name: "AUTHZ", role: "authz", other: "xds" },
@@ -128,6 +161,10 @@ describe.each([
       `${prefix}.bell.head`,
       `${prefix}.report.${own.other}.one`,
       `${prefix}.report.${own.role}.eu.one`,
+      `${prefix}.restriction.00`,
+      `${prefix}.bell.restriction.00`,
+      `$JS.API.STREAM.CREATE.${prefix}_restrictions`,
+      `$JS.API.STREAM.PURGE.${prefix}_restrictions`,
       `$JS.API.STREAM.CREATE.${prefix}_heads`,
       `$JS.API.STREAM.DELETE.${prefix}_heads`,
       `$JS.API.STREAM.PURGE.${prefix}_blobs`,
@@ -152,6 +189,9 @@ describe.each([
       `${prefix}.bell.head`,
       `$JS.API.STREAM.DELETE.${prefix}_heads`,
       `$JS.API.STREAM.PURGE.${prefix}_heads`,
+      `$JS.API.STREAM.PURGE.${prefix}_restrictions`,
+      `$JS.API.STREAM.MSG.DELETE.${prefix}_restrictions`,
+      `${prefix}.bell.restriction.00`,
       "$JS.API.STREAM.CREATE.other_heads",
       "other.head",
     ]) {
@@ -163,8 +203,10 @@ describe.each([
   });
 });
 
-test("a region at the hub can publish nothing, and report for its own processes alone", async () => {
+test("a region at the hub can publish restrictions alone, and report for its own processes alone", async () => {
   const relay = await openAs(hub, "EU", "relay", false);
+  await relay.putRestriction(new TextEncoder().encode("by a region"));
+  expect((await relay.restrictions()).map((bytes) => new TextDecoder().decode(bytes))).toContain("by a region");
   await relay.report(report("authz", "eu/authz-1"));
   await expect(relay.report(report("authz", "us/authz-1"))).rejects.toMatchObject({
     code: "unavailable",
