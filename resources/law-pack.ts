@@ -25,7 +25,7 @@ export interface LawRule {
   readonly effect: "deny" | "restrict";
   readonly when?: string;
   readonly require?: string;
-  readonly effectiveFrom: string;
+  readonly effectiveFrom?: string;
   readonly effectiveTo?: string;
   /** Its own or its pack's, whichever is weaker. */
   readonly mode: RuleMode;

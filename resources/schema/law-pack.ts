@@ -21,7 +21,7 @@ const lawRule = z.strictObject({
   effect: z.enum(["deny", "restrict"]).describe("A law pack only tightens."),
   when: expression.exactOptional().describe("CEL; always, unless given."),
   require: expression.exactOptional().describe("restrict: CEL that a target must satisfy while `when` holds."),
-  effectiveFrom: timestamp.describe("In force from this moment on."),
+  effectiveFrom: timestamp.exactOptional().describe("In force from this moment on; already in force unless given."),
   effectiveTo: timestamp.exactOptional().describe("No longer in force from this moment on."),
   mode,
   review,
