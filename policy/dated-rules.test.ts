@@ -29,15 +29,16 @@ describe("a rule with dates", () => {
       effectiveTo: TO,
     });
     const policy = compilePolicy(program({ rules: [ALLOW_ALL, restrict], targets: [target] }));
-    for (const [at, inForce] of [...BOUNDS, ...BOUNDS.toReversed()]) {
-      const verdict = policy.decide({ ...modelInput("a", [target]), now: Date.parse(at) });
+    const request = modelInput("a", [target]);
+    for (const [at, inForce] of [...BOUNDS, ...BOUNDS, ...BOUNDS.toReversed()]) {
+      const verdict = policy.decideAgain({ ...request, now: Date.parse(at) });
       expect(removals(verdict), at).toEqual(inForce ? { "model/a-1": "r" } : {});
     }
   });
 
   test("in shadow mode says what it would do, within its dates", () => {
     const policy = compilePolicy(program({ rules: [ALLOW_ALL, { ...DENY, mode: "shadow" }] }));
-    const shadow = BOUNDS.map(([at]) => policy.decide({ ...PLAIN, now: Date.parse(at) }).shadow);
+    const shadow = BOUNDS.map(([at]) => policy.decideAgain({ ...PLAIN, now: Date.parse(at) }).shadow);
     expect(shadow).toEqual([[], ["deny by deny"], ["deny by deny"], []]);
   });
 

@@ -60,7 +60,7 @@ export interface RuleIndex {
   readonly problems: readonly { readonly rule: string; readonly message: string }[];
   /** What an expression of the program depends on; undefined: on more than can be told. */
   dependenciesOf(expression: RuleExpression): readonly Dependency[] | undefined;
-  /** Milliseconds since the epoch, where comparisons of rules with `now` turn. */
+  /** Milliseconds since the epoch, where comparisons of rules with `now` turn, and rules begin or end. */
   readonly instants: readonly number[];
 }
 
@@ -157,7 +157,8 @@ export function* indexRules(program: Pick<PolicyProgram, "rules">, cache: Expres
   const dependencies = new Map<RuleExpression, readonly Dependency[] | undefined>();
   const instants = new Set<number>();
   for (const rules of [...byScope.values(), ...byTarget.values()]) {
-    for (const { when, require, score } of rules) {
+    for (const { when, require, score, period } of rules) {
+      for (const bound of [period?.from, period?.until]) if (bound !== undefined) instants.add(bound);
       for (const expression of [when, require, score]) {
         if (expression === undefined || dependencies.has(expression)) continue;
         dependencies.set(expression, slots.dependenciesOf(expression.dependencies));
