@@ -9,6 +9,7 @@ import {
   keyOf,
   NO_QUARANTINE,
   type Quarantine,
+  type QuarantineEntry,
   type QuarantineSettings,
   quarantine,
   type Refusal,
@@ -46,6 +47,8 @@ export interface Dispatcher {
   /** The group is gone, and with it what its nodes refused. */
   forget(group: string): void;
   quarantine(group: string): Quarantine;
+  /** Of all groups. */
+  heldBack(): Iterable<QuarantineEntry>;
   close(): void;
 }
 
@@ -303,6 +306,9 @@ export function createDispatcher(options: DispatchOptions): Dispatcher {
       if (group.subscribers.size === 0) drop(group);
     },
     quarantine: (group) => groups.get(group)?.quarantine ?? NO_QUARANTINE,
+    *heldBack() {
+      for (const group of groups.values()) yield* group.quarantine.values();
+    },
     close() {
       queue.close();
       for (const group of groups.values()) drop(group);

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { TYPE_URLS } from "../envoy/index.ts";
+import { type QuarantineEntry, widestScope } from "./quarantine.ts";
 
 export interface XdsMetrics {
   pushed(typeUrl: string, bytes: number): void;
@@ -7,6 +8,15 @@ export interface XdsMetrics {
   rejected(typeUrl: string): void;
   /** @param seconds  from publishing a change to its acknowledgement by one node */
   converged(typeUrl: string, seconds: number): void;
+  /** A stream was turned away. */
+  turnedAway(): void;
+}
+
+/** Read at each scrape. */
+export interface XdsGauges {
+  connectedNodes(): number;
+  waitingStreams(): number;
+  heldBack(): Iterable<QuarantineEntry>;
 }
 
 const SHORT_NAMES = new Map(Object.entries(TYPE_URLS).map(([name, typeUrl]) => [typeUrl as string, name]));
@@ -16,8 +26,7 @@ function label(typeUrl: string): { type: string } {
   return { type: SHORT_NAMES.get(typeUrl) ?? "other" };
 }
 
-/** @param connectedNodes  read at each scrape */
-export function createXdsMetrics(registry: Registry, connectedNodes: () => number): XdsMetrics {
+export function createXdsMetrics(registry: Registry, gauges: XdsGauges): XdsMetrics {
   const registers = [registry];
   const labelNames = ["type"] as const;
   new Gauge({
@@ -25,8 +34,31 @@ export function createXdsMetrics(registry: Registry, connectedNodes: () => numbe
     help: "Nodes with an open xDS stream.",
     registers,
     collect() {
-      this.set(connectedNodes());
+      this.set(gauges.connectedNodes());
     },
+  });
+  new Gauge({
+    name: "chancery_xds_waiting_streams",
+    help: "New xDS streams that wait to be let in.",
+    registers,
+    collect() {
+      this.set(gauges.waitingStreams());
+    },
+  });
+  new Gauge({
+    name: "chancery_xds_held_back_resources",
+    help: "Resources that nodes refused and that are held back from them (node), their build or their group.",
+    labelNames: ["type", "scope"],
+    registers,
+    collect() {
+      this.reset();
+      for (const entry of gauges.heldBack()) this.inc({ ...label(entry.typeUrl), scope: widestScope(entry) });
+    },
+  });
+  const turnedAway = new Counter({
+    name: "chancery_xds_streams_turned_away_total",
+    help: "xDS streams that were not let in: too many at once, or for too long.",
+    registers,
   });
   const pushes = new Counter({
     name: "chancery_xds_pushes_total",
@@ -61,6 +93,7 @@ export function createXdsMetrics(registry: Registry, connectedNodes: () => numbe
     },
     accepted: (typeUrl) => acks.inc(label(typeUrl)),
     rejected: (typeUrl) => nacks.inc(label(typeUrl)),
+    turnedAway: () => turnedAway.inc(),
     converged: (typeUrl, seconds) => convergence.observe(label(typeUrl), seconds),
   };
 }

@@ -356,6 +356,40 @@ test("more streams than allowed are refused", async () => {
   expect((await second.ended()).code).toBe(grpc.status.UNAVAILABLE);
 });
 
+test("many streams at once are let in in the order in which they came, and all are served", async () => {
+  const { server, port, events } = await start();
+  server.setSnapshot(snapshot(1, [cluster("a")]));
+  const client = connect(port);
+  const ids = Array.from({ length: 200 }, (_, index) => `n${index}`);
+  const streams = ids.map((id) => {
+    const stream = new Stream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>(client, ads.deltaAggregatedResources);
+    stream.call.write(create(DeltaDiscoveryRequestSchema, { node: node(id), typeUrl: CDS }));
+    return stream;
+  });
+  for (const stream of streams) expect((await stream.next()).resources).toHaveLength(1);
+  const connected = events.flatMap((event) => (event.kind === "connected" ? [event.node.id] : []));
+  expect(connected).toEqual(ids);
+});
+
+test("a stream that makes too many requests is read slowly, and all of them are taken in the end", async () => {
+  const { server, port } = await start({ settings: { requestsPerSecond: 200, requestBurst: 2 } });
+  server.setSnapshot(
+    snapshot(
+      1,
+      Array.from({ length: 40 }, (_, index) => cluster(`c${index}`)),
+    ),
+  );
+  const stream = openDelta(port);
+  const wanted = Array.from({ length: 40 }, (_, index) => `c${index}`);
+  for (const [index, name] of wanted.entries()) {
+    const first = index === 0 ? { node: node("1") } : {};
+    stream.send({ ...first, typeUrl: CDS, resourceNamesSubscribe: [name] });
+  }
+  const got = new Set<string>();
+  while (got.size < wanted.length) for (const { name } of (await stream.next()).resources) got.add(name);
+  expect([...got]).toEqual(wanted);
+});
+
 test("a request larger than allowed ends its stream only", async () => {
   const { server, port } = await start({ settings: { maxMessageBytes: 10_000 } });
   server.setSnapshot(snapshot(1, [cluster("a")]));

@@ -9,6 +9,7 @@ import {
   type ClientStatusRequest,
 } from "../protos/gen/envoy/service/status/v3/csds_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
+import { type AdmissionSettings, createAdmission } from "./admission.ts";
 import { clientStatus, clientStatusService } from "./client-status.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { createDispatcher, type DispatchSettings } from "./dispatch.ts";
@@ -16,14 +17,14 @@ import { createXdsMetrics } from "./metrics.ts";
 import { NameLists } from "./name-lists.ts";
 import { createNodeTable, type NodeState } from "./node-state.ts";
 import { DEFAULT_QUARANTINE_SETTINGS, keyOf, type Quarantine, widestScope } from "./quarantine.ts";
+import type { RequestPaceSettings } from "./request-pace.ts";
 import { discoveryServices, type XdsCall } from "./services.ts";
 import type { Protocol, SessionSettings } from "./session-state.ts";
 import type { GroupChange, GroupSnapshot } from "./snapshot.ts";
 import { createSnapshotStore } from "./store.ts";
 import { type StreamContext, type XdsEvent, XdsStream } from "./stream.ts";
 
-export interface XdsSettings extends SessionSettings, DispatchSettings {
-  readonly maxStreams: number;
+export interface XdsSettings extends SessionSettings, DispatchSettings, AdmissionSettings, RequestPaceSettings {
   /** Largest request, bytes. */
   readonly maxMessageBytes: number;
   /** Nodes that are remembered, connected or not. */
@@ -60,6 +61,9 @@ export const DEFAULT_XDS_SETTINGS: XdsSettings = {
   maxTypes: 64,
   maxNames: 100_000,
   maxStreams: 10_000,
+  admissionWaitMs: 10_000,
+  requestsPerSecond: 1_000,
+  requestBurst: 5_000,
   maxMessageBytes: 4 * 1024 * 1024,
   maxNodes: 10_000,
   keepaliveMs: 30_000,
@@ -126,6 +130,12 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   const nodes = createNodeTable(settings.maxNodes);
   const onEvent = options.onEvent ?? (() => {});
   const dispatcher = createDispatcher({ store, clock, settings, onQuarantine });
+  const admission = createAdmission({
+    settings,
+    elapsed: () => performance.now(),
+    yieldTurn: (callback) => setImmediate(callback),
+  });
+  const gauges = { connectedNodes: nodes.count, waitingStreams: admission.waiting, heldBack: dispatcher.heldBack };
   const context: StreamContext = {
     store,
     dispatcher,
@@ -134,7 +144,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
     nodes,
     clock,
     log,
-    metrics: options.registry === undefined ? undefined : createXdsMetrics(options.registry, nodes.count),
+    metrics: options.registry === undefined ? undefined : createXdsMetrics(options.registry, gauges),
     settings,
     mustBindNodes: settings.mustBindNodes,
     onEvent,
@@ -156,16 +166,24 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   }
 
   function accept(call: XdsCall, protocol: Protocol, only: string | undefined): void {
-    if (closing !== undefined || streams.size >= settings.maxStreams) {
-      const details = closing === undefined ? "too many xDS streams" : "the xDS server is stopping";
-      call.emit("error", { code: grpc.status.UNAVAILABLE, details });
-      return;
-    }
-    opened += 1;
-    const ageMs = settings.maxStreamAgeMs * (0.9 + 0.2 * random());
-    const noncePrefix = `${process}-${opened}-`;
-    const stream = new XdsStream(context, call, { protocol, noncePrefix, only, ageMs }, () => streams.delete(stream));
-    streams.add(stream);
+    const leave = admission.apply({
+      admit() {
+        opened += 1;
+        const ageMs = settings.maxStreamAgeMs * (0.9 + 0.2 * random());
+        const noncePrefix = `${process}-${opened}-`;
+        const stream = new XdsStream(context, call, { protocol, noncePrefix, only, ageMs }, () => {
+          streams.delete(stream);
+          leave();
+        });
+        streams.add(stream);
+      },
+      refuse(details) {
+        context.metrics?.turnedAway();
+        call.emit("error", { code: grpc.status.UNAVAILABLE, details });
+      },
+    });
+    // A client that goes away while it waits is not let in.
+    call.once("cancelled", leave);
   }
 
   const server = new grpc.Server({
@@ -228,6 +246,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
           cancel();
           resolve();
         });
+        admission.close();
         for (const stream of [...streams]) stream.close();
         dispatcher.close();
       });

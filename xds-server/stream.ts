@@ -10,6 +10,7 @@ import type { NameLists } from "./name-lists.ts";
 import type { IdentitySettings, NodeIdentity } from "./node-identity.ts";
 import type { NodeTable } from "./node-state.ts";
 import type { QuarantineScope } from "./quarantine.ts";
+import { createRequestPace, type RequestPace, type RequestPaceSettings } from "./request-pace.ts";
 import { RequestReader } from "./requests.ts";
 import type { XdsCall } from "./services.ts";
 import { advance, createSession, type Effect, type SessionEvent, type SessionRequest } from "./session.ts";
@@ -58,7 +59,7 @@ export interface StreamContext {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: XdsMetrics | undefined;
-  readonly settings: SessionSettings;
+  readonly settings: SessionSettings & RequestPaceSettings;
   /** Refuse client certificates that name no gateway. */
   readonly mustBindNodes: boolean;
   readonly onEvent: (event: XdsEvent) => void;
@@ -80,6 +81,8 @@ export class XdsStream {
   readonly #call: XdsCall;
   readonly #session: Session;
   readonly #onClose: () => void;
+  readonly #pace: RequestPace;
+  #cancelPause: () => void = () => {};
   #connectedAt = 0;
   #subscription: Subscription | undefined;
   #cancelWake: () => void = () => {};
@@ -91,6 +94,7 @@ export class XdsStream {
     this.#context = context;
     this.#call = call;
     this.#onClose = onClose;
+    this.#pace = createRequestPace(context.settings, context.clock.now());
     this.#session = createSession({
       protocol: kind.protocol,
       noncePrefix: kind.noncePrefix,
@@ -101,10 +105,12 @@ export class XdsStream {
     this.#cancelAge = context.clock.after(kind.ageMs, () => this.close());
     const reader = new RequestReader(kind.protocol, context.identity, context.nameLists);
     call.on("data", (bytes: Buffer) => {
+      const now = context.clock.now();
+      this.#keepPace(now);
       const request = this.#read(reader, bytes);
       if (request === undefined) return;
       const refusal = this.#misuse(request);
-      if (refusal === undefined) this.#deliver({ kind: "request", request, now: context.clock.now() });
+      if (refusal === undefined) this.#deliver({ kind: "request", request, now });
       else this.#refuse(refusal);
     });
     call.on("end", () => this.close());
@@ -124,6 +130,7 @@ export class XdsStream {
     this.#subscription?.close();
     this.#cancelWake();
     this.#cancelAge();
+    this.#cancelPause();
     const { nodes, clock, onEvent, log } = this.#context;
     const { node } = this.#session;
     if (node !== undefined) {
@@ -146,6 +153,15 @@ export class XdsStream {
       this.close({ code: status.INVALID_ARGUMENT, details });
       return undefined;
     }
+  }
+
+  /** What asks too much is read no faster: flow control stops the client, and others have their turn. */
+  #keepPace(now: number): void {
+    const waitMs = this.#pace.taken(now);
+    if (waitMs === 0) return;
+    this.#call.pause();
+    this.#cancelPause();
+    this.#cancelPause = this.#context.clock.after(waitMs, () => this.#call.resume());
   }
 
   /** Why the node of a first request may not use its client certificate. */
