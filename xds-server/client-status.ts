@@ -12,9 +12,10 @@ import {
 import type { NodeMatcher } from "../protos/gen/envoy/type/matcher/v3/node_pb.ts";
 import type { StringMatcher } from "../protos/gen/envoy/type/matcher/v3/string_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
+import { ABSENT } from "./held-versions.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import { RESOURCE_TYPES_WITHOUT_VERSION } from "./node-state.ts";
-import { ABSENT, type Session, type TypeState } from "./session-state.ts";
+import type { Session, TypeState } from "./session-state.ts";
 
 /** A connected node and its open streams. */
 export interface ConnectedNode {

@@ -1,5 +1,5 @@
 import { TYPE_URLS } from "../envoy/index.ts";
-import type { Session, TypeState } from "./session-state.ts";
+import { hasPending, type Session, type TypeState } from "./session-state.ts";
 import { type GroupView, namesReferenced } from "./view.ts";
 
 /**
@@ -19,18 +19,19 @@ export function release(session: Session, now: number): number | undefined {
 }
 
 function releaseOrdered(session: Session, now: number): number | undefined {
-  const waiting = [...session.types.values()].filter((type) => type.waiting.size > 0);
-  if (waiting.length === 0) {
+  let waits = false;
+  for (const type of session.types.values()) waits ||= type.waiting.size > 0;
+  if (!waits) {
     session.orderDeadline = undefined;
     return undefined;
   }
   const clusters = session.types.get(TYPE_URLS.cluster);
-  const inFlight = clusters !== undefined && (clusters.outstanding.size > 0 || clusters.pending.size > 0);
+  const inFlight = clusters !== undefined && (clusters.outstanding.size > 0 || hasPending(clusters));
   // The deadline stays where it is when further changes come, or a stream of changes would starve the routes.
   session.orderDeadline ??= now + session.settings.orderWaitMs;
   if (inFlight && now < session.orderDeadline) return session.orderDeadline;
   session.orderDeadline = undefined;
-  for (const type of waiting) {
+  for (const type of session.types.values()) {
     for (const name of type.waiting) type.pending.add(name);
     type.waiting.clear();
   }
@@ -83,7 +84,7 @@ function removalDue(session: Session, type: TypeState, since: number, now: numbe
       // A reconnected node asks for all its types within moments; what its routes need is not known before.
       const mayAsk = session.reconnected && (session.view.types.get(typeUrl)?.resources.size ?? 0) > 0;
       if (mayAsk) due = Math.max(due, Math.min(bound, session.identifiedAt + session.settings.reconnectWaitMs));
-    } else if (user.waiting.size > 0 || user.pending.size > 0 || user.outstanding.size > 0) {
+    } else if (user.waiting.size > 0 || hasPending(user) || user.outstanding.size > 0) {
       due = Math.max(due, bound);
     } else {
       due = Math.max(due, user.ackedAt + session.settings.removalGraceMs);
@@ -105,7 +106,7 @@ export function settled(session: Session): boolean {
   const { view, types } = session;
   if (!view.known) return false;
   for (const type of types.values()) {
-    if (type.pending.size > 0 || type.waiting.size > 0 || type.outstanding.size > 0 || type.answer) return false;
+    if (hasPending(type) || type.waiting.size > 0 || type.outstanding.size > 0 || type.answer) return false;
     for (const name of type.rejected.keys()) if (!isHeldBack(view, type.typeUrl, name)) return false;
   }
   const listeners = view.types.get(TYPE_URLS.listener);

@@ -37,6 +37,23 @@ export function referencesOf(resource: EncodedResource): References {
   return found;
 }
 
+const together = new WeakMap<readonly EncodedResource[], Map<string, ReadonlySet<string>>>();
+
+/** The names of one type that resources refer to. The list is not to change: what was found for it is kept. */
+export function namesReferencedBy(resources: readonly EncodedResource[], typeUrl: string): ReadonlySet<string> {
+  let byType = together.get(resources);
+  if (byType === undefined) {
+    byType = new Map();
+    together.set(resources, byType);
+  }
+  const known = byType.get(typeUrl);
+  if (known !== undefined) return known;
+  const names = new Set<string>();
+  for (const resource of resources) for (const name of referencesOf(resource).get(typeUrl) ?? []) names.add(name);
+  byType.set(typeUrl, names);
+  return names;
+}
+
 function parse(resource: EncodedResource): References {
   const schema = envoyTypes.getMessage(resource.typeUrl.slice(resource.typeUrl.lastIndexOf("/") + 1));
   if (schema === undefined) return NONE;

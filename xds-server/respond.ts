@@ -2,19 +2,20 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { TYPE_URLS } from "../envoy/index.ts";
 import { ClusterLoadAssignmentSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
 import { beatAfter, keepAlive, takeBeats, usesTtl } from "./heartbeat.ts";
+import { ABSENT, UNKNOWN } from "./held-versions.ts";
+import { type Opening, openingOf } from "./opening.ts";
 import { neededByListener } from "./plan.ts";
-import { referencesOf } from "./references.ts";
+import { namesReferencedBy } from "./references.ts";
 import { VIRTUAL_HOST } from "./resource-types.ts";
 import {
-  ABSENT,
   type Batch,
+  hasPending,
   type Session,
   served,
   servedAll,
   suspectsDue,
   type TypeState,
   tellAgain,
-  UNKNOWN,
   wants,
 } from "./session-state.ts";
 import type { ServedResource } from "./snapshot.ts";
@@ -34,6 +35,8 @@ export interface Response {
   readonly bodiless: readonly Bodiless[];
   /** Whether the client is told how long resources live. */
   readonly ttl: boolean;
+  /** The list of resources is that of other responses, too. */
+  readonly shared: boolean;
 }
 
 export interface Bodiless {
@@ -49,11 +52,13 @@ const MAX_OUTSTANDING = 32;
 const MAX_CLUSTERS_GONE = 1_000;
 
 interface Content {
-  readonly resources: ServedResource[];
-  readonly removed: string[];
+  readonly resources: readonly ServedResource[];
+  readonly removed: readonly string[];
   /** Names that left (state of the world does not say them). */
-  readonly gone: string[];
+  readonly gone: readonly string[];
   readonly bodiless: readonly Bodiless[];
+  /** Left out: false. */
+  readonly shared?: boolean;
 }
 
 /** Makes the response that a type is due, if there is anything to say. */
@@ -67,22 +72,30 @@ function respondWithContent(session: Session, type: TypeState, now: number): Res
       if (type.rejected.has(name) && !type.retained.has(name)) type.pending.add(name);
     }
   }
-  if (type.pending.size === 0 && !type.answer) return undefined;
-  const content = session.protocol === "delta" ? changesOf(session, type) : stateOf(session, type);
-  const { answer, publishedAt } = type;
+  const { answer, publishedAt, opening } = type;
+  if (!hasPending(type) && !answer) return undefined;
+  const content =
+    opening !== undefined
+      ? contentOf(session, type, opening)
+      : session.protocol === "delta"
+        ? changesOf(session, type)
+        : stateOf(session, type);
+  type.opening = undefined;
   type.pending.clear();
   type.answer = false;
   if (type.waiting.size === 0) type.publishedAt = undefined;
   if (content === undefined) return undefined;
-  const { resources, removed, gone, bodiless } = content;
+  const { resources, removed, gone, bodiless, shared = false } = content;
   if (resources.length + removed.length + gone.length + bodiless.length === 0 && !answer) return undefined;
 
   const version = versionFor(session, type, resources);
   const shown = session.view.types.get(type.typeUrl)?.label ?? version;
-  const response = send(session, type, { resources, removed, bodiless, version: shown });
+  const response = send(session, type, { resources, removed, bodiless, version: shown, shared });
   record(session, type, { nonce: response.nonce, resources, removed, version, shown, publishedAt });
-  for (const resource of resources) keepAlive(session, type, resource, beatAfter(resource, now));
-  for (const name of removed) type.heartbeats.delete(name);
+  if (opening === undefined) {
+    for (const resource of resources) keepAlive(session, type, resource, beatAfter(resource, now));
+    for (const name of removed) type.heartbeats.delete(name);
+  }
   resendChildren(session, type, resources);
   if (type.typeUrl === TYPE_URLS.cluster) answerEndpointsOf(session, gone);
   return response;
@@ -108,13 +121,13 @@ function respondWithHeartbeats(session: Session, type: TypeState, now: number): 
 function send(
   session: Session,
   type: TypeState,
-  content: Pick<Response, "resources" | "removed" | "bodiless" | "version">,
+  content: Pick<Response, "resources" | "removed" | "bodiless" | "version"> & { readonly shared?: boolean },
 ): Response {
   session.responses += 1;
   const nonce = `${session.noncePrefix}${session.responses}`;
   type.nonce = nonce;
   type.sentVersion = content.version;
-  return { typeUrl: type.typeUrl, nonce, ttl: usesTtl(session), ...content };
+  return { typeUrl: type.typeUrl, nonce, ttl: usesTtl(session), shared: false, ...content };
 }
 
 /** Keeps what was sent until it is answered. */
@@ -149,6 +162,16 @@ export function wildcardVersion(session: Session, type: TypeState): string {
 function shownVersion(session: Session, type: TypeState): string {
   return session.view.types.get(type.typeUrl)?.label ?? wildcardVersion(session, type);
 }
+
+/** What a client is given that had nothing. */
+function contentOf(session: Session, type: TypeState, { resources, absent, versions }: Opening): Content {
+  type.held.replace(versions);
+  if (session.protocol === "sotw") return { resources, removed: NONE, gone: NONE, bodiless: [], shared: true };
+  for (const name of absent) type.held.set(name, ABSENT);
+  return { resources, removed: absent, gone: NONE, bodiless: [], shared: true };
+}
+
+const NONE: readonly string[] = [];
 
 /** Delta: what differs from what the client holds. */
 function changesOf(session: Session, type: TypeState): Content {
@@ -220,29 +243,43 @@ function stateOf(session: Session, type: TypeState): Content | undefined {
       : { resources: changed, removed: [], gone: [], bodiless: [] };
   }
   if (changed.length === 0 && gone.length === 0 && !type.answer) return undefined;
+  const whole = wholeOf(session, type);
+  if (whole !== undefined) {
+    held.replace(whole.versions);
+    return { resources: whole.resources, removed: NONE, gone, bodiless: [], shared: true };
+  }
   const resources = [...servedAll(session, type)];
   for (const { name, version } of resources) held.set(name, version);
   return { resources, removed: [], gone, bodiless: [] };
 }
 
+/** All there is, made once for all who get all of it. */
+function wholeOf({ view }: Session, { typeUrl, subscription, retained }: TypeState): Opening | undefined {
+  const all = view.types.get(typeUrl);
+  if (all === undefined || !subscription.wildcard || subscription.names.size > 0 || retained.size > 0) return undefined;
+  return openingOf(all, undefined);
+}
+
 /** Sends the children of what is sent: Envoy may warm the new parent and wait for them (envoyproxy/envoy#13009). */
 function resendChildren(session: Session, parent: TypeState, resources: readonly ServedResource[]): void {
-  if (parent.traits.children.length === 0) return;
-  for (const resource of resources) {
-    const references = referencesOf(resource);
-    for (const childUrl of parent.traits.children) {
-      const names = references.get(childUrl);
-      if (names === undefined) continue;
-      const child = session.types.get(childUrl);
-      if (child?.requested) {
-        for (const name of names) tellAgain(child, name);
-      } else {
-        const due = session.due.get(childUrl) ?? new Set();
-        session.due.set(childUrl, due);
-        for (const name of names) due.add(name);
-      }
+  if (resources.length === 0) return;
+  for (const childUrl of parent.traits.children) {
+    const names = namesReferencedBy(resources, childUrl);
+    if (names.size === 0) continue;
+    const child = session.types.get(childUrl);
+    if (child?.requested) {
+      for (const name of names) tellAgain(child, name);
+    } else {
+      noteDue(session, childUrl, names);
     }
   }
+}
+
+/** @param names  kept as they are where they are the first */
+function noteDue(session: Session, childUrl: string, names: ReadonlySet<string>): void {
+  const due = session.due.get(childUrl);
+  if (due === undefined) session.due.set(childUrl, names);
+  else if (!names.isSubsetOf(due)) session.due.set(childUrl, due.union(names));
 }
 
 /** A client may still be warming the cluster that was just taken away: answer for its endpoints. */

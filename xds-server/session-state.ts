@@ -1,17 +1,12 @@
+import { HeldVersions, UNKNOWN } from "./held-versions.ts";
 import type { NodeIdentity } from "./node-identity.ts";
+import type { Opening } from "./opening.ts";
 import { type TypeTraits, traitsOf } from "./resource-types.ts";
 import type { ServedResource } from "./snapshot.ts";
 import { covers, noSubscription, type Subscription } from "./subscription.ts";
 import type { GroupView } from "./view.ts";
 
 export type Protocol = "sotw" | "delta";
-
-/** The client holds something, but not surely what was sent: its batch was rejected, or it asked for it again. */
-export const UNKNOWN = Symbol("unknown");
-/** The client was told that the resource does not exist. */
-export const ABSENT = Symbol("absent");
-/** What a client holds under a name: the version that was sent (or that it claims). */
-export type Held = string | typeof UNKNOWN | typeof ABSENT;
 
 /** A response that has not been answered yet. */
 export interface Batch {
@@ -40,7 +35,12 @@ export interface TypeState {
   readonly subscription: Subscription;
   /** false until the first request for the type; its parents may be sent before. */
   requested: boolean;
-  readonly held: Map<string, Held>;
+  readonly held: HeldVersions;
+  /**
+   * The first request for the type, of a client that holds nothing of it: it is given all of the opening. Set while that
+   * request is being answered, and at no other time.
+   */
+  opening: Opening | undefined;
   /** Names to look at when the next response is made. */
   readonly pending: Set<string>;
   /** Names of pushed changes that wait until the clusters are acknowledged. */
@@ -101,10 +101,12 @@ export interface Session {
   readonly settings: SessionSettings;
   readonly resolve: Resolve;
   readonly types: Map<string, TypeState>;
+  /** Their type URLs, those first whose resources are to be sent first. */
+  inSendOrder: readonly string[];
   /** Clusters that were taken away in this stream, the newest few: their endpoints are still answered. */
   readonly clustersGone: Set<string>;
   /** Children of parents that were sent before the first request for the child's type: type URL → names. */
-  readonly due: Map<string, Set<string>>;
+  readonly due: Map<string, ReadonlySet<string>>;
   node: NodeIdentity | undefined;
   view: GroupView;
   leftovers: Leftovers;
@@ -127,7 +129,8 @@ export function newTypeState(typeUrl: string): TypeState {
     traits: traitsOf(typeUrl),
     subscription: noSubscription(),
     requested: false,
-    held: new Map(),
+    held: new HeldVersions(),
+    opening: undefined,
     pending: new Set(),
     waiting: new Set(),
     retained: new Map(),
@@ -180,9 +183,14 @@ export function tellAgain(type: TypeState, name: string): void {
   type.pending.add(name);
 }
 
+/** Whether there is something to look at when the next response is made. */
+export function hasPending(type: TypeState): boolean {
+  return type.pending.size > 0 || type.opening !== undefined;
+}
+
 /** Whether a group of suspects is to be tried now: alone, so that a refusal is theirs. */
 export function suspectsDue(type: TypeState): boolean {
-  return type.suspects.length > 0 && type.pending.size === 0 && type.outstanding.size === 0;
+  return type.suspects.length > 0 && !hasPending(type) && type.outstanding.size === 0;
 }
 
 /** Forgets a name that is not subscribed to any more. */

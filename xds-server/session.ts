@@ -1,9 +1,10 @@
 import { heartbeatDue, nextHeartbeat } from "./heartbeat.ts";
+import { ABSENT, UNKNOWN } from "./held-versions.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import { earlier, release, settled } from "./plan.ts";
 import { type Response, respond } from "./respond.ts";
 import {
-  ABSENT,
+  hasPending,
   newTypeState,
   type Protocol,
   type Resolve,
@@ -11,7 +12,6 @@ import {
   type SessionSettings,
   suspectsDue,
   type TypeState,
-  UNKNOWN,
   wants,
 } from "./session-state.ts";
 import { type Answer, settle } from "./settle.ts";
@@ -71,6 +71,7 @@ export function createSession(options: SessionOptions): Session {
     ...options,
     only: options.only,
     types: new Map(),
+    inSendOrder: [],
     clustersGone: new Set(),
     due: new Map(),
     node: undefined,
@@ -115,7 +116,7 @@ export function advance(session: Session, event: SessionEvent): readonly Effect[
       break;
   }
   flush(session, event.now, effects);
-  if (settled(session) && session.acknowledgedRevision !== session.view.revision) {
+  if (session.acknowledgedRevision !== session.view.revision && settled(session)) {
     const { revision, layout, publishedAt } = session.view;
     session.acknowledgedRevision = revision;
     effects.push({ kind: "acknowledged", revision, layout, publishedAt });
@@ -129,7 +130,7 @@ function flush(session: Session, now: number, effects: Effect[]): void {
   if (session.unwritten === 0) {
     // What is sent with its parent may come earlier in the order than the parent; it has no children of its own.
     for (let round = 0; round < 2 && somethingDue(session, now); round++) {
-      for (const typeUrl of inSendOrder(session.types.keys())) {
+      for (const typeUrl of session.inSendOrder) {
         const type = session.types.get(typeUrl);
         const response = type === undefined ? undefined : respond(session, type, now);
         if (response === undefined) continue;
@@ -148,7 +149,7 @@ function flush(session: Session, now: number, effects: Effect[]): void {
 
 function somethingDue(session: Session, now: number): boolean {
   for (const type of session.types.values()) {
-    if (type.pending.size > 0 || type.answer || suspectsDue(type) || heartbeatDue(type, now)) return true;
+    if (hasPending(type) || type.answer || suspectsDue(type) || heartbeatDue(type, now)) return true;
   }
   return false;
 }
@@ -170,6 +171,7 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
     if (session.types.size >= session.settings.maxTypes) return exhausted("too many resource types in one stream");
     type = newTypeState(typeUrl);
     session.types.set(typeUrl, type);
+    session.inSendOrder = inSendOrder(session.types.keys());
   }
   const first = !type.requested;
   type.requested = true;

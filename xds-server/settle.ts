@@ -1,6 +1,7 @@
 import { TYPE_URLS } from "../envoy/index.ts";
+import { UNKNOWN } from "./held-versions.ts";
 import { culprits } from "./refusal.ts";
-import { type Batch, type TypeState, UNKNOWN } from "./session-state.ts";
+import type { Batch, TypeState } from "./session-state.ts";
 import { covers } from "./subscription.ts";
 
 /** What the answer to a response was. */

@@ -1,6 +1,10 @@
+import { TYPE_URLS } from "../envoy/index.ts";
 import { keepAlive } from "./heartbeat.ts";
+import { UNKNOWN } from "./held-versions.ts";
+import { openingOf } from "./opening.ts";
+import { VIRTUAL_HOST } from "./resource-types.ts";
 import { wildcardVersion } from "./respond.ts";
-import { forget, type Session, served, type TypeState, tellAgain, UNKNOWN, wants } from "./session-state.ts";
+import { forget, type Session, served, type TypeState, tellAgain, wants } from "./session-state.ts";
 import type { ServedResource } from "./snapshot.ts";
 import { covers, type SubscriptionChange } from "./subscription.ts";
 import { aliasesOf, expiringOf } from "./view.ts";
@@ -13,8 +17,11 @@ export function openSotw(
   versionInfo: string,
   now: number,
 ): void {
-  for (const name of change.asked) type.pending.add(name);
-  if (!type.subscription.wildcard) return;
+  if (!type.subscription.wildcard) {
+    open(session, type, change.asked);
+    if (type.opening === undefined) for (const name of change.asked) type.pending.add(name);
+    return;
+  }
   // Of a group that is not known (yet) nothing is known to be wrong: a node that has something keeps it.
   if (!session.view.known && versionInfo !== "") return;
   const current = wildcardVersion(session, type);
@@ -22,6 +29,7 @@ export function openSotw(
   const labelled = session.view.types.get(type.typeUrl)?.label !== undefined;
   const leftover = session.leftovers.get(type.typeUrl);
   const has = change.asked.length === 0 && versionInfo !== "";
+  for (const name of change.asked) type.pending.add(name);
   if (has && versionInfo === current && !labelled) {
     for (const resource of resourcesOf(session, type)) {
       type.held.set(resource.name, resource.version);
@@ -33,10 +41,30 @@ export function openSotw(
     for (const [name, version] of leftover.rejected) type.rejected.set(name, version);
     type.rejectedVersion = leftover.version;
   } else {
-    for (const { name } of resourcesOf(session, type)) type.pending.add(name);
+    if (type.subscription.names.size === 0) open(session, type, undefined);
+    if (type.opening === undefined) for (const { name } of resourcesOf(session, type)) type.pending.add(name);
     type.answer = true;
   }
 }
+
+/**
+ * A client that has nothing of a type gets what it asks for as it is, made once for all who ask for the same; where that
+ * is not possible, `opening` stays undefined.
+ *
+ * @param names  undefined: all there is
+ */
+function open(session: Session, type: TypeState, names: readonly string[] | undefined): void {
+  const view = session.view.types.get(type.typeUrl);
+  // While the transport is busy others change what is to be sent.
+  if (view === undefined || session.unwritten > 0 || session.clustersGone.size > 0) return;
+  const opening = openingOf(view, names);
+  if (opening === undefined) return;
+  // Of some it is not said that they are not there.
+  if (opening.absent.length > 0 && SILENTLY_ABSENT.has(type.typeUrl)) return;
+  type.opening = opening;
+}
+
+const SILENTLY_ABSENT: ReadonlySet<string> = new Set([TYPE_URLS.extensionConfig, VIRTUAL_HOST]);
 
 /** State of the world, later requests. */
 export function changeSotw(session: Session, type: TypeState, change: SubscriptionChange): void {
@@ -75,6 +103,16 @@ export function openDelta(
     return;
   }
   takeLeftovers(session, type, claims);
+  if (claims.size === 0 && type.rejected.size === 0) {
+    const { wildcard, names } = type.subscription;
+    if (!wildcard) open(session, type, change.asked);
+    else if (names.size === 0) open(session, type, undefined);
+    if (type.opening !== undefined) {
+      // Envoy's start waits for a first answer, also where there is nothing.
+      type.answer = wildcard && type.opening.resources.length === 0;
+      return;
+    }
+  }
   const names = new Set(change.asked);
   if (type.subscription.wildcard) {
     for (const { name } of resourcesOf(session, type)) names.add(name);

@@ -196,6 +196,12 @@ function hashOf(resource: ServedResource): bigint {
   return value;
 }
 
+/** Whether nothing is said of the resources but their content: no other names, no expiry. */
+export function isPlain(view: TypeView): boolean {
+  const { aliased, expiring } = digestOf(view.resources);
+  return aliased === 0 && expiring === 0;
+}
+
 /** The version of a type as a whole: the same for the same content on every replica and after every restart. */
 export function typeVersion(view: TypeView): string {
   const known = versions.get(view.resources);

@@ -14,23 +14,42 @@ const entries = {
   expiring: new WeakMap<ServedResource, Uint8Array>(),
 };
 
+/** Lists shorter than this are put together as fast as they are looked up. */
+const SHARED_FROM = 8;
+/** By protocol and list of resources that streams share: what of their responses is the same, and with which version. */
+const bodies: Readonly<Record<Protocol, WeakMap<readonly ServedResource[], { version: string; body: Buffer }>>> = {
+  sotw: new WeakMap(),
+  delta: new WeakMap(),
+};
+
 /** The bytes of a DiscoveryResponse or DeltaDiscoveryResponse (field numbers of discovery.proto). */
 export function encodeResponse(protocol: Protocol, response: Response): Buffer {
-  const { version, ttl } = response;
-  const head = new BinaryWriter().tag(1, WireType.LengthDelimited).string(version);
-  const tail = new BinaryWriter().tag(4, WireType.LengthDelimited).string(response.typeUrl);
-  tail.tag(5, WireType.LengthDelimited).string(response.nonce);
+  const { resources, shared, bodiless } = response;
+  const tail = new BinaryWriter().tag(5, WireType.LengthDelimited).string(response.nonce);
   for (const name of response.removed) tail.tag(6, WireType.LengthDelimited).string(name);
-  const chunks: Uint8Array[] = [head.finish()];
-  for (const resource of response.resources) {
+  if (!shared || resources.length < SHARED_FROM || bodiless.length > 0) {
+    return Buffer.concat([...chunksOf(protocol, response), tail.finish()]);
+  }
+  let known = bodies[protocol].get(resources);
+  if (known === undefined || known.version !== response.version) {
+    known = { version: response.version, body: Buffer.concat(chunksOf(protocol, response)) };
+    bodies[protocol].set(resources, known);
+  }
+  return Buffer.concat([known.body, tail.finish()]);
+}
+
+/** All of a response but what is the stream's own. */
+function chunksOf(protocol: Protocol, { typeUrl, version, ttl, resources, bodiless }: Response): Uint8Array[] {
+  const chunks: Uint8Array[] = [new BinaryWriter().tag(1, WireType.LengthDelimited).string(version).finish()];
+  for (const resource of resources) {
     chunks.push(protocol === "delta" ? deltaEntry(resource, ttl) : sotwEntry(resource, ttl, version));
   }
-  for (const bare of response.bodiless) {
+  for (const bare of bodiless) {
     // State of the world has one version for all: a client knows a heartbeat by it.
     chunks.push(protocol === "delta" ? field2(resourceOf(bare, undefined)) : wrapped({ ...bare, version }, undefined));
   }
-  chunks.push(tail.finish());
-  return Buffer.concat(chunks);
+  chunks.push(new BinaryWriter().tag(4, WireType.LengthDelimited).string(typeUrl).finish());
+  return chunks;
 }
 
 function deltaEntry(resource: ServedResource, ttl: boolean): Uint8Array {
