@@ -1,5 +1,5 @@
-import { checkProgram, type PolicyProgram, type RuleProblem } from "../policy/index.ts";
-import type { Inventory, Key, Problem, Scope } from "../resources/index.ts";
+import { checkProgram, checkSplitExpressions, type PolicyProgram } from "../policy/index.ts";
+import { type Inventory, type Key, type Problem, type Scope, scopeOf } from "../resources/index.ts";
 import type { Locator } from "./compile.ts";
 import { lawRuleId } from "./law-rules.ts";
 
@@ -10,8 +10,12 @@ interface Place {
   readonly index: number;
 }
 
-/** What is wrong with rules, at the place in the file where it stands. */
+/** What is wrong with rules and with the expressions of splits, at the place in the file where it stands. */
 export function policyProblems(inventory: Inventory, program: PolicyProgram, positions: Locator): Problem[] {
+  return [...ruleProblems(inventory, program, positions), ...splitProblems(program, positions)];
+}
+
+function ruleProblems(inventory: Inventory, program: PolicyProgram, positions: Locator): Problem[] {
   const places = new Map([
     ...inventory.policies.flatMap(({ key, scope, rules }) =>
       rules.map(({ id }, index): [string, Place] => [`${key}/${id}`, { kind: "Policy", key, scope, index }]),
@@ -20,7 +24,7 @@ export function policyProblems(inventory: Inventory, program: PolicyProgram, pos
       rules.map(({ id }, index): [string, Place] => [lawRuleId(key, id), { kind: "LawPack", key, scope, index }]),
     ),
   ]);
-  return checkProgram(program).flatMap((problem: RuleProblem): Problem[] => {
+  return checkProgram(program).flatMap((problem): Problem[] => {
     const place = places.get(problem.rule);
     if (place === undefined) return [];
     const path = ["spec", "rules", place.index, problem.field];
@@ -36,4 +40,17 @@ export function policyProblems(inventory: Inventory, program: PolicyProgram, pos
       },
     ];
   });
+}
+
+function splitProblems(program: PolicyProgram, positions: Locator): Problem[] {
+  return checkSplitExpressions(program).map(
+    ({ kind, key, path, message, hint, offset }): Problem => ({
+      severity: "error",
+      code: "expression",
+      message: `${kind} "${key}", ${path.join(".")}: ${message}`,
+      ...(hint === undefined ? {} : { hint }),
+      scope: scopeOf(key),
+      at: positions.within(kind, key, ["spec", ...path], offset) ?? { file: key, line: 1, column: 1 },
+    }),
+  );
 }

@@ -1,5 +1,21 @@
-import type { ApplicationFacts, ModelTarget, PolicyProgram, Target } from "../policy/index.ts";
-import type { Application, Deployment, Inventory, Key, ModelVersion, Upstream } from "../resources/index.ts";
+import type {
+  ApplicationFacts,
+  ExperimentFacts,
+  ModelTarget,
+  PolicyProgram,
+  RolloutFacts,
+  Target,
+} from "../policy/index.ts";
+import type {
+  Application,
+  Deployment,
+  Experiment,
+  Inventory,
+  Key,
+  ModelVersion,
+  Rollout,
+  Upstream,
+} from "../resources/index.ts";
 import { adequateCountries, lawRules } from "./law-rules.ts";
 
 /** Pool of a deployment: name of its cluster and priority group. */
@@ -41,6 +57,7 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
       credential: upstream.credential.mode,
     }),
   );
+  const splits = [...byKey(inventory.rollouts).map(rolloutFacts), ...byKey(inventory.experiments).map(experimentFacts)];
   return {
     rules: [
       ...byKey(inventory.policies).flatMap((policy) =>
@@ -72,9 +89,48 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
       ...(approval.validUntil === undefined ? {} : { validUntil: approval.validUntil }),
     })),
     ...adequateCountries(inventory.lawPacks),
+    ...(splits.length === 0 ? {} : { splits }),
     observedGateways: byKey(inventory.gateways)
       .filter((gateway) => gateway.mode === "observe")
       .map((gateway) => gateway.key),
+  };
+}
+
+function splitMembers(split: Rollout | Experiment) {
+  const { key, scope, model, when, stickyKey, salt, holdout } = split;
+  return {
+    key,
+    scope,
+    model,
+    ...(when === undefined ? {} : { when }),
+    ...(stickyKey === undefined ? {} : { stickyKey }),
+    salt,
+    holdout,
+  };
+}
+
+function rolloutFacts(rollout: Rollout): RolloutFacts {
+  const { to, from, steps, step, segments } = rollout;
+  const share = step === 0 ? 0 : (steps[step - 1] ?? 0);
+  return {
+    kind: "Rollout",
+    ...splitMembers(rollout),
+    to,
+    ...(from === undefined ? {} : { from }),
+    share,
+    segments,
+  };
+}
+
+function experimentFacts(experiment: Experiment): ExperimentFacts {
+  const { arms, share, validFrom, validUntil } = experiment;
+  return {
+    kind: "Experiment",
+    ...splitMembers(experiment),
+    arms,
+    share,
+    ...(validFrom === undefined ? {} : { validFrom }),
+    ...(validUntil === undefined ? {} : { validUntil }),
   };
 }
 
@@ -101,6 +157,7 @@ function applicationFacts(application: Application): ApplicationFacts {
     minimumScores: application.minimumScores,
     durability: application.durability,
     substitutes: application.substitutes,
+    ...(application.stickyKey === undefined ? {} : { stickyKey: application.stickyKey }),
     apiKeys: application.apiKeys,
     jwt: application.jwt.map(({ issuer, audiences, claims, subject }) => ({ issuer, audiences, claims, subject })),
     anonymous: application.anonymous,

@@ -268,6 +268,7 @@ class Draft {
       removed: verdict?.removed ?? [],
       rerouted: verdict?.rerouted ?? [],
       ...(verdict?.effect === "allow" && verdict.observed !== undefined ? { observed: verdict.observed } : {}),
+      ...(verdict?.effect === "allow" && verdict.exposure !== undefined ? { exposure: verdict.exposure } : {}),
       shadow: verdict?.shadow ?? [],
       errors: verdict?.errors ?? [],
       decidedInUs: elapsedUs(),

@@ -38,6 +38,15 @@ export interface DecisionRecord {
   readonly removed: readonly { readonly pool: string; readonly rule: string; readonly reason: string }[];
   readonly rerouted: readonly { readonly rule: string; readonly to: string }[];
   readonly observed?: { readonly rule: string; readonly reason: string };
+  /** What the request was given by a rollout or an experiment; `unit` is a pseudonym of who stays with it. */
+  readonly exposure?: {
+    readonly split: string;
+    readonly arm: string;
+    readonly version: string;
+    readonly unit?: string;
+    /** The version that was drawn and may not answer. */
+    readonly instead?: string;
+  };
   readonly shadow: readonly string[];
   readonly errors: readonly { readonly rule: string; readonly message: string }[];
   /** Microseconds from the arrival of the Check to the verdict. */

@@ -59,6 +59,7 @@ const ENVIRONMENTS: Readonly<Record<ExpressionScope, Environment>> = {
 const ACCEPTED: Readonly<Record<ExpressionType, readonly Type["kind"][]>> = {
   bool: ["bool", "dyn"],
   number: ["int", "double", "dyn"],
+  string: ["string", "dyn"],
 };
 
 /** Parses, checks against the vocabulary and makes ready to evaluate. Never throws. */
@@ -81,7 +82,7 @@ export function compileExpression(
   if (errors.length > 0) return { ok: false, errors };
   const { type } = checked.tree;
   if (!ACCEPTED[expected].includes(type.kind)) {
-    const needed = expected === "bool" ? "bool" : "int or double";
+    const needed = expected === "number" ? "int or double" : expected;
     return refused(text, `The expression is of type ${type.kind}; ${needed} is needed`, 0);
   }
   const program = compile(checked.tree, ENVIRONMENTS[scope]);
@@ -136,6 +137,9 @@ function expressionOf(
 function resultAs(result: unknown, expected: ExpressionType): Value | Unknown {
   if (result instanceof Failure) return { unknown: shortened(result.message) };
   if (expected === "bool") return { unknown: `the result is ${nameOf(result)}, not a bool` };
+  if (expected === "string") {
+    return typeof result === "string" ? result : { unknown: `the result is ${nameOf(result)}, not a string` };
+  }
   const number = typeof result === "bigint" ? Number(result) : result;
   if (typeof number === "number" && !Number.isNaN(number)) return number;
   return { unknown: `the result is ${nameOf(result)}, not a number` };
@@ -144,7 +148,11 @@ function resultAs(result: unknown, expected: ExpressionType): Value | Unknown {
 function nameOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
-  return typeof value === "number" ? "not a number (NaN)" : `of kind ${typeof value}`;
+  return typeof value === "number"
+    ? Number.isNaN(value)
+      ? "not a number (NaN)"
+      : "a number"
+    : `of kind ${typeof value}`;
 }
 
 /** Longest reason; messages repeat names from the request. */

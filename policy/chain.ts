@@ -1,10 +1,14 @@
+import type { Key } from "../resources/index.ts";
+import { assignmentsFor, drawn } from "./assignments.ts";
 import { REMOVED } from "./candidates.ts";
+import type { Exposure } from "./decision.ts";
 import { Draw } from "./dependency.ts";
 import { inOrder, type Orderable } from "./order.ts";
 import type { ModelTarget, Target } from "./program.ts";
 import type { Wanted } from "./reroute.ts";
 import type { CompiledRule } from "./rules.ts";
 import { type Candidate, candidatesOf, type Frame, type Session, scoreOf, whenHolds } from "./session.ts";
+import { splitReader } from "./split-reader.ts";
 
 /**
  * Legal candidates as a chain, best first: the version asked for (the newest legal one where none was), then by `prefer`
@@ -19,12 +23,15 @@ export function chainOf(
 ): readonly Target[] {
   const rules = candidatesOf(frame.rules.prefer, session, frame);
   const scores = new Map(rules.map((rule) => [rule, scoresBy(session, rule, frame, legal)]));
-  const head = headVersion(wanted, legal);
+  const exposure = exposureOf(session, legal, wanted, frame);
+  session.trace.expose(exposure);
+  const head = exposure?.version ?? headVersion(wanted, legal);
+  const limit = exposure === undefined ? Number.POSITIVE_INFINITY : ageOf(session, exposure.version);
   const arrange = (active: readonly CompiledRule[]) => {
     const vectors = active.map((rule) => scores.get(rule));
     const items = legal.map((candidate) => {
       const preferences = vectors.map((vector) => -(vector?.get(candidate) ?? Number.NEGATIVE_INFINITY));
-      return placed(session, candidate.target, preferences, wanted, head);
+      return placed(session, candidate.target, preferences, wanted, { version: head, age: limit });
     });
     return inOrder(items, session.input.draw, (weights) => session.recorder?.note(new Draw(weights))).map(
       ({ target }) => target,
@@ -63,7 +70,7 @@ function placed(
   target: Target,
   preferences: readonly number[],
   wanted: Wanted,
-  headVersion: string | undefined,
+  head: Head,
 ): Orderable & { readonly target: Target } {
   const { model, pool } = target;
   if (model === undefined) {
@@ -72,8 +79,29 @@ function placed(
     return { target, name: pool, weight, keys: [drawn, ...preferences] };
   }
   const substitute = model.model === wanted.model ? -1 : session.input.application.substitutes.indexOf(model.model);
-  const keys = [model.version === headVersion ? 0 : 1, ...preferences, substitute, -model.age];
+  const newer = model.model === wanted.model && model.age > head.age ? 1 : 0;
+  const keys = [model.version === head.version ? 0 : 1, ...preferences, substitute, newer, -model.age];
   return { target, name: pool, weight: model.weight, keys };
+}
+
+/** What comes first, and the age above which versions of its model come last: those it would be moved to by a split. */
+interface Head {
+  readonly version: Key | undefined;
+  readonly age: number;
+}
+
+function ageOf(session: Session, version: Key): number {
+  return session.program.versions.get(version)?.age ?? Number.POSITIVE_INFINITY;
+}
+
+/** What the splits of the model draw for a request that names none of its versions. */
+function exposureOf(session: Session, legal: readonly Candidate[], wanted: Wanted, frame: Frame): Exposure | undefined {
+  const { model, version } = wanted;
+  if (model === undefined || version !== undefined) return undefined;
+  const splits = session.program.splits.splitsOf(model);
+  if (splits.length === 0) return undefined;
+  const versions = legal.flatMap(({ target }) => (target.model?.model === model ? [target.model.version] : []));
+  return drawn(assignmentsFor(splits, splitReader(session, frame)), new Set(versions));
 }
 
 function headVersion(wanted: Wanted, legal: readonly Candidate[]): string | undefined {

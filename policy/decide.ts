@@ -15,6 +15,7 @@ import { restrictionsOf } from "./restrictions.ts";
 import { FieldValues } from "./rule-group.ts";
 import { ExpressionCache, indexRules, type RuleIndex } from "./rules.ts";
 import { type CompiledProgram, frameOf, type Merits, type Refusal, type Session } from "./session.ts";
+import { indexSplits, type SplitIndex } from "./split-index.ts";
 import { certificationsOf, scoresOf } from "./standing.ts";
 import { newTrace, type Trace } from "./trace.ts";
 import { RequestFacts } from "./views.ts";
@@ -30,15 +31,17 @@ export function compilePolicy(program: PolicyProgram): Policy {
 
 /** As `compilePolicy`, in steps of well under a millisecond (but for an expression that takes longer by itself). */
 export function* policySteps(program: PolicyProgram, cache: ExpressionCache): Generator<void, Policy> {
-  const rules = yield* indexRules(program, cache);
+  const splits = yield* indexSplits(program, cache);
+  const rules = yield* indexRules(program, cache, splits.conditions);
+  cache.trim();
   const instants = [...(yield* instantsOf(program)), ...rules.instants].sort((a, b) => a - b);
-  const compiled = compileProgram(program, rules, instants);
+  const compiled = compileProgram(program, rules, splits, instants);
   const decide = (input: DecisionInput) => decideSafely(compiled, input, undefined);
   return {
     decide,
     decideAgain: (input) => decideAgain(compiled, input),
     usableModels: (input) => input.models.filter((model) => decide(asking(input, model)).effect === "allow"),
-    problems: compiled.rules.problems,
+    problems: [...rules.problems, ...splits.problems],
   };
 }
 
@@ -50,7 +53,12 @@ function asking(input: DecisionInput, model: Key): DecisionInput {
 /** Answers kept by what they were read from; some hundred bytes each. */
 const MEMO_CAPACITY = 65_536;
 
-function compileProgram(program: PolicyProgram, rules: RuleIndex, instants: readonly number[]): CompiledProgram {
+function compileProgram(
+  program: PolicyProgram,
+  rules: RuleIndex,
+  splits: SplitIndex,
+  instants: readonly number[],
+): CompiledProgram {
   const merits = new WeakMap<Target, Merits>();
   return {
     rules,
@@ -64,6 +72,7 @@ function compileProgram(program: PolicyProgram, rules: RuleIndex, instants: read
     observedGateways: new Set(program.observedGateways),
     memo: new Memo(MEMO_CAPACITY),
     verdicts: new DecisionMemo(instants),
+    splits,
     merits(target) {
       let known = merits.get(target);
       if (known === undefined) {
@@ -91,13 +100,20 @@ function decideAgain(program: CompiledProgram, input: DecisionInput): Verdict {
   if (input.explain === true || modelRoute !== (requested.model !== undefined))
     return decideSafely(program, input, undefined);
   const known = program.verdicts.find(input);
-  if (known !== undefined) return known;
+  if (known !== undefined) return exposedAnew(program, input, known);
   const recorder = new Recorder();
   const verdict = decideSafely(program, input, recorder);
   const { path } = recorder;
   const unknownModel = verdict.effect === "deny" && verdict.code === "model_not_found";
   if (path !== undefined && !unknownModel) program.verdicts.keep(input, path, verdict);
   return verdict;
+}
+
+/** A kept verdict was made for another unit of the same arm: the pseudonym on record is this one's. */
+function exposedAnew({ splits }: CompiledProgram, input: DecisionInput, verdict: Verdict): Verdict {
+  if (verdict.effect === "deny" || verdict.exposure?.unit === undefined) return verdict;
+  const unit = splits.pseudonymOf(verdict.exposure.split, input);
+  return unit === undefined ? verdict : { ...verdict, exposure: { ...verdict.exposure, unit } };
 }
 
 /** Nothing here should throw; if it does, that is a denial like any other. */
@@ -214,6 +230,7 @@ function allowed(
     rule,
     reason,
     ...(observed === undefined ? {} : { observed: { rule: observed.rule, reason: observed.reason } }),
+    ...(session.trace.exposure === undefined ? {} : { exposure: session.trace.exposure }),
     ...explanation(session.trace),
   };
 }

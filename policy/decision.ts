@@ -103,7 +103,7 @@ export interface DecisionInput {
   readonly models: readonly Key[];
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** In [0, 1), from the sticky key of the request: draws shares so that the same unit gets the same target. */
+  /** In [0, 1), random for each request: draws among deployments of a version, and among plain backends, by weight. */
   readonly draw: number;
   /** Plain routes: pool → weight, for the draw among what is legal; a pool without one counts as 1. */
   readonly weights?: ReadonlyMap<string, number>;
@@ -154,6 +154,19 @@ interface VerdictBase {
   readonly shadow: readonly string[];
 }
 
+/** Which part of a split a request was given: what its outcome counts for. */
+export interface Exposure {
+  /** "Rollout <key>" or "Experiment <key>". */
+  readonly split: string;
+  /** Of an experiment the arm's name; of a rollout to, from, holdout or pinned (by a segment). */
+  readonly arm: string;
+  readonly version: Key;
+  /** Pseudonym of the unit within the split, 16 hex digits; absent where the draw did not depend on one. */
+  readonly unit?: string;
+  /** The version that was drawn first and may not answer. */
+  readonly instead?: Key;
+}
+
 export interface Allow extends VerdictBase {
   readonly effect: "allow";
   /** Legal targets, best first. Empty only where the route needs none (a redirect). */
@@ -163,6 +176,7 @@ export interface Allow extends VerdictBase {
   readonly reason: string;
   /** Set where only observe mode let it through: what enforcing would have answered. */
   readonly observed?: { readonly rule: string; readonly reason: string };
+  readonly exposure?: Exposure;
 }
 
 export interface Deny extends VerdictBase {

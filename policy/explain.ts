@@ -4,6 +4,7 @@ import type { Considered, Verdict } from "./decision.ts";
 export function explainVerdict(verdict: Verdict): readonly string[] {
   return [
     ...outcome(verdict),
+    ...section("split", splitLines(verdict)),
     ...section(
       "rerouted",
       verdict.rerouted.map(({ rule, to }) => `to ${to} by ${rule}`),
@@ -32,6 +33,14 @@ function outcome(verdict: Verdict): readonly string[] {
     return `${index + 1}. ${pool}${what}`;
   });
   return [`allow by ${verdict.rule}`, `  ${verdict.reason}`, ...observed, ...section("targets", targets)];
+}
+
+function splitLines(verdict: Verdict): readonly string[] {
+  if (verdict.effect === "deny" || verdict.exposure === undefined) return [];
+  const { split, arm, version, unit, instead } = verdict.exposure;
+  const of = unit === undefined ? "" : `, unit ${unit}`;
+  const why = instead === undefined ? "" : `, since ${instead} may not answer`;
+  return [`${split}: ${arm} (${version})${of}${why}`];
 }
 
 function ruleLine({ rule, effect, mode, result, error, pool }: Considered): string {

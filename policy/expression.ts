@@ -8,13 +8,13 @@ import type { RuleContext } from "./views.ts";
 
 /** Which variables there are: `target` only in rules about a target. */
 export type ExpressionScope = "request" | "target";
-export type ExpressionType = "bool" | "number";
+export type ExpressionType = "bool" | "number" | "string";
 
 /** The expression has no value here: something it needs is missing, failed, or cost too much. Never a false. */
 export interface Unknown {
   readonly unknown: string;
 }
-export type Value = boolean | number;
+export type Value = boolean | number | string;
 
 export interface Expression {
   /** Names of the variables that it may read. */

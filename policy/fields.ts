@@ -86,7 +86,9 @@ function readerOf([root, name, ...rest]: readonly string[]): Read | undefined {
     case "xds":
       return rest.length > 0 ? undefined : ({ input }) => textMember(input.xds, name);
     case "source":
-      return name === "principal" && rest.length === 0 ? ({ input }) => textOf(input.source.principal) : undefined;
+      if (rest.length > 0) return undefined;
+      if (name === "address") return ({ input }) => textOf(input.source.address);
+      return name === "principal" ? ({ input }) => textOf(input.source.principal) : undefined;
     case "model":
       return name === "name" && rest.length === 0 ? (_, model) => textOf(model) : undefined;
     default:

@@ -17,6 +17,7 @@ export {
 } from "./cel/index.ts";
 export { compileExpression } from "./cel.ts";
 export { type Checkable, checkProgram, RULE_PROBLEM_CODES, type RuleProblem, type RuleProblemCode } from "./check.ts";
+export { checkSplitExpressions, type SplitProblem } from "./check-splits.ts";
 export { createPolicyCompiler, type PolicyCompiler, SLICE_MS, type Slicing } from "./compile-in-slices.ts";
 export { compilePolicy } from "./decide.ts";
 export type * from "./decision.ts";

@@ -26,6 +26,7 @@ export interface PolicyProgram {
   readonly models: readonly ModelFacts[];
   readonly targets: readonly Target[];
   readonly approvals: readonly ApprovalFacts[];
+  readonly splits?: readonly SplitFacts[];
   /** Gateways in observe mode: policy denials are recorded and let through. */
   readonly observedGateways?: readonly Key[];
   /** Countries with a protection of personal data that is decided to be adequate. */
@@ -82,6 +83,8 @@ export interface ApplicationFacts {
   readonly durability: "strict" | "bestEffort";
   /** Models that may answer in place of the requested one, in order. */
   readonly substitutes: readonly Key[];
+  /** CEL of type string: the unit of splits that do not say it themselves. */
+  readonly stickyKey?: string;
   readonly apiKeys: readonly {
     readonly id: string;
     readonly sha256: string;
@@ -172,6 +175,38 @@ export interface ApprovalFacts {
   readonly version: Key;
   readonly application: Key;
   readonly jurisdictions: readonly string[];
+  readonly validFrom?: string;
+  readonly validUntil?: string;
+}
+
+/** Divides requests of a model, that name no version of it, among its versions. Shares in percent. */
+export type SplitFacts = RolloutFacts | ExperimentFacts;
+
+interface CommonSplitFacts {
+  readonly key: Key;
+  readonly scope: Scope;
+  readonly model: Key;
+  /** Which requests; absent: all. */
+  readonly when?: string;
+  readonly stickyKey?: string;
+  readonly salt: string;
+  /** Units that are left out, the same ones in all splits of the model. */
+  readonly holdout: number;
+}
+
+export interface RolloutFacts extends CommonSplitFacts {
+  readonly kind: "Rollout";
+  readonly to: Key;
+  /** Best first; absent: the versions older than `to`. */
+  readonly from?: readonly Key[];
+  readonly share: number;
+  readonly segments: readonly { readonly when: string; readonly version: Key }[];
+}
+
+export interface ExperimentFacts extends CommonSplitFacts {
+  readonly kind: "Experiment";
+  readonly arms: readonly { readonly name: string; readonly version: Key; readonly weight: number }[];
+  readonly share: number;
   readonly validFrom?: string;
   readonly validUntil?: string;
 }

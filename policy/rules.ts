@@ -90,7 +90,8 @@ function withReads(expression: Expression, text: string): RuleExpression {
   return { reads, memo, dependencies, evaluate: (context) => expression.evaluate(context) };
 }
 
-function unknownFor(message: string): RuleExpression {
+/** An expression that does not compile has no value for any request. */
+export function unknownFor(message: string): RuleExpression {
   const reads = { fields: [], application: false, model: false };
   const dependencies = { reads, tests: [], whole: [], instants: [], timed: false };
   return { reads: new Set(), memo: undefined, dependencies, evaluate: () => ({ unknown: message }) };
@@ -141,8 +142,16 @@ interface Place {
 
 const EFFECTS = ["deny", "allow", "restrict", "prefer", "reroute"] as const;
 
-/** Yields between small pieces of work, so that whoever drives it can rest in between. */
-export function* indexRules(program: Pick<PolicyProgram, "rules">, cache: ExpressionCache): Generator<void, RuleIndex> {
+/**
+ * Yields between small pieces of work, so that whoever drives it can rest in between.
+ *
+ * @param others  expressions that are asked beside those of rules
+ */
+export function* indexRules(
+  program: Pick<PolicyProgram, "rules">,
+  cache: ExpressionCache,
+  others: readonly RuleExpression[] = [],
+): Generator<void, RuleIndex> {
   const problems: { readonly rule: string; readonly message: string }[] = [];
   const byScope = new Map<Scope, CompiledRule[]>();
   const byTarget = new Map<string, CompiledRule[]>();
@@ -156,23 +165,24 @@ export function* indexRules(program: Pick<PolicyProgram, "rules">, cache: Expres
   const slots = new Slots();
   const dependencies = new Map<RuleExpression, readonly Dependency[] | undefined>();
   const instants = new Set<number>();
+  const note = (expression: RuleExpression | undefined) => {
+    if (expression === undefined || dependencies.has(expression)) return;
+    dependencies.set(expression, slots.dependenciesOf(expression.dependencies));
+    for (const instant of expression.dependencies?.instants ?? []) instants.add(instant);
+  };
   for (const rules of [...byScope.values(), ...byTarget.values()]) {
     for (const { when, require, score, period } of rules) {
       for (const bound of [period?.from, period?.until]) if (bound !== undefined) instants.add(bound);
-      for (const expression of [when, require, score]) {
-        if (expression === undefined || dependencies.has(expression)) continue;
-        dependencies.set(expression, slots.dependenciesOf(expression.dependencies));
-        for (const instant of expression.dependencies?.instants ?? []) instants.add(instant);
-      }
+      for (const expression of [when, require, score]) note(expression);
       yield;
     }
   }
+  for (const expression of others) note(expression);
   const scopes = new Map<Scope, Place>();
   for (const [scope, rules] of byScope) scopes.set(scope, yield* placeOf(`scope ${scope}`, rules, slots));
   const targets = new Map<string, readonly Place[]>();
   for (const [target, rules] of byTarget) targets.set(target, yield* placesOf(target, rules, slots));
   yield* slots.seal();
-  cache.trim();
 
   const sets = new Map<string, RuleSet>();
   return {

@@ -9,6 +9,7 @@ import type { ModelFacts, Target } from "./program.ts";
 import type { Restrictions } from "./restrictions.ts";
 import type { FieldValues, RuleGroup } from "./rule-group.ts";
 import type { CompiledRule, RuleExpression, RuleIndex, RuleSet } from "./rules.ts";
+import type { SplitIndex } from "./split-index.ts";
 import type { CertificationPeriod, ScoreFacts } from "./standing.ts";
 import type { Trace } from "./trace.ts";
 import { ModelView, type RequestFacts, RuleContext, type TargetView } from "./views.ts";
@@ -26,6 +27,7 @@ export interface CompiledProgram {
   readonly memo: Memo;
   /** Verdicts, by what they were made from. */
   readonly verdicts: DecisionMemo;
+  readonly splits: SplitIndex;
 }
 
 /** What a target's version has to show, worked out once. */
@@ -141,7 +143,7 @@ export function ask(
   const value = valueFor(session, expression, frame, candidate);
   if (value === true) return TRUE;
   if (value === false) return FALSE;
-  const error = typeof value === "number" ? `the result is ${value}, not a bool` : value.unknown;
+  const error = isUnknown(value) ? value.unknown : `the result is ${value}, not a bool`;
   session.trace.fail(rule.rule.id, error);
   return { result: "unknown", error };
 }
@@ -151,13 +153,19 @@ export function scoreOf(session: Session, rule: CompiledRule, frame: Frame, cand
   if (rule.score === undefined) return undefined;
   const value = valueFor(session, rule.score, frame, candidate);
   if (typeof value === "number") return value;
-  const error = isUnknown(value) ? value.unknown : "the result is a bool, not a number";
+  const error = isUnknown(value) ? value.unknown : `the result is ${value}, not a number`;
   session.trace.fail(rule.rule.id, error);
   session.trace.consider(rule, "unknown", error, candidate.target.pool);
   return undefined;
 }
 
-function valueFor(session: Session, expression: RuleExpression, frame: Frame, candidate?: Candidate): Value | Unknown {
+/** The value of an expression for a frame and, where it is about one, a candidate; each worked out once. */
+export function valueFor(
+  session: Session,
+  expression: RuleExpression,
+  frame: Frame,
+  candidate?: Candidate,
+): Value | Unknown {
   if (candidate !== undefined && expression.reads.has("target")) {
     return aboutTarget(session, expression, frame, candidate);
   }

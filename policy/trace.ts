@@ -1,4 +1,4 @@
-import type { Considered, Removal, RuleResult } from "./decision.ts";
+import type { Considered, Exposure, Removal, RuleResult } from "./decision.ts";
 import type { CompiledRule } from "./rules.ts";
 
 /** Entries of `considered`; a decision over more rules and pools keeps the first ones. */
@@ -11,6 +11,7 @@ export interface Trace {
   readonly rerouted: readonly { readonly rule: string; readonly to: string }[];
   readonly errors: readonly { readonly rule: string; readonly message: string }[];
   readonly shadow: readonly string[];
+  readonly exposure: Exposure | undefined;
   /** Each rule (and pool) once. */
   consider(rule: CompiledRule, result: RuleResult, error?: string, pool?: string): void;
   remove(pool: string, rule: string, reason: string): void;
@@ -19,6 +20,8 @@ export interface Trace {
   fail(rule: string, message: string): void;
   /** Each line once. */
   wouldHave(line: string): void;
+  /** The last one stands. */
+  expose(exposure: Exposure | undefined): void;
 }
 
 export function newTrace(): Trace {
@@ -27,6 +30,7 @@ export function newTrace(): Trace {
   const rerouted: { readonly rule: string; readonly to: string }[] = [];
   const errors = new Map<string, string>();
   const shadow = new Set<string>();
+  let exposure: Exposure | undefined;
   return {
     get considered() {
       return [...considered.values()];
@@ -57,5 +61,11 @@ export function newTrace(): Trace {
       if (!errors.has(rule)) errors.set(rule, message);
     },
     wouldHave: (line) => shadow.add(line),
+    get exposure() {
+      return exposure;
+    },
+    expose(given) {
+      exposure = given;
+    },
   };
 }

@@ -326,6 +326,8 @@ export interface Application extends Meta {
   readonly durability: "strict" | "bestEffort";
   /** Models that may answer in place of the requested one, in order. */
   readonly substitutes: readonly Key[];
+  /** CEL of type string: who counts as one unit in splits that do not say it themselves. */
+  readonly stickyKey?: string;
   readonly apiKeys: readonly ApiKey[];
   readonly jwt: readonly JwtIdentity[];
   /** Requests that bring no identity belong to this application. At most one in a tree. */
@@ -357,6 +359,39 @@ export interface Approval extends Meta {
   /** Empty: every jurisdiction. */
   readonly jurisdictions: readonly string[];
   readonly approvers: readonly string[];
+  readonly validFrom?: string;
+  readonly validUntil?: string;
+}
+
+/** What Rollout and Experiment have in common. Binds callers of its scope, all callers where it stands above the model. */
+interface Split extends Meta {
+  readonly model: Key;
+  /** CEL; absent: every request. */
+  readonly when?: string;
+  /** CEL of type string; absent: the application's, else the subject's id or a caller's address. */
+  readonly stickyKey?: string;
+  readonly salt: string;
+  /** Percent of units, the same ones in all splits of a model, that are left out. */
+  readonly holdout: number;
+}
+
+/** Moves requests from versions of a model to another one, step by step. */
+export interface Rollout extends Split {
+  readonly to: Key;
+  /** Best first; absent: the versions older than `to`. */
+  readonly from?: readonly Key[];
+  /** Ascending shares in percent. */
+  readonly steps: readonly number[];
+  /** Steps taken; the share is that of the last one, 0 before the first. */
+  readonly step: number;
+  readonly segments: readonly { readonly when: string; readonly version: Key }[];
+}
+
+/** Gives versions of a model to units, so that they can be compared. */
+export interface Experiment extends Split {
+  readonly arms: readonly { readonly name: string; readonly version: Key; readonly weight: number }[];
+  /** Percent of units that are enrolled. */
+  readonly share: number;
   readonly validFrom?: string;
   readonly validUntil?: string;
 }
@@ -451,5 +486,7 @@ export interface Inventory {
   readonly approvals: readonly Approval[];
   readonly policies: readonly Policy[];
   readonly lawPacks: readonly LawPack[];
+  readonly rollouts: readonly Rollout[];
+  readonly experiments: readonly Experiment[];
   readonly policyTests: readonly PolicyTest[];
 }

@@ -12,6 +12,7 @@ import { policySpec } from "./schema/policy.ts";
 import { policyTestSpec } from "./schema/policy-test.ts";
 import { referenceGrantSpec } from "./schema/reference-grant.ts";
 import { secretSpec } from "./schema/secret.ts";
+import { experimentSpec, rolloutSpec } from "./schema/split.ts";
 import { upstreamSpec } from "./schema/upstream.ts";
 
 /** What people may write under `spec`, defaults filled in and durations in milliseconds, references not yet resolved. */
@@ -28,6 +29,8 @@ export interface Specs {
   readonly Approval: z.output<typeof approvalSpec>;
   readonly Policy: z.output<typeof policySpec>;
   readonly LawPack: z.output<typeof lawPackSpec>;
+  readonly Rollout: z.output<typeof rolloutSpec>;
+  readonly Experiment: z.output<typeof experimentSpec>;
   readonly PolicyTest: z.output<typeof policyTestSpec>;
 }
 export type Kind = keyof Specs;
@@ -78,6 +81,8 @@ export const KINDS: { readonly [K in Kind]: KindDefinition<Specs[K]> } = {
   Approval: own("Approval", approvalSpec),
   Policy: own("Policy", policySpec),
   LawPack: own("LawPack", lawPackSpec),
+  Rollout: own("Rollout", rolloutSpec),
+  Experiment: own("Experiment", experimentSpec),
   PolicyTest: own("PolicyTest", policyTestSpec),
 };
 

@@ -18,6 +18,7 @@ import { resolveModelVersion } from "./resolve/model-version.ts";
 import { resolvePolicy } from "./resolve/policy.ts";
 import { resolvePolicyTest } from "./resolve/policy-test.ts";
 import { resolveSecret } from "./resolve/secret.ts";
+import { resolveExperiment, resolveRollout } from "./resolve/split.ts";
 import { resolveUpstream } from "./resolve/upstream.ts";
 import { type ResourceFiles, resourceFiles } from "./resource-files.ts";
 import { checkTree } from "./tree-checks.ts";
@@ -132,6 +133,8 @@ function link({ declarations, objects, problems: earlier }: AuthoredPart): LoadR
     approvals: resolved("Approval", resolveApproval),
     policies: resolved("Policy", resolvePolicy),
     lawPacks: resolved("LawPack", resolveLawPack),
+    rollouts: resolved("Rollout", resolveRollout),
+    experiments: resolved("Experiment", resolveExperiment),
     policyTests: resolved("PolicyTest", resolvePolicyTest),
   };
   checkTree(inventory, objects, problems);

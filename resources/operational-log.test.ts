@@ -59,10 +59,10 @@ describe("the operational log", () => {
     expect(problems.map(formatProblem)).toEqual([
       "log:1:1:1: error: spec.approvers: an approval needs at least 1 approver [invalid-value]",
       'log:2:1:1: error: there is no ModelVersion "atlas-v9" in scope "team" or above it [dangling-reference]\n    hint: did you mean "atlas-v2"?',
-      "log:3:1:1: error: the log cannot hold a Model [invalid-log]\n    hint: the log holds Approval; the rest is written as YAML",
+      "log:3:1:1: error: the log cannot hold a Model [invalid-log]\n    hint: the log holds Approval, Rollout, Experiment; the rest is written as YAML",
       "log:3:1:1: error: sequence 3 follows 3 [invalid-log]\n    hint: entries are in order",
       "log:4:1:1: error: this document is not an object [not-an-object]\n    hint: write apiVersion, kind, metadata and spec",
-      "log:5:1:1: error: the log cannot delete a Policy [invalid-log]\n    hint: the log holds Approval; the rest is written as YAML",
+      "log:5:1:1: error: the log cannot delete a Policy [invalid-log]\n    hint: the log holds Approval, Rollout, Experiment; the rest is written as YAML",
     ]);
     expect(inventory.approvals.map(({ key }) => key)).toEqual(["team/ok"]);
   });

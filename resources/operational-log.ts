@@ -26,7 +26,7 @@ export type LogOperation =
   | { readonly type: "delete"; readonly kind: string; readonly key: Key };
 
 /** Kinds that the log may hold; everything else is authored. */
-const LOG_KINDS: ReadonlySet<Kind> = new Set(["Approval"]);
+const LOG_KINDS: ReadonlySet<Kind> = new Set(["Approval", "Rollout", "Experiment"]);
 
 /** The file name in positions of what an entry brought. */
 export function logFile(sequence: number): string {

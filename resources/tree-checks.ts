@@ -2,6 +2,7 @@ import type { AnyAuthored } from "./authored.ts";
 import type { Application, Inventory, Key } from "./inventory.ts";
 import type { ProblemList } from "./problems.ts";
 import { checkRerouteCycles } from "./reroute-cycles.ts";
+import { checkSplits } from "./split-checks.ts";
 import { TreePlaces } from "./tree-places.ts";
 import type { Path } from "./yaml-document.ts";
 
@@ -14,6 +15,7 @@ export function checkTree(inventory: Inventory, objects: readonly AnyAuthored[],
   checkModelNames(inventory, tree);
   checkVersions(inventory, tree);
   checkRerouteCycles(inventory, tree);
+  checkSplits(inventory, tree);
 }
 
 function checkAnonymous(inventory: Inventory, tree: TreePlaces): void {

@@ -69,6 +69,7 @@ const application = z.strictObject({
   ),
   durability: z.enum(["strict", "bestEffort"]),
   substitutes: texts,
+  stickyKey: optional(text),
   apiKeys: z.array(z.strictObject({ id: text, sha256: text, subject: textMap })),
   jwt: z.array(z.strictObject({ issuer: text, audiences: texts, claims: textMap, subject: textMap })),
   anonymous: z.boolean(),
@@ -167,12 +168,40 @@ const approval = z.strictObject({
   validUntil: optional(text),
 });
 
+const splitMembers = {
+  key: text,
+  scope: text,
+  model: text,
+  when: optional(text),
+  stickyKey: optional(text),
+  salt: text,
+  holdout: z.number(),
+  share: z.number(),
+};
+const split = z.discriminatedUnion("kind", [
+  z.strictObject({
+    ...splitMembers,
+    kind: z.literal("Rollout"),
+    to: text,
+    from: optional(texts),
+    segments: z.array(z.strictObject({ when: text, version: text })),
+  }),
+  z.strictObject({
+    ...splitMembers,
+    kind: z.literal("Experiment"),
+    arms: z.array(z.strictObject({ name: text, version: text, weight: z.number() })),
+    validFrom: optional(text),
+    validUntil: optional(text),
+  }),
+]);
+
 export const programSchema = z.strictObject({
   rules: z.array(rule),
   applications: z.array(application),
   models: z.array(model),
   targets: z.array(target),
   approvals: z.array(approval),
+  splits: optional(z.array(split)),
   observedGateways: optional(texts),
   adequate: optional(z.array(z.strictObject({ country: text, from: optional(text), to: optional(text) }))),
 });

@@ -14,6 +14,7 @@ import {
   timestamp,
   wholeNumber,
 } from "./fields.ts";
+import { stickyKey } from "./split.ts";
 
 const HASH_IT = "write its hash instead, sha256: … as printed by: printf %s KEY | sha256sum";
 const HOUR = 3_600_000;
@@ -102,6 +103,7 @@ export const applicationSpec = z.strictObject({
     .default("strict")
     .describe("strict: without a durable record the request is refused. bestEffort: answered, and the loss counted."),
   substitutes: list(reference, 0, 64).default([]).describe("Models that may answer instead, in order."),
+  stickyKey: stickyKey.exactOptional(),
   apiKeys: list(apiKey, 0, 1_000).default([]),
   jwt: list(jwt, 0, 64).default([]),
   anonymous: z.boolean().default(false).describe("Requests without any identity belong to this application."),

@@ -1,0 +1,106 @@
+import type { Key, Scope } from "../resources/index.ts";
+import { type CompiledSplit, compiledSplit, pseudonymOf, splitId } from "./assignments.ts";
+import type { DecisionInput } from "./decision.ts";
+import type { ExpressionType } from "./expression.ts";
+import type { PolicyProgram } from "./program.ts";
+import { type ExpressionCache, type RuleExpression, scopeChain, unknownFor } from "./rules.ts";
+import { type StickyKey, stickyKeyFrom } from "./sticky-key.ts";
+
+export interface SplitIndex {
+  /** In the order in which they are asked. */
+  splitsOf(model: Key): readonly CompiledSplit[];
+  /**
+   * The pseudonym of whoever asks, in a split.
+   *
+   * @param split  its id
+   */
+  pseudonymOf(split: string, input: DecisionInput): string | undefined;
+  /** Their conditions. */
+  readonly conditions: readonly RuleExpression[];
+  readonly problems: readonly { readonly rule: string; readonly message: string }[];
+}
+
+type SplitProgram = Pick<PolicyProgram, "splits" | "applications" | "models" | "targets">;
+
+/** Yields between small pieces of work. */
+export function* indexSplits(program: SplitProgram, cache: ExpressionCache): Generator<void, SplitIndex> {
+  const problems: { readonly rule: string; readonly message: string }[] = [];
+  const conditions: RuleExpression[] = [];
+  const compiled = (owner: string, field: string, text: string, expected: ExpressionType): RuleExpression => {
+    const result = cache.compile(text, "request", expected);
+    if (result.ok) return result.expression;
+    const message = `${field} does not compile: ${result.errors[0]?.message ?? "no reason given"}`;
+    problems.push({ rule: owner, message });
+    return unknownFor(message);
+  };
+  const condition = (owner: string, field: string, text: string): RuleExpression => {
+    const expression = compiled(owner, field, text, "bool");
+    conditions.push(expression);
+    return expression;
+  };
+  const sticky = (owner: string, text: string): StickyKey =>
+    stickyKeyFrom(text, compiled(owner, "stickyKey", text, "string"));
+
+  const stickyKeys = new Map<Key, StickyKey>();
+  for (const { key, stickyKey } of program.applications) {
+    if (stickyKey === undefined) continue;
+    stickyKeys.set(key, sticky(`Application ${key}`, stickyKey));
+    yield;
+  }
+  const scopes = new Map<Key, Scope>(program.models.map(({ key, scope }) => [key, scope]));
+  const older = olderVersions(program);
+  const byModel = new Map<Key, CompiledSplit[]>();
+  const byId = new Map<string, CompiledSplit>();
+  for (const facts of program.splits ?? []) {
+    const id = splitId(facts);
+    const { when, stickyKey } = facts;
+    const segments = facts.kind === "Rollout" ? facts.segments : [];
+    const split = compiledSplit(facts, {
+      ...(when === undefined ? {} : { when: condition(id, "when", when) }),
+      ...(stickyKey === undefined ? {} : { stickyKey: sticky(id, stickyKey) }),
+      stickyKeys,
+      owner: scopes.get(facts.model) ?? ".",
+      segments: segments.map((segment) => ({ ...segment, when: condition(id, "segments", segment.when) })),
+      versions: facts.kind === "Rollout" ? (facts.from ?? older(facts.model, facts.to)) : [],
+    });
+    byId.set(id, split);
+    const known = byModel.get(facts.model);
+    if (known === undefined) byModel.set(facts.model, [split]);
+    else known.push(split);
+    yield;
+  }
+  for (const splits of byModel.values()) splits.sort(byPrecedence);
+  return {
+    splitsOf: (model) => byModel.get(model) ?? [],
+    pseudonymOf(id, input) {
+      const split = byId.get(id);
+      return split === undefined ? undefined : pseudonymOf(split, input);
+    },
+    conditions,
+    problems,
+  };
+}
+
+/** Versions of a model that are older than one of them, newest first; all of them where that one is not deployed. */
+function olderVersions({ targets }: Pick<PolicyProgram, "targets">): (model: Key, to: Key) => readonly Key[] {
+  const ages = new Map<Key, Map<Key, number>>();
+  for (const { model } of targets) {
+    if (model === undefined) continue;
+    const versions = ages.get(model.model) ?? new Map<Key, number>();
+    ages.set(model.model, versions.set(model.version, model.age));
+  }
+  return (model, to) => {
+    const versions = ages.get(model) ?? new Map<Key, number>();
+    const age = versions.get(to) ?? Number.POSITIVE_INFINITY;
+    return [...versions]
+      .filter(([, other]) => other < age)
+      .sort(([, a], [, b]) => b - a)
+      .map(([version]) => version);
+  };
+}
+
+/** Experiments take their units before a rollout moves the rest; then nearest scope first. */
+function byPrecedence({ facts: a }: CompiledSplit, { facts: b }: CompiledSplit): number {
+  if (a.kind !== b.kind) return a.kind === "Experiment" ? -1 : 1;
+  return scopeChain(b.scope).length - scopeChain(a.scope).length || (a.key < b.key ? -1 : 1);
+}
