@@ -3,7 +3,7 @@ import { formatProblem } from "../resources/index.ts";
 import { analysisProblems } from "./analysis-problems.ts";
 import { compileDirectory } from "./compile-directory.ts";
 import { EXIT } from "./exit.ts";
-import { parseCount } from "./options.ts";
+import { parseCount, parseTime } from "./options.ts";
 
 interface CheckOptions {
   readonly format: "text" | "json";
@@ -65,13 +65,6 @@ function parseDays(text: string): number {
   const days = /^(\d{1,5})d$/.exec(text)?.[1];
   if (days === undefined) throw new InvalidArgumentError('It must be a number of days, such as "30d".');
   return Number(days) * DAY;
-}
-
-/** @returns milliseconds since the epoch */
-function parseTime(text: string): number {
-  const time = /^\d{4}-\d{2}-\d{2}T/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(time)) throw new InvalidArgumentError("It must be an RFC 3339 date and time.");
-  return time;
 }
 
 function count(number: number, noun: string): string {

@@ -63,7 +63,7 @@ export function diffCommand(): Command {
 }
 
 /** The same request at the same time is asked once; recorded ones keep how often they came. */
-function distinct(samples: readonly Sample[]): readonly Sample[] {
+export function distinct(samples: readonly Sample[]): readonly Sample[] {
   const byContent = new Map<string, Sample>();
   for (const sample of samples) {
     const { now, request, draw } = sample.described;

@@ -29,6 +29,13 @@ export function addressListOption(text: string): string[] {
   return text.split(",").map((each) => (each.startsWith("unix:/") ? each : formatAddress(addressOption(each.trim()))));
 }
 
+/** RFC 3339. @returns milliseconds since the epoch */
+export function parseTime(text: string): number {
+  const time = /^\d{4}-\d{2}-\d{2}T/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(time)) throw new InvalidArgumentError("It must be an RFC 3339 date and time.");
+  return time;
+}
+
 /** Adds to a repeatable option. */
 export function collect(value: string, previous: readonly string[]): string[] {
   return [...previous, value];

@@ -53,6 +53,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: "say what would be decided about a request, and why",
     load: async () => (await import("./explain.ts")).explainCommand(),
   },
+  law: {
+    description: "list law packs, and say what the law of a date changes",
+    load: async () => (await import("./law.ts")).lawCommand(),
+  },
   keys: {
     description: "make the keys that sign revisions",
     load: async () => (await import("./keys.ts")).keysCommand(),

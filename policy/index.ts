@@ -32,6 +32,7 @@ export {
   type ExpressionScope,
   type ExpressionType,
 } from "./expression.ts";
+export { underLawOf } from "./law-clock.ts";
 export type * from "./program.ts";
 export {
   type ActualDecision,

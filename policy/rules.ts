@@ -1,5 +1,5 @@
 import type { Key, Scope } from "../resources/index.ts";
-import { type Validity, validity } from "./approvals.ts";
+import { type Validity, validAt, validity } from "./approvals.ts";
 import { type Guard, guardsOf } from "./atoms.ts";
 import { compileExpression } from "./cel.ts";
 import type { Dependency } from "./dependency.ts";
@@ -308,6 +308,11 @@ function compileRule(
   }
   const dated = rule.effectiveFrom !== undefined || rule.effectiveTo !== undefined;
   return { rule, mode, ...ready, ...(dated ? { period: periodOf(rule) } : {}) };
+}
+
+/** Whether the rule's dates, if it has any, include a time (milliseconds since the epoch). */
+export function isInForce(rule: ProgramRule, at: number): boolean {
+  return validAt(periodOf(rule), at);
 }
 
 /** What has dates only tightens, so a bound that is not a time does not bound. */
