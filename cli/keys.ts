@@ -1,6 +1,9 @@
-import { Command } from "commander";
-import { initKeys } from "../revision/index.ts";
-import { parseCount } from "./options.ts";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { ChanceryError } from "../resources/index.ts";
+import { initKeys, loadTrust, PURPOSES, type Purpose, rotateKeys } from "../revision/index.ts";
+import { collect, parseCount } from "./options.ts";
 
 interface InitOptions {
   readonly signingKeys: number;
@@ -8,6 +11,24 @@ interface InitOptions {
   readonly restrictionKeys?: number;
   readonly days: number;
 }
+
+interface RotateOptions {
+  readonly root?: string;
+  readonly days: number;
+  readonly for: readonly Purpose[];
+  readonly retire: readonly string[];
+  readonly retireOnly: boolean;
+}
+
+const ROTATE_HELP = `
+The root vouches for the new key; the trust file is written anew and travels with the next revision, so that no other
+machine needs a visit. In order: rotate, restart the control planes with the new key, and when the fleet runs a revision
+that it signed, rotate again with --retire-only --retire OLD-KEY. A key that was stolen is retired at once.
+
+Examples:
+  chancery keys rotate keys
+  chancery keys rotate keys --root /media/offline/root.pem --retire-only --retire 4f1c0a9be27d1133
+`;
 
 const HELP = `
 Example:
@@ -47,5 +68,58 @@ export function keysCommand(): Command {
       for (const key of files.restriction) process.stdout.write(`restriction   ${key.file}  ${key.keyId}\n`);
       process.stdout.write(`trust file    ${files.trust}\n`);
     });
+  keys
+    .command("rotate")
+    .description("make a new signing key that the root vouches for, or have it vouch no more for old ones")
+    .argument("<dir>", "where trust file and keys are")
+    .option("--root <file>", "private key of the root (default: root.pem in the directory)")
+    .option("--days <n>", "how long the new key is valid", parseCount, 365)
+    .addOption(
+      new Option("--for <purpose>", "what the new key may sign; again for more (default: everything)")
+        .choices(PURPOSES)
+        .argParser((value, previous: readonly Purpose[]) => [...previous, purposeOf(value)])
+        .default([], "everything"),
+    )
+    .option("--retire <id>", "key that is believed no more; again for more", collect, [])
+    .option("--retire-only", "make no new key", false)
+    .addHelpText("after", ROTATE_HELP)
+    .action(async (directory: string, options: RotateOptions) => {
+      if (options.retireOnly && options.retire.length === 0) {
+        throw new ChanceryError("invalid-argument", "--retire-only needs --retire KEY: nothing would change");
+      }
+      const rotated = await rotateKeys(directory, {
+        now: Date.now(),
+        ...(options.root === undefined ? {} : { root: options.root }),
+        validityDays: options.days,
+        ...(options.retireOnly ? { add: "none" } : options.for.length > 0 ? { add: [...options.for] } : {}),
+        retire: options.retire,
+      });
+      if (rotated.added !== undefined) {
+        process.stdout.write(`new key       ${rotated.added.file}  ${rotated.added.keyId}\n`);
+      }
+      for (const keyId of rotated.retired) process.stdout.write(`retired       ${keyId}\n`);
+      process.stdout.write(`trust file    ${rotated.trust}  serial ${rotated.serial}\n`);
+    });
+  keys
+    .command("show")
+    .description("list the keys of a trust file, what each may sign, and until when")
+    .argument("<file>", "trust file, or the directory that has it")
+    .action(async (path: string) => {
+      const file = (await stat(path).catch(() => undefined))?.isDirectory() === true ? join(path, "trust.json") : path;
+      const trust = await loadTrust(file);
+      const now = Date.now();
+      process.stdout.write(`root ${trust.rootKeyId}  serial ${trust.serial}  revisions need ${trust.threshold}\n`);
+      for (const key of trust.keys.values()) {
+        const state = now > key.notAfter ? "EXPIRED" : now < key.notBefore ? "not yet valid" : "valid";
+        const until = new Date(key.notAfter).toISOString();
+        process.stdout.write(`key  ${key.keyId}  ${state} until ${until}  ${[...key.purposes].join(", ")}\n`);
+      }
+    });
   return keys;
+}
+
+function purposeOf(text: string): Purpose {
+  const purpose = PURPOSES.find((each) => each === text);
+  if (purpose === undefined) throw new InvalidArgumentError(`It must be one of ${PURPOSES.join(", ")}.`);
+  return purpose;
 }

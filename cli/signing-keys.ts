@@ -1,16 +1,23 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { initKeys, loadSigningKey, loadTrust, type SigningKey } from "../revision/index.ts";
+import { ChanceryError } from "../resources/index.ts";
+import { initKeys, loadSigningKey, loadTrust, type SigningKey, type Trust } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
 
 export interface SigningKeys {
   readonly signers: readonly SigningKey[];
+  readonly trust: Trust;
   readonly trustFile: string;
 }
 
+/** A key with less time left (milliseconds) is to be rotated. */
+const SOON_MS = 14 * 86_400_000;
+
 /**
- * The keys in a directory (`chancery keys init`): as many as the trust file asks for. An empty or missing directory is
- * filled with new ones.
+ * The keys in a directory (`chancery keys init`): as many as the trust file asks for, those that are valid longest first.
+ * An empty or missing directory is filled with new ones.
+ *
+ * @throws ChanceryError "untrusted" when too few of them are trusted with revisions now
  */
 export async function openSigningKeys(directory: string, log: Logger): Promise<SigningKeys> {
   const names = await readdir(directory).catch(() => []);
@@ -19,10 +26,39 @@ export async function openSigningKeys(directory: string, log: Logger): Promise<S
     log.info({ directory, root: made.rootKeyId }, "made keys, because there were none");
   }
   const trustFile = join(directory, "trust.json");
-  const { threshold, keys } = await loadTrust(trustFile);
-  const signers: SigningKey[] = [];
-  for (let number = 1; signers.length < threshold && number <= keys.size; number += 1) {
-    signers.push(await loadSigningKey(join(directory, `signing-${number}.pem`)));
+  const trust = await loadTrust(trustFile);
+  const files = (await readdir(directory)).filter((name) => /^signing-\d+\.pem$/.test(name));
+  const keys = await Promise.all(files.map((name) => loadSigningKey(join(directory, name))));
+  const now = Date.now();
+  const usable = keys
+    .filter(({ keyId }) => mayPublish(trust, keyId, now))
+    .sort((a, b) => endOf(trust, b) - endOf(trust, a));
+  const signers = usable.slice(0, trust.threshold);
+  if (signers.length < trust.threshold) {
+    throw new ChanceryError(
+      "untrusted",
+      `${trustFile} asks for ${trust.threshold} signatures, and ${directory} has ${signers.length} keys that it trusts with revisions now; "chancery keys rotate ${directory}" makes one`,
+    );
   }
-  return { signers, trustFile };
+  warnOfEnd(trust, signers, now, log);
+  return { signers, trust, trustFile };
+}
+
+/** Says which signing keys end soon. */
+export function warnOfEnd(trust: Trust, signers: readonly SigningKey[], now: number, log: Logger): void {
+  for (const signer of signers) {
+    const end = endOf(trust, signer);
+    if (end - now > SOON_MS) continue;
+    const until = Number.isFinite(end) ? new Date(end).toISOString() : "untrusted";
+    log.warn({ key: signer.keyId, until }, "a signing key is to be rotated: chancery keys rotate");
+  }
+}
+
+function mayPublish(trust: Trust, keyId: string, now: number): boolean {
+  const key = trust.keys.get(keyId);
+  return key?.purposes.has("revision") === true && key.notBefore <= now && now <= key.notAfter;
+}
+
+function endOf(trust: Trust, { keyId }: SigningKey): number {
+  return trust.keys.get(keyId)?.notAfter ?? Number.NEGATIVE_INFINITY;
 }

@@ -22,6 +22,8 @@ export interface TreePublisherOptions {
   readonly stateDirectory: string;
   readonly bus: Bus;
   readonly signers: readonly SigningKey[];
+  /** Text of the trust file, which travels with each revision. */
+  readonly trust?: string | undefined;
   readonly log: Logger;
   /** Milliseconds after which a change is taken up though others follow; the publisher's own unless given. */
   readonly maximumWaitMs?: number;
@@ -53,6 +55,7 @@ export async function publishTree(options: TreePublisherOptions): Promise<TreePu
     stateDirectory,
     bus,
     signers,
+    trust: options.trust,
     compile: async (loaded) => {
       const keys = await jwks.read(loaded.inventory.applications.flatMap((application) => application.jwt));
       const compiled = compile(loaded.inventory, { jwks: keys, positions: loaded.positions });

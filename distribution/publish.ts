@@ -21,6 +21,8 @@ export interface PublishOptions {
   readonly bus: Bus;
   /** None: unsigned, good only on this machine. */
   readonly signers: readonly SigningKey[];
+  /** Text of the trust file, which travels with each revision. */
+  readonly trust?: string | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** The number given is above this one, whatever the bus says: the bus may have lost its heads. */
@@ -30,7 +32,7 @@ export interface PublishOptions {
 export type PublishResult =
   /** `digest` as in `Revision.digest`; `at` in milliseconds since the epoch. */
   | { readonly outcome: "published"; readonly number: number; readonly digest: Digest; readonly at: number }
-  /** The newest revision on the bus says the same and carries the same signatures. */
+  /** The newest revision on the bus says the same and carries the same signatures and trust file. */
   | { readonly outcome: "unchanged"; readonly number: number };
 
 /**
@@ -40,20 +42,21 @@ export type PublishResult =
  * @throws ChanceryError "conflict" when others publish all the time; what the bus throws
  */
 export async function publish(parts: RevisionParts, source: string, options: PublishOptions): Promise<PublishResult> {
-  const { bus, signers, now, numberFloor } = options;
+  const { bus, signers, trust, now, numberFloor } = options;
   const encoded = encodeParts(parts);
   const content = contentDigest(encoded.parts);
   for (let attempt = 1; ; attempt++) {
     const head = await bus.head();
     for (const [digest, bytes] of encoded.blobs) await bus.putBlob(digest, bytes);
     const newest = await readHead(bus, head);
-    if (newest !== undefined && contentDigest(newest.manifest.parts) === content && isSignedBy(newest, signers)) {
+    const same = newest !== undefined && contentDigest(newest.manifest.parts) === content;
+    if (same && isSignedBy(newest, signers) && newest.trust === trust) {
       return { outcome: "unchanged", number: newest.manifest.number };
     }
     const at = now();
     const number = Math.max(head?.number ?? 0, numberFloor) + 1;
     const manifest = createManifest(number, at, source, encoded.parts);
-    const bytes = encodeSignedManifest(signManifest(manifest, signers));
+    const bytes = encodeSignedManifest(signManifest(manifest, signers, trust));
     const digest = digestOf(bytes);
     await bus.putBlob(digest, bytes);
     try {

@@ -33,6 +33,8 @@ export interface PublisherOptions {
   readonly bus: Bus;
   /** None: revisions are unsigned, good only on this machine. */
   readonly signers: readonly SigningKey[];
+  /** Text of the trust file, which travels with each revision. */
+  readonly trust?: string | undefined;
   readonly compile: (loaded: LoadResult) => Promise<Compiled> | Compiled;
   /** What the API and controllers did; empty unless given. Call `refresh` when it has grown. */
   readonly log?: () => Promise<OperationalLog>;
@@ -174,7 +176,7 @@ class TreePublisher implements Publisher {
   }
 
   async #publish(since: number): Promise<void> {
-    const { directory, compile, bus, signers, now, onEvent } = this.#options;
+    const { directory, compile, bus, signers, trust, now, onEvent } = this.#options;
     const log = (await this.#options.log?.()) ?? [];
     const current = await this.#readTree(since);
     const resolved = await resolveTree(current, this.#lastGood, {
@@ -191,7 +193,7 @@ class TreePublisher implements Publisher {
     if (resolved.files.digest !== this.#lastGood?.digest) await this.#state.saveLastGood(resolved.files.files);
     this.#lastGood = resolved.files;
     const source = `sha256:${resolved.files.digest}`;
-    const result = await publish(resolved.parts, source, { bus, signers, now, numberFloor: this.#floor });
+    const result = await publish(resolved.parts, source, { bus, signers, trust, now, numberFloor: this.#floor });
     if (result.number > this.#floor) await this.#state.saveNumber(result.number);
     this.#floor = Math.max(this.#floor, result.number);
     this.#status = { number: result.number, frozen: resolved.frozen, refused: [] };

@@ -17,6 +17,7 @@ export {
   parseSignedManifest,
 } from "./manifest.ts";
 export * from "./revision.ts";
+export { type RotatedKeys, type RotateKeysOptions, rotateKeys } from "./rotate-keys.ts";
 export {
   type Signature,
   type SignatureCheck,

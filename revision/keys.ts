@@ -3,7 +3,7 @@ import { access, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ChanceryError } from "../resources/index.ts";
 import { ensureDirectory, errorCode, syncDirectory } from "./durable-file.ts";
-import { type KeyGrant, keyIdOf, type Purpose, signGrant, type TrustFile } from "./trust.ts";
+import { type KeyGrant, keyIdOf, type Purpose, signTrust } from "./trust.ts";
 
 const DAY_MS = 86_400_000;
 /** A machine whose clock is a little behind can use a fresh key at once. */
@@ -71,32 +71,26 @@ export async function initKeys(directory: string, options: InitKeysOptions): Pro
 
   const root = generateKeyPairSync("ed25519");
   const rootKeyId = keyIdOf(root.publicKey);
-  const grants: TrustFile["signingKeys"] = [];
+  const grants: KeyGrant[] = [];
   const make = (file: string, purposes?: Purpose[]): MadeKey => {
-    const pair = generateKeyPairSync("ed25519");
-    const grant: KeyGrant = {
-      keyId: keyIdOf(pair.publicKey),
-      publicKey: spki(pair.publicKey),
-      notBefore: new Date(now - BACKDATE_MS).toISOString(),
-      notAfter: new Date(now + validityDays * DAY_MS).toISOString(),
-      ...(purposes === undefined ? {} : { purposes }),
-    };
-    grants.push({ ...grant, rootSignature: signGrant(grant, root.privateKey) });
-    return { file, keyId: grant.keyId, privateKey: pair.privateKey };
+    const made = makeKey(now, validityDays, purposes);
+    grants.push(made.grant);
+    return { file, keyId: made.grant.keyId, privateKey: made.privateKey };
   };
   const signing = files.signing.map((file) => make(file));
   const restriction = files.restriction.map((file) => make(file, ["restriction"]));
-  const trust: TrustFile = {
-    format: 1,
+  const statement = {
+    format: 2,
+    serial: 1,
     threshold,
     root: { keyId: rootKeyId, publicKey: spki(root.publicKey) },
-    signingKeys: grants,
-  };
+  } as const;
+  const trust = signTrust({ ...statement, signingKeys: grants }, root.privateKey);
 
   await ensureDirectory(directory);
   await writeNew(files.root, pem(root.privateKey), 0o600);
   for (const { file, privateKey } of [...signing, ...restriction]) await writeNew(file, pem(privateKey), 0o600);
-  await writeNew(files.trust, `${JSON.stringify(trust, undefined, 2)}\n`, 0o644);
+  await writeNew(files.trust, trust, 0o644);
   await syncDirectory(directory);
   return {
     root: files.root,
@@ -135,6 +129,23 @@ export async function loadSigningKey(file: string): Promise<SigningKey> {
   return { keyId: keyIdOf(createPublicKey(privateKey)), privateKey };
 }
 
+/** A fresh key, and what the root is to say of it. */
+export function makeKey(
+  now: number,
+  validityDays: number,
+  purposes?: Purpose[],
+): { readonly privateKey: KeyObject; readonly grant: KeyGrant } {
+  const pair = generateKeyPairSync("ed25519");
+  const grant: KeyGrant = {
+    keyId: keyIdOf(pair.publicKey),
+    publicKey: spki(pair.publicKey),
+    notBefore: new Date(now - BACKDATE_MS).toISOString(),
+    notAfter: new Date(now + validityDays * DAY_MS).toISOString(),
+    ...(purposes === undefined ? {} : { purposes }),
+  };
+  return { privateKey: pair.privateKey, grant };
+}
+
 async function refuseExisting(file: string): Promise<void> {
   try {
     await access(file);
@@ -145,7 +156,8 @@ async function refuseExisting(file: string): Promise<void> {
   throw alreadyThere(file);
 }
 
-async function writeNew(file: string, text: string, mode: number): Promise<void> {
+/** @throws ChanceryError "conflict" */
+export async function writeNew(file: string, text: string, mode: number): Promise<void> {
   try {
     const handle = await open(file, "wx", mode);
     try {
@@ -166,7 +178,8 @@ function alreadyThere(file: string): ChanceryError {
   );
 }
 
-function pem(key: KeyObject): string {
+/** PKCS#8. */
+export function pem(key: KeyObject): string {
   return key.export({ type: "pkcs8", format: "pem" }).toString();
 }
 

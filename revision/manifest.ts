@@ -2,7 +2,7 @@ import { z } from "zod";
 import { ChanceryError } from "../resources/index.ts";
 import { canonicalJson } from "./canonical-json.ts";
 import { digestOf, isDigest } from "./digest.ts";
-import { MAX_BLOB_BYTES, MAX_MANIFEST_BYTES, MAX_PARTS, MAX_SIGNATURES } from "./limits.ts";
+import { MAX_BLOB_BYTES, MAX_MANIFEST_BYTES, MAX_PARTS, MAX_SIGNATURES, MAX_TRUST_BYTES } from "./limits.ts";
 import { type Digest, type Manifest, type ManifestPart, PART_FORMATS, type SignedManifest } from "./revision.ts";
 
 const MANIFEST_FORMAT = 1;
@@ -30,6 +30,7 @@ const signedManifestSchema = z.strictObject({
   signatures: z
     .array(z.strictObject({ keyId: z.string().regex(/^[0-9a-f]{16}$/), signature: z.base64().max(256) }))
     .max(MAX_SIGNATURES),
+  trust: z.exactOptional(z.string().max(MAX_TRUST_BYTES)),
 });
 
 /** @param createdAt  milliseconds since the epoch */
@@ -79,7 +80,7 @@ export function parseSignedManifest(bytes: Uint8Array): SignedManifest {
   }
   const parsed = signedManifestSchema.safeParse(json);
   if (!parsed.success) throw corrupt(z.prettifyError(parsed.error).slice(0, 500), parsed.error);
-  const { manifest, signatures } = parsed.data;
+  const { manifest, signatures, trust } = parsed.data;
   const parts = manifest.parts.map((part): ManifestPart => {
     if (!isKnownKind(part.kind) || PART_FORMATS[part.kind] !== part.format) {
       throw new ChanceryError(
@@ -90,7 +91,7 @@ export function parseSignedManifest(bytes: Uint8Array): SignedManifest {
     return { ...part, kind: part.kind };
   });
   if (new Set(parts.map(partId)).size !== parts.length) throw corrupt("a part is there twice");
-  return { manifest: { ...manifest, parts }, signatures };
+  return { manifest: { ...manifest, parts }, signatures, ...(trust === undefined ? {} : { trust }) };
 }
 
 function isKnownKind(kind: string): kind is ManifestPart["kind"] {

@@ -33,6 +33,8 @@ export interface SignedManifest {
   readonly manifest: Manifest;
   /** ed25519 over the canonical JSON of `manifest`, base64. Empty: unsigned, good only on the machine that made it. */
   readonly signatures: readonly { readonly keyId: string; readonly signature: string }[];
+  /** The trust file that the publisher has, signed by the root: keys rotate without a visit to every machine. */
+  readonly trust?: string;
 }
 
 /** A revision, verified and decoded. */

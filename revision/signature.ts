@@ -18,9 +18,13 @@ export interface Signature {
   readonly signature: string;
 }
 
-/** @param keys  none: unsigned, good only on the machine that made it */
-export function signManifest(manifest: Manifest, keys: readonly SigningKey[]): SignedManifest {
-  return { manifest, signatures: signStatement("revision", manifest, keys) };
+/**
+ * @param keys  none: unsigned, good only on the machine that made it
+ * @param trust  text of the trust file, to travel along
+ */
+export function signManifest(manifest: Manifest, keys: readonly SigningKey[], trust?: string): SignedManifest {
+  const signatures = signStatement("revision", manifest, keys);
+  return { manifest, signatures, ...(trust === undefined ? {} : { trust }) };
 }
 
 /** Signatures over the canonical JSON of a statement. */

@@ -142,12 +142,23 @@ class MediumStore implements RevisionStore {
     const { trust, now, onAlarm } = this.#options;
     // Signatures that nobody can check are not reported as if somebody had.
     if (trust === "unsigned-local") return [];
+    if (signed.trust !== undefined) this.#rotate(trust, signed.trust, signed.manifest.number);
     const { signedBy, expired } = verifyManifest(signed, trust, now(), revision);
     if (expired.length > 0) {
       const message = `signing key ${expired.join(", ")} has expired: revision ${signed.manifest.number} stays in force, new ones need a new key`;
       onAlarm(new ChanceryError("untrusted", message));
     }
     return signedBy;
+  }
+
+  /** Keys that the root vouches for since: taken from whoever brings them, since it is the root that signed them. */
+  #rotate(trust: Trust, text: string, number: number): void {
+    try {
+      trust.update(text, `the trust file in revision ${number}`);
+    } catch (error) {
+      // What is believed stays; whether the revision is good is seen by that.
+      this.#options.onAlarm(ChanceryError.from(error, "untrusted"));
+    }
   }
 
   async #checkFence(manifest: Manifest): Promise<void> {

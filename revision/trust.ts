@@ -4,10 +4,10 @@ import { z } from "zod";
 import { ChanceryError } from "../resources/index.ts";
 import { canonicalJson } from "./canonical-json.ts";
 import { errorCode } from "./durable-file.ts";
+import { MAX_TRUST_BYTES } from "./limits.ts";
 
-/** Bound to the end of what is signed, so that a signature over one kind of thing is none over another. */
-const SIGNING_KEY_DOMAIN = "chancery-signing-key-v1\n";
-const MAX_TRUST_FILE_BYTES = 256 * 1024;
+/** Stands before what the root signs, so that its signature is none over anything else. */
+const TRUST_DOMAIN = "chancery-trust-v1\n";
 const MAX_SIGNING_KEYS = 32;
 
 /** What a key may sign: revisions; restrictions and their lifting; entries of the operational log. */
@@ -23,14 +23,28 @@ export interface TrustedKey {
   readonly notAfter: number;
 }
 
-/** Whom a process believes: `threshold` of the `keys` must sign a revision, one of them a restriction or log entry. */
+/**
+ * Whom a process believes: `threshold` of the `keys` must sign a revision, one of them a restriction or log entry. The root
+ * never changes while the process lives; what it vouches for may, by `update`.
+ */
 export interface Trust {
   readonly rootKeyId: string;
+  /** Counts what the root has said: a lower one than was seen is not taken. */
+  readonly serial: number;
   readonly threshold: number;
   readonly keys: ReadonlyMap<string, TrustedKey>;
+  /** The trust file as it stands, for others to `update` by. */
+  readonly text: string;
+  /**
+   * Takes a newer trust file of the same root.
+   *
+   * @returns whether it was newer
+   * @throws ChanceryError "untrusted" when it does not hold together, or is of another root
+   */
+  update(text: string, name: string): boolean;
 }
 
-/** What the root signs about a signing key. */
+/** What the root says of a signing key. */
 const grantSchema = z.strictObject({
   keyId: z.string(),
   publicKey: z.string(),
@@ -41,27 +55,29 @@ const grantSchema = z.strictObject({
 });
 export type KeyGrant = z.infer<typeof grantSchema>;
 
-const trustFileSchema = z.strictObject({
-  format: z.literal(1),
+const statementSchema = z.strictObject({
+  format: z.literal(2),
+  serial: z.int().min(1),
   threshold: z.int().min(1),
   root: z.strictObject({ keyId: z.string(), publicKey: z.string() }),
-  signingKeys: z
-    .array(grantSchema.extend({ rootSignature: z.base64() }))
-    .min(1)
-    .max(MAX_SIGNING_KEYS),
+  signingKeys: z.array(grantSchema).min(1).max(MAX_SIGNING_KEYS),
 });
+/** What the root signs, as a whole: no key can be added, kept or dropped, and no threshold lowered, without it. */
+export type TrustStatement = z.infer<typeof statementSchema>;
+
+const trustFileSchema = statementSchema.extend({ rootSignature: z.base64() });
 export type TrustFile = z.infer<typeof trustFileSchema>;
 
 /**
- * Reads the trust file that `initKeys` wrote.
+ * Reads the trust file that `initKeys` or `rotateKeys` wrote.
  *
  * @throws ChanceryError "not-found", or "untrusted" when it does not hold together
  */
 export async function loadTrust(file: string): Promise<Trust> {
   let text: string;
   try {
-    if ((await stat(file)).size > MAX_TRUST_FILE_BYTES) {
-      throw new ChanceryError("untrusted", `trust file ${file} is larger than ${MAX_TRUST_FILE_BYTES} bytes`);
+    if ((await stat(file)).size > MAX_TRUST_BYTES) {
+      throw new ChanceryError("untrusted", `trust file ${file} is larger than ${MAX_TRUST_BYTES} bytes`);
     }
     text = await readFile(file, "utf8");
   } catch (error) {
@@ -73,14 +89,62 @@ export async function loadTrust(file: string): Promise<Trust> {
 
 /** @param name  for messages */
 export function parseTrust(text: string, name: string): Trust {
-  const file = parseTrustFile(text, name);
-  const root = publicKeyOf(file.root.publicKey, file.root.keyId, name);
-  const keys = new Map<string, TrustedKey>();
-  for (const { rootSignature, ...grant } of file.signingKeys) {
-    const publicKey = publicKeyOf(grant.publicKey, grant.keyId, name);
-    if (!verify(null, grantBytes(grant), root, Buffer.from(rootSignature, "base64"))) {
-      throw new ChanceryError("untrusted", `trust file ${name}: the root did not sign key ${grant.keyId}`);
+  return new FileTrust(readStatement(text, name));
+}
+
+type Statement = Omit<Trust, "update">;
+
+class FileTrust implements Trust {
+  #statement: Statement;
+
+  constructor(statement: Statement) {
+    this.#statement = statement;
+  }
+
+  get rootKeyId(): string {
+    return this.#statement.rootKeyId;
+  }
+
+  get serial(): number {
+    return this.#statement.serial;
+  }
+
+  get threshold(): number {
+    return this.#statement.threshold;
+  }
+
+  get keys(): ReadonlyMap<string, TrustedKey> {
+    return this.#statement.keys;
+  }
+
+  get text(): string {
+    return this.#statement.text;
+  }
+
+  update(text: string, name: string): boolean {
+    if (text === this.text) return false;
+    const next = readStatement(text, name);
+    if (next.rootKeyId !== this.rootKeyId) {
+      throw new ChanceryError(
+        "untrusted",
+        `${name} is of root ${next.rootKeyId}, and ${this.rootKeyId} is trusted here`,
+      );
     }
+    if (next.serial <= this.serial) return false;
+    this.#statement = next;
+    return true;
+  }
+}
+
+function readStatement(text: string, name: string): Statement {
+  const { rootSignature, ...file } = parseTrustFile(text, name);
+  const root = publicKeyOf(file.root.publicKey, file.root.keyId, name);
+  if (!verify(null, statementBytes(file), root, Buffer.from(rootSignature, "base64"))) {
+    throw new ChanceryError("untrusted", `trust file ${name}: it is not what the root signed`);
+  }
+  const keys = new Map<string, TrustedKey>();
+  for (const grant of file.signingKeys) {
+    const publicKey = publicKeyOf(grant.publicKey, grant.keyId, name);
     if (keys.has(grant.keyId)) throw new ChanceryError("untrusted", `trust file ${name}: key ${grant.keyId} twice`);
     const notBefore = Date.parse(grant.notBefore);
     const notAfter = Date.parse(grant.notAfter);
@@ -91,12 +155,13 @@ export function parseTrust(text: string, name: string): Trust {
   if (file.threshold > forRevisions) {
     throw new ChanceryError("untrusted", `trust file ${name} asks for ${file.threshold} of ${forRevisions} keys`);
   }
-  return { rootKeyId: file.root.keyId, threshold: file.threshold, keys };
+  return { rootKeyId: file.root.keyId, serial: file.serial, threshold: file.threshold, keys, text };
 }
 
-/** The root's signature over a grant, base64. */
-export function signGrant(grant: KeyGrant, root: KeyObject): string {
-  return sign(null, grantBytes(grant), root).toString("base64");
+/** The trust file that says this, as text. */
+export function signTrust(statement: TrustStatement, root: KeyObject): string {
+  const rootSignature = sign(null, statementBytes(statement), root).toString("base64");
+  return `${JSON.stringify({ ...statement, rootSignature } satisfies TrustFile, undefined, 2)}\n`;
 }
 
 /** First 16 hex digits of the SHA-256 of the SubjectPublicKeyInfo. */
@@ -105,11 +170,11 @@ export function keyIdOf(publicKey: KeyObject): string {
   return createHash("sha256").update(spki).digest("hex").slice(0, 16);
 }
 
-function grantBytes(grant: KeyGrant): Buffer {
-  return Buffer.from(SIGNING_KEY_DOMAIN + canonicalJson(grant));
+function statementBytes(statement: TrustStatement): Buffer {
+  return Buffer.from(TRUST_DOMAIN + canonicalJson(statement));
 }
 
-function parseTrustFile(text: string, name: string): TrustFile {
+export function parseTrustFile(text: string, name: string): TrustFile {
   let json: unknown;
   try {
     json = JSON.parse(text);
