@@ -4,7 +4,7 @@ import { addStatusMetrics, type ControlStatus, createRegistry, startAdminServer 
 import { openDirectoryBus } from "../distribution/index.ts";
 import { findEnvoy } from "../envoy/index.ts";
 import type { ChanceryError } from "../resources/index.ts";
-import { loadTrust, openRevisionStore, type Revision } from "../revision/index.ts";
+import { openRevisionStore, type Revision } from "../revision/index.ts";
 import { type Address, demandFree, formatAddress } from "./address.ts";
 import { EnvoyChild, type EnvoyOptions } from "./envoy-child.ts";
 import { Fleet } from "./fleet.ts";
@@ -78,7 +78,7 @@ export async function startControlPlane(
   await envoy?.endLeftover();
   await demandFreePorts(options);
 
-  const { signers, trustFile } = await openSigningKeys(options.keys, log);
+  const { signers, trust, trustFile } = await openSigningKeys(options.keys, log);
   const onAlarm = (alarm: ChanceryError): void => log.warn({ code: alarm.code }, alarm.message);
   const busDirectory = join(state, "bus");
   const bus = await openDirectoryBus(busDirectory, { onAlarm });
@@ -111,7 +111,6 @@ export async function startControlPlane(
     stack.add({ name, close: () => child.close() });
   }
 
-  const trust = await loadTrust(trustFile);
   const restrictions = await openRestrictions({ buses: [bus], state, trust, spreads: true, log });
   stack.add({ name: "restrictions", close: () => restrictions.close() });
   const publisher = await publishTree({
@@ -119,6 +118,7 @@ export async function startControlPlane(
     stateDirectory: join(state, "publisher"),
     bus,
     signers,
+    trust: trust.text,
     log,
     onEvent: (event) => fleet.onPublisher(event),
   });

@@ -11,6 +11,7 @@ import { addressOption, collect, parseCount } from "./options.ts";
 import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
+import { warnOfEnd } from "./signing-keys.ts";
 import { lockState } from "./state-lock.ts";
 import { readToken } from "./token.ts";
 import { publishTree } from "./tree-publisher.ts";
@@ -44,7 +45,10 @@ export function controlCommand(): Command {
   const command = new Command("control")
     .requiredOption("--resources <dir>", "root of the resource tree")
     .requiredOption("--key <file>", "signing key; again for each key that the trust file asks for", collect, [])
-    .option("--trust <file>", "trust file of the fleet: restrictions (chancery quarantine) are taken with it")
+    .option(
+      "--trust <file>",
+      "trust file of the fleet: travels with revisions, and restrictions (chancery quarantine) are taken with it",
+    )
     .option("--name <name>", "name of this process", "control")
     .option("--state <dir>", "for what must be known after a restart", join(".chancery", "control"))
     .option("--control <addr>", "admin API, health and metrics", addressOption, parseAddress(DEFAULT_ADDRESSES.control))
@@ -63,6 +67,7 @@ async function control(options: ControlOptions): Promise<void> {
   const trust = options.trust === undefined ? undefined : await loadTrust(options.trust);
   const signers = await Promise.all(options.key.map((file) => loadSigningKey(file)));
   const log = loggerOf(options, name);
+  if (trust !== undefined) warnOfEnd(trust, signers, Date.now(), log);
   const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
   try {
     const lock = await lockState(state);
@@ -103,6 +108,7 @@ async function control(options: ControlOptions): Promise<void> {
       stateDirectory: join(state, "publisher"),
       bus,
       signers,
+      trust: trust?.text,
       log,
       onEvent: (event) => {
         fleet.onPublisher(event);

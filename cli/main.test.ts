@@ -33,15 +33,39 @@ test.each([
 test("prints the bootstrap of a node", async () => {
   const run = await runChancery(
     ...["bootstrap", "--gateway", "team/edge", "--node-id", "edge-1"],
-    ...["--xds", "10.0.0.5:18000", "--authz", "9191,unix:/run/authz.sock", "--region", "eu"],
+    ...["--xds", "127.0.0.5:18000", "--authz", "9191,unix:/run/authz.sock", "--region", "eu"],
   );
   expect(run.code).toBe(0);
   const json = JSON.parse(run.stdout);
   expect(json.node).toMatchObject({ id: "edge-1", cluster: "team/edge", locality: { region: "eu" } });
   expect(json.admin.address.socket_address).toEqual({ address: "127.0.0.1", port_value: 9901 });
   const clusters = JSON.stringify(json.static_resources.clusters);
-  expect(clusters).toContain("10.0.0.5");
+  expect(clusters).toContain("127.0.0.5");
   expect(clusters).toContain("/run/authz.sock");
+});
+
+test("a node off loopback must show a certificate", async () => {
+  const remote = ["bootstrap", "--gateway", "edge", "--node-id", "edge-1", "--authz", "authz.example:9191"];
+  const bare = await runChancery(...remote);
+  expect(bare).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("authz.example:9191 is off") });
+  const half = await runChancery(...remote, "--certificate", "tls.crt", "--key", "tls.key");
+  expect(half).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("--ca, --sds-dir") });
+});
+
+test("rotates keys, and shows what a trust file trusts", async () => {
+  const directory = join(await temporaryDirectory(), "keys");
+  await runChancery("keys", "init", directory);
+  const rotated = await runChancery("keys", "rotate", directory, "--for", "revision", "--for", "log");
+  expect(rotated).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^new key .*signing-2\.pem[\s\S]*serial 2$/m),
+  });
+  const shown = await runChancery("keys", "show", directory);
+  expect(shown.stdout).toMatch(/^root [0-9a-f]{16} {2}serial 2 {2}revisions need 1$/m);
+  expect(shown.stdout.match(/^key .* valid until /gm)).toHaveLength(2);
+  expect(shown.stdout).toContain("revision, log\n");
+  const nothing = await runChancery("keys", "rotate", directory, "--retire-only");
+  expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining("nothing would change") });
 });
 
 test("makes keys once, private ones readable by their owner alone", async () => {

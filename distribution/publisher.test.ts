@@ -190,7 +190,9 @@ test("two publishers of one bus number one after the other", async () => {
   await mkdir(second);
   await save(second, "web.yaml", upstream("web", 9001));
   await Promise.all([starting(), starting({ directory: second, stateDirectory: join(root, "state-2") })]);
-  expect(told("published").map((event) => event.number)).toEqual([1, 2]);
+  // Which of them is first, and whose event is, is nobody's business.
+  const numbers = told("published").map((event) => event.number);
+  expect(new Set(numbers)).toEqual(new Set([1, 2]));
   expect((await bus.head())?.number).toBe(2);
 });
 
