@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { GetStatusResponseSchema } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
+import type { GetStatusResponseSchema, LatencySchema } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
 
 /** What the control plane knows of itself and of the fleet, as plain data. Times are milliseconds since the epoch. */
 export interface ControlStatus {
@@ -14,6 +14,40 @@ export interface ControlStatus {
   readonly nodes: readonly NodeFacts[];
   readonly decisionServices: readonly DecisionServiceFacts[];
   readonly frozenScopes: readonly { readonly scope: string; readonly problems: readonly string[] }[];
+  /** Which of several control planes publishes; left out where there is one alone. */
+  readonly leadership?: { readonly leader: string; readonly epoch: number; readonly leading: boolean };
+  readonly regions?: readonly RegionFacts[];
+  readonly xdsServers?: readonly XdsServerFacts[];
+  readonly convergence?: { readonly saveToAcknowledged?: LatencyFacts; readonly saveToFirstDecision?: LatencyFacts };
+}
+
+/** Milliseconds. */
+export interface LatencyFacts {
+  readonly count: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export interface RegionFacts {
+  readonly name: string;
+  readonly relayedRevision: number;
+  readonly lastReportAt: number;
+  readonly stale: boolean;
+  /** Empty: none. */
+  readonly lastError: string;
+}
+
+export interface XdsServerFacts {
+  readonly id: string;
+  /** Empty: at the hub. */
+  readonly region: string;
+  readonly activeRevision: number;
+  /** Envoys that it knows, listed or not. */
+  readonly nodes: number;
+  readonly lastReportAt: number;
+  readonly stale: boolean;
+  readonly lastError: string;
 }
 
 /** An Envoy that is, or was, connected. */
@@ -40,7 +74,13 @@ export interface NodeFacts {
     readonly message: string;
     readonly at: number;
     readonly revision: number;
+    readonly standing: boolean;
   };
+  /** Its xDS server; empty: part of this process. */
+  readonly xdsServer: string;
+  readonly region: string;
+  /** Its xDS server is silent. */
+  readonly stale: boolean;
 }
 
 export interface DecisionServiceFacts {
@@ -51,11 +91,15 @@ export interface DecisionServiceFacts {
   readonly decisions: number;
   /** Empty: none. */
   readonly lastError: string;
+  /** Empty: at the hub. */
+  readonly region: string;
+  readonly stale: boolean;
 }
 
 /** The status in the words of the API. */
 export function toStatusResponse(status: ControlStatus): MessageInitShape<typeof GetStatusResponseSchema> {
-  const { revision } = status;
+  const { revision, leadership, regions = [], xdsServers = [] } = status;
+  const { saveToAcknowledged, saveToFirstDecision } = status.convergence ?? {};
   return {
     ...(revision === undefined
       ? {}
@@ -91,5 +135,24 @@ export function toStatusResponse(status: ControlStatus): MessageInitShape<typeof
       decisions: BigInt(service.decisions),
     })),
     frozenScopes: status.frozenScopes.map(({ scope, problems }) => ({ scope, problems: [...problems] })),
+    ...(leadership === undefined ? {} : { leadership: { ...leadership, epoch: BigInt(leadership.epoch) } }),
+    regions: regions.map((region) => ({
+      ...region,
+      relayedRevision: BigInt(region.relayedRevision),
+      lastReportAt: timestampFromMs(region.lastReportAt),
+    })),
+    xdsServers: xdsServers.map((server) => ({
+      ...server,
+      activeRevision: BigInt(server.activeRevision),
+      lastReportAt: timestampFromMs(server.lastReportAt),
+    })),
+    convergence: {
+      ...(saveToAcknowledged === undefined ? {} : { saveToAcknowledged: latency(saveToAcknowledged) }),
+      ...(saveToFirstDecision === undefined ? {} : { saveToFirstDecision: latency(saveToFirstDecision) }),
+    },
   };
+}
+
+function latency({ count, p50, p99, max }: LatencyFacts): MessageInitShape<typeof LatencySchema> {
+  return { count, p50Ms: p50, p99Ms: p99, maxMs: max };
 }

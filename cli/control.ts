@@ -1,15 +1,17 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import { addStatusMetrics, createRegistry, startAdminServer } from "../admin/index.ts";
-import { keepFilled } from "../distribution/index.ts";
+import { keepFilled, type Publisher } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { loadSigningKey, loadTrust } from "../revision/index.ts";
 import { type Address, DEFAULT_ADDRESSES, parseAddress } from "./address.ts";
 import { Fleet } from "./fleet.ts";
+import { holderOf, startLead } from "./lead.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
-import { addressOption, collect, parseCount } from "./options.ts";
+import { addressOption, collect, parseCount, parseSeconds } from "./options.ts";
 import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
+import { watchRevisions } from "./revision-watch.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 import { warnOfEnd } from "./signing-keys.ts";
 import { lockState } from "./state-lock.ts";
@@ -27,12 +29,17 @@ interface ControlOptions extends NatsOptions, ProcessOptions {
   readonly services: number;
   readonly natsMonitor?: string;
   readonly natsReplicas?: number;
+  readonly leaseSeconds: number;
 }
 
 const HELP = `
 Publishes the resource tree, now and after each edit, for "chancery relay", "chancery xds" and "chancery authz" to take
 up. Prints "ready" when its first revision is on the bus, then how far each revision has come. Streams that NATS does not
 have (any more) are made, and filled again from the tree.
+
+Several may run, each with a state directory and a name of its own, over the same tree: one leads and publishes, the others
+compile the tree and stand by. When the leader stops, another takes over at once; when it is gone, after --lease-seconds.
+"chancery status" says who leads, whichever is asked.
 
 Example:
   chancery keys init keys
@@ -55,7 +62,8 @@ export function controlCommand(): Command {
     .option("--token-file <file>", "bearer token of the admin API; demanded off loopback")
     .option("--services <n>", "decision services that must have reported before a revision is in force", parseCount, 1)
     .option("--nats-monitor <url>", "monitoring of NATS, to ask how soon it writes to disk")
-    .option("--nats-replicas <n>", "copies of each stream in a NATS cluster", parseCount);
+    .option("--nats-replicas <n>", "copies of each stream in a NATS cluster", parseCount)
+    .option("--lease-seconds <n>", "after which time without a sign of the leader another one leads", parseSeconds, 3);
   return addProcessOptions(addNatsOptions(command)).addHelpText("after", HELP).action(control);
 }
 
@@ -78,6 +86,7 @@ async function control(options: ControlOptions): Promise<void> {
       { role: "control", name },
       {
         manageStreams: true,
+        lease: true,
         onAlarm,
         ...(natsMonitor === undefined ? {} : { monitor: natsMonitor }),
         ...(natsReplicas === undefined ? {} : { replicas: natsReplicas }),
@@ -96,6 +105,8 @@ async function control(options: ControlOptions): Promise<void> {
     });
     const reports = bus.watchReports((report) => fleet.onReport(report));
     stack.add({ name: "reports", close: () => reports.close() });
+    const revisions = watchRevisions(bus, { onRevision: (revision) => fleet.onRevision(revision), onAlarm });
+    stack.add({ name: "revisions", close: () => revisions.close() });
     let address = "";
     let told = false;
     const tellReady = (): void => {
@@ -103,34 +114,48 @@ async function control(options: ControlOptions): Promise<void> {
       told = true;
       process.stdout.write(`ready  control http://${address}\n`);
     };
-    const publisher = await publishTree({
+    let publisher: Publisher | undefined;
+    const lead = await startLead({
+      bus,
+      name,
+      holder: await holderOf(state),
+      ttlMs: options.leaseSeconds * 1_000,
+      onLead: () => publisher?.refresh(),
+      onLine: (line) => void process.stdout.write(`${line}\n`),
+      onAlarm,
+    });
+    stack.add({ name: "lead", close: () => lead.close() });
+    const publishing = await publishTree({
       resources: options.resources,
       stateDirectory: join(state, "publisher"),
       bus,
       signers,
       trust: trust?.text,
       log,
+      epoch: () => lead.epoch(),
       onEvent: (event) => {
         fleet.onPublisher(event);
-        if (event.type === "published" || event.type === "unchanged") tellReady();
+        if (event.type === "published" || event.type === "unchanged" || event.type === "standby") tellReady();
       },
     });
-    stack.add({ name: "publisher", close: () => publisher.close() });
+    publisher = publishing;
+    stack.add({ name: "publisher", close: () => publishing.close() });
     const refill = keepFilled({
       bus,
-      published: () => publisher.status().number,
-      refill: () => publisher.refresh(),
+      // Only the leader knows that what it published is the newest.
+      published: () => (lead.epoch() === undefined ? 0 : publishing.status().number),
+      refill: () => publishing.refresh(),
       random: Math.random,
       onAlarm,
     });
     stack.add({ name: "refill", close: () => refill.close() });
 
     const metrics = createRegistry();
-    const status = () => fleet.status({ publisher: publisher.status(), nodes: [] });
+    const status = () => fleet.status({ publisher: publishing.status(), leadership: lead.status() });
     addStatusMetrics(metrics, status);
     const notReady = (): readonly string[] => {
-      const { number, refused, error } = publisher.status();
-      if (number > 0) return [];
+      const { number, refused, error, standby } = publishing.status();
+      if (number > 0 || standby === true) return [];
       if (refused.length > 0) return ["the resource tree has errors"];
       return [error?.message ?? "no revision is published yet"];
     };
@@ -142,12 +167,13 @@ async function control(options: ControlOptions): Promise<void> {
       onDefect: (err) => log.error({ err }, "a call of the admin API failed"),
       ...(restrictions === undefined || trust === undefined
         ? {}
-        : { restrictions: restrictionApi(restrictions, trust, signers, () => publisher.program()) }),
+        : { restrictions: restrictionApi(restrictions, trust, signers, () => publishing.program()) }),
       ...(token === undefined ? {} : { token }),
     });
     stack.add({ name: "admin", close: () => admin.close() });
     address = admin.address;
-    if (publisher.status().number > 0) tellReady();
+    const { number, standby } = publishing.status();
+    if (number > 0 || standby === true) tellReady();
     await runUntilStopped(log, stack);
   } finally {
     await stack.close();

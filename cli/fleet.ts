@@ -1,8 +1,9 @@
-import type { ControlStatus, DecisionServiceFacts, NodeFacts } from "../admin/index.ts";
+import type { ControlStatus, NodeFacts } from "../admin/index.ts";
 import {
   type ConvergenceInput,
   convergence,
   formatConvergence,
+  latencySummary,
   type NodeReport,
   noConvergence,
   type PublisherEvent,
@@ -10,6 +11,7 @@ import {
 } from "../distribution/index.ts";
 import { formatProblem, type Problem } from "../resources/index.ts";
 import type { NodeState, XdsEvent } from "../xds-server/index.ts";
+import { FleetReports } from "./fleet-reports.ts";
 
 export interface FleetOptions {
   /** Key ids that sign what is published here. */
@@ -26,22 +28,33 @@ export interface FleetOptions {
 /** The parts of a control plane that the status is read from. */
 export interface FleetParts {
   readonly publisher: PublisherStatus;
-  readonly nodes: readonly NodeState[];
+  /** Of an xDS server in this process; left out: nodes are as the fleet's xDS servers report them. */
+  readonly nodes?: readonly NodeState[];
   /** The revision that is served; stands for the newest one as long as none was published since the start. */
-  readonly served?: NonNullable<ControlStatus["revision"]>;
+  readonly served?: RevisionFacts;
+  readonly leadership?: ControlStatus["leadership"];
 }
 
-/** Gathers what publisher, Envoys and decision services tell, and says how far each revision has come. */
+export type RevisionFacts = NonNullable<ControlStatus["revision"]>;
+
+/** Gathers what publisher, Envoys and the processes of the fleet tell, and says how far each revision has come. */
 export class Fleet {
   readonly #options: FleetOptions;
-  readonly #reports = new Map<string, NodeReport>();
+  readonly #reports = new FleetReports();
+  /** Decision services that reported since the start. */
+  readonly #services = new Map<string, NodeReport>();
   /** Every decision service has reported. */
   #complete = false;
   #convergence = noConvergence;
-  #published: NonNullable<ControlStatus["revision"]> | undefined;
+  #published: RevisionFacts | undefined;
 
   constructor(options: FleetOptions) {
     this.#options = options;
+  }
+
+  /** The newest revision on the bus, whoever published it. */
+  onRevision(revision: RevisionFacts): void {
+    if (revision.number >= (this.#published?.number ?? 0)) this.#published = revision;
   }
 
   onPublisher(event: PublisherEvent): void {
@@ -72,32 +85,50 @@ export class Fleet {
   }
 
   onReport(report: NodeReport): void {
-    if (report.role !== "authz" || Date.parse(report.at) < this.#options.startedAt) return;
-    this.#reports.set(report.reporter, report);
-    if (this.#reports.size < this.#options.services) return;
+    const now = this.#options.now();
+    const isNew = this.#reports.add(report, now);
+    // What was on the bus before this process may be of one that is gone; its clock may be another.
+    if (isNew && Date.parse(report.at) < this.#options.startedAt) return;
+    if (report.role !== "authz") {
+      this.#advance({ type: "report", report, at: now });
+      return;
+    }
+    this.#services.set(report.reporter, report);
+    if (this.#services.size < this.#options.services) return;
     if (this.#complete) {
-      this.#advance({ type: "report", report });
+      this.#advance({ type: "report", report, at: now });
       return;
     }
     this.#complete = true;
     // First who there is, then what each does: the first one to be told of must not pass for all of them.
-    for (const each of this.#reports.values()) this.#advance({ type: "report", report: { ...each, active: 0 } });
-    for (const each of this.#reports.values()) this.#advance({ type: "report", report: each });
+    const reports = [...this.#services.values()];
+    for (const each of reports) this.#advance({ type: "report", report: { ...each, active: 0 }, at: now });
+    for (const each of reports) this.#advance({ type: "report", report: each, at: now });
   }
 
   /** Decision services that decide by this revision or a newer one. */
   deciding(number: number): readonly string[] {
-    return [...this.#reports.values()].filter(({ active }) => active >= number).map(({ reporter }) => reporter);
+    return [...this.#services.values()].filter(({ active }) => active >= number).map(({ reporter }) => reporter);
   }
 
-  status({ publisher, nodes, served }: FleetParts): ControlStatus {
+  status({ publisher, nodes, served, leadership }: FleetParts): ControlStatus {
     const revision = this.#published ?? served;
+    const now = this.#options.now();
     const frozen = publisher.frozen.map(({ scope, problems }) => ({ scope, problems: problems.map(formatProblem) }));
+    const saveToAcknowledged = latencySummary(this.#convergence.saveToAcknowledged);
+    const saveToFirstDecision = latencySummary(this.#convergence.saveToDecision);
     return {
       ...(revision === undefined ? {} : { revision }),
-      nodes: nodes.map(nodeFacts),
-      decisionServices: [...this.#reports.values()].map(serviceFacts),
+      nodes: nodes?.map(nodeFacts) ?? this.#reports.nodes(now),
+      decisionServices: this.#reports.decisionServices(now),
       frozenScopes: [...frozen, ...byScope(publisher.refused)],
+      ...(leadership === undefined ? {} : { leadership }),
+      regions: this.#reports.regions(now),
+      xdsServers: nodes === undefined ? this.#reports.xdsServers(now) : [],
+      convergence: {
+        ...(saveToAcknowledged === undefined ? {} : { saveToAcknowledged }),
+        ...(saveToFirstDecision === undefined ? {} : { saveToFirstDecision }),
+      },
     };
   }
 
@@ -126,17 +157,9 @@ function nodeFacts(node: NodeState): NodeFacts {
       acknowledgedVersion: ackedVersion,
     })),
     ...(node.lastNack === undefined ? {} : { lastRejection: { ...node.lastNack, at: Date.parse(node.lastNack.at) } }),
-  };
-}
-
-function serviceFacts(report: NodeReport): DecisionServiceFacts {
-  return {
-    id: report.reporter,
-    activeRevision: report.active,
-    layouts: report.layouts,
-    lastReportAt: Date.parse(report.at),
-    decisions: report.decisions,
-    lastError: report.error ?? "",
+    xdsServer: "",
+    region: "",
+    stale: false,
   };
 }
 

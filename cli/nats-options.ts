@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { type Bus, type NatsBusOptions, natsCredentials, openNatsBus } from "../distribution/index.ts";
+import { type NatsBus, type NatsBusOptions, natsCredentials, openNatsBus } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 
 /** How a process reaches the bus over NATS. */
@@ -63,8 +63,8 @@ export function demandWholeNats(options: NatsOptions): void {
 export async function openNats(
   options: NatsOptions,
   { role, name }: NatsIdentity,
-  more: Pick<NatsBusOptions, "manageStreams" | "monitor" | "replicas" | "onAlarm">,
-): Promise<Bus> {
+  more: Pick<NatsBusOptions, "manageStreams" | "lease" | "monitor" | "replicas" | "onAlarm">,
+): Promise<NatsBus> {
   const { nats, natsCreds, natsCa, natsCertificate, natsKey, natsPrefix, natsDomain } = options;
   demandWholeNats(options);
   return await openNatsBus({

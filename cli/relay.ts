@@ -28,9 +28,8 @@ interface RelayOptions extends NatsOptions, ProcessOptions, ApiOptions {
 const HELP = `
 Reads what control publishes on the hub (--nats), verifies it, keeps it on disk, and publishes it on the bus of its
 region, whose prefix is the region's name. What the region's processes report goes to the hub. Restrictions
-("chancery quarantine") are carried both ways, and taken at --admin. Without the hub the region
-is served from the disk. Where the region's NATS is a leaf node of the hub, the hub can be read through it, too
-(--nats-domain); whether reports pass depends on the rights of the leaf node.
+("chancery quarantine") are carried both ways, and taken at --admin. Without the hub the region is served from the disk.
+Where the region's NATS is a leaf node of the hub, the hub is reached through it, too (--nats-domain).
 
 Example:
   chancery relay --nats tls://hub.example.com:4222 --nats-ca ca.pem --nats-creds eu.nk --trust trust.json \\

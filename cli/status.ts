@@ -1,7 +1,13 @@
 import { toJson } from "@bufbuild/protobuf";
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { Command, Option } from "commander";
-import { type GetStatusResponse, GetStatusResponseSchema, getStatus } from "../admin/index.ts";
+import {
+  type GetStatusResponse,
+  GetStatusResponseSchema,
+  getStatus,
+  type Latency,
+  type NodeStatus,
+} from "../admin/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { readToken } from "./token.ts";
 
@@ -11,9 +17,14 @@ interface StatusOptions {
   readonly format: "text" | "json";
 }
 
+/** Beyond, only those are shown that need attention. */
+const MANY_NODES = 40;
+
 const HELP = `
-Shows the revision in force, what each Envoy and each decision service runs, the last rejection (NACK) of each Envoy,
-and the scopes whose newest edit was refused.
+Shows the revision in force and who publishes; how long revisions took from the save of a file to each Envoy's
+acknowledgement and each decision service's first decision; what each region, Envoy and decision service runs, the last
+rejection (NACK) of each Envoy, who is SILENT (nothing was heard for ten seconds), and the scopes whose newest edit was
+refused. docs/status.md explains each line.
 
 Examples:
   chancery status
@@ -49,26 +60,15 @@ export function formatStatus(status: GetStatusResponse): string {
       `  ${revision.digest}`,
     );
   }
+  lines.push(...leadershipLines(status), ...convergenceLines(status), ...regionLines(status));
   lines.push(`nodes: ${status.nodes.length === 0 ? "none" : ""}`.trimEnd());
-  for (const node of status.nodes) {
-    const link = node.connected ? "connected" : `gone since ${time(node.lastSeenAt)}`;
-    lines.push(
-      `  ${node.id}  gateway ${node.nodeGroup || `${node.cluster} (not known here)`}  envoy ${node.envoyVersion || "?"}  plan ${node.plan}  ${link}`,
-      `    acknowledged revision ${node.acknowledgedRevision}  layout ${node.layout || "none"}`,
-    );
-    const rejection = node.lastRejection;
-    if (rejection !== undefined) {
-      lines.push(
-        `    rejected revision ${rejection.revision} at ${time(rejection.at)}: ${shortType(rejection.typeUrl)} ${rejection.resources.join(", ")}`,
-        `      ${rejection.message.trim().replaceAll("\n", "\n      ")}`,
-      );
-    }
-  }
+  const [shown, left] = nodesToShow(status);
+  for (const node of shown) lines.push(...nodeLines(node));
+  if (left > 0) lines.push(`  and ${left} more, connected, with nothing refused (--format json lists them)`);
   lines.push(`decision services: ${status.decisionServices.length === 0 ? "none" : ""}`.trimEnd());
   for (const service of status.decisionServices) {
-    lines.push(
-      `  ${service.id}  revision ${service.activeRevision}  ${service.decisions} decisions  reported ${time(service.lastReportAt)}`,
-    );
+    const reported = `reported ${time(service.lastReportAt)}${service.stale ? "  SILENT" : ""}`;
+    lines.push(`  ${service.id}  revision ${service.activeRevision}  ${service.decisions} decisions  ${reported}`);
     if (service.lastError !== "") lines.push(`    refused: ${service.lastError}`);
   }
   if (status.frozenScopes.length > 0) {
@@ -78,6 +78,74 @@ export function formatStatus(status: GetStatusResponse): string {
     }
   }
   return `${lines.join("\n")}\n`;
+}
+
+function leadershipLines({ leadership }: GetStatusResponse): string[] {
+  if (leadership === undefined) return [];
+  const { leader, epoch, leading } = leadership;
+  if (leader === "") return ["no control plane leads: nothing is published"];
+  return [`${leader} leads under epoch ${epoch}${leading ? "" : "; this one stands by"}`];
+}
+
+function convergenceLines({ convergence }: GetStatusResponse): string[] {
+  const line = (what: string, latency: Latency | undefined): string[] => {
+    if (latency === undefined) return [];
+    const [p50, p99, max] = [latency.p50Ms, latency.p99Ms, latency.maxMs].map(Math.round);
+    return [`${what}: p50 ${p50} ms  p99 ${p99} ms  max ${max} ms  (${latency.count} samples)`];
+  };
+  return [
+    ...line("from save to acknowledgement", convergence?.saveToAcknowledged),
+    ...line("from save to first decision", convergence?.saveToFirstDecision),
+  ];
+}
+
+function regionLines({ regions, xdsServers }: GetStatusResponse): string[] {
+  const tail = (lastReportAt: Timestamp | undefined, stale: boolean, lastError: string): string[] => [
+    `reported ${time(lastReportAt)}${stale ? "  SILENT" : ""}`,
+    ...(lastError === "" ? [] : [`\n    refused: ${lastError}`]),
+  ];
+  return [
+    ...(regions.length === 0 ? [] : ["regions:"]),
+    ...regions.map(({ name, relayedRevision, lastReportAt, stale, lastError }) =>
+      [`  ${name}  revision ${relayedRevision}  `, ...tail(lastReportAt, stale, lastError)].join(""),
+    ),
+    ...(xdsServers.length === 0 ? [] : ["xds servers:"]),
+    ...xdsServers.map(({ id, activeRevision, nodes, lastReportAt, stale, lastError }) =>
+      [`  ${id}  revision ${activeRevision}  ${nodes} nodes  `, ...tail(lastReportAt, stale, lastError)].join(""),
+    ),
+  ];
+}
+
+/** All that need attention, and others as long as they are few. */
+function nodesToShow({ nodes, revision, xdsServers }: GetStatusResponse): readonly [readonly NodeStatus[], number] {
+  const known = Math.max(
+    nodes.length,
+    xdsServers.reduce((sum, server) => sum + server.nodes, 0),
+  );
+  if (nodes.length <= MANY_NODES) return [nodes, known - nodes.length];
+  const newest = revision?.number ?? 0n;
+  const shown = nodes.filter(
+    (node) => !node.connected || node.stale || node.lastRejection?.standing || node.acknowledgedRevision < newest,
+  );
+  return [shown, known - shown.length];
+}
+
+function nodeLines(node: NodeStatus): string[] {
+  const link = node.connected ? "connected" : `gone since ${time(node.lastSeenAt)}`;
+  const gateway = node.nodeGroup || `${node.cluster} (not known here)`;
+  const via = node.xdsServer === "" ? "" : `  via ${node.xdsServer}${node.stale ? " (SILENT)" : ""}`;
+  const lines = [
+    `  ${node.id}  gateway ${gateway}  envoy ${node.envoyVersion || "?"}  plan ${node.plan}  ${link}${via}`,
+    `    acknowledged revision ${node.acknowledgedRevision}  layout ${node.layout || "none"}`,
+  ];
+  const rejection = node.lastRejection;
+  if (rejection !== undefined) {
+    lines.push(
+      `    rejected revision ${rejection.revision} at ${time(rejection.at)}: ${shortType(rejection.typeUrl)} ${rejection.resources.join(", ")}`,
+      `      ${rejection.message.trim().replaceAll("\n", "\n      ")}`,
+    );
+  }
+  return lines;
 }
 
 function time(timestamp: Timestamp | undefined): string {

@@ -27,6 +27,8 @@ export interface TreePublisherOptions {
   readonly log: Logger;
   /** Milliseconds after which a change is taken up though others follow; the publisher's own unless given. */
   readonly maximumWaitMs?: number;
+  /** As in `PublisherOptions`. */
+  readonly epoch?: () => number | undefined;
   readonly onEvent?: (event: PublisherEvent) => void;
 }
 
@@ -63,6 +65,7 @@ export async function publishTree(options: TreePublisherOptions): Promise<TreePu
       return compiled;
     },
     now: Date.now,
+    ...(options.epoch === undefined ? {} : { epoch: options.epoch }),
     ...(options.maximumWaitMs === undefined ? {} : { maximumWaitMs: options.maximumWaitMs }),
     onEvent: (event) => {
       logPublisherEvent(log, event);
@@ -89,6 +92,9 @@ function logPublisherEvent(log: Logger, event: PublisherEvent): void {
         { revision: event.number, digest: event.digest, milliseconds: event.durationMs },
         "published a revision",
       );
+      return;
+    case "standby":
+      log.info({ source: event.source }, "the tree compiles; another process leads and publishes");
       return;
     case "unchanged":
       log.debug({ revision: event.number }, "the tree changed and what it means did not");

@@ -1,7 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import type { EncodedResource, NodeGroup } from "../compiler/index.ts";
-import { LayoutGate, type NodeReport, startFollower, type WaitingLayouts } from "../distribution/index.ts";
+import {
+  LayoutGate,
+  type NodeReport,
+  type RevisionFollower,
+  startFollower,
+  type WaitingLayouts,
+} from "../distribution/index.ts";
 import type { ServerCertificates } from "../envoy/index.ts";
 import type { Revision } from "../revision/index.ts";
 import {
@@ -13,6 +19,7 @@ import {
 } from "../xds-server/index.ts";
 import { HeadStart } from "./head-start.ts";
 import type { Logger } from "./logging.ts";
+import { createNodeReports } from "./node-reports.ts";
 import type { RevisionSource } from "./revision-source.ts";
 
 /** An Envoy that reconnects at once would find no snapshot: the first revision is waited for, but not for ever. */
@@ -54,11 +61,16 @@ export interface XdsProcess {
 /** Serves the newest revision of a source to Envoys, after the decision services have its layouts. */
 export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsProcess> {
   const { source, name, log, tls } = options;
+  const nodeReports = createNodeReports(Date.now);
+  let follower: RevisionFollower | undefined;
   const server = createXdsServer({
     log,
     registry: options.metrics,
     ...(tls === undefined ? {} : { tls }),
-    ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
+    onEvent: (event) => {
+      if (nodeReports.onEvent(event)) follower?.reportSoon();
+      options.onEvent?.(event);
+    },
   });
   const secrets = await createSecretSource({
     root: options.secretsRoot,
@@ -111,7 +123,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     return true;
   };
   const since = new Map<string, string>();
-  const follower = await startFollower({
+  follower = await startFollower({
     bus: source.bus,
     store: source.store,
     reporter: name,
@@ -121,7 +133,8 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
       since.set(String(revision.number), new Date().toISOString());
       for (const number of [...since.keys()].slice(0, -16)) since.delete(number);
     },
-    state: (): Pick<NodeReport, "active" | "layouts" | "firstDecisions" | "activeSince" | "decisions"> => ({
+    state: () => ({
+      ...nodeReports.summaries(server.nodes()),
       active: active?.number ?? 0,
       layouts: active?.layouts.map((layout) => layout.hash) ?? [],
       firstDecisions: {},
@@ -138,7 +151,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     reports?.close();
     firstGate.close();
     gate.close();
-    await follower.close();
+    await follower?.close();
     secrets.close();
     await server.close();
   };

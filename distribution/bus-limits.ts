@@ -2,7 +2,12 @@
 export const KEPT_GENERATIONS = 16;
 /** Reporters whose newest report is kept; beyond, the one that was silent longest is dropped. */
 export const MAX_REPORTERS = 256;
-export const MAX_REPORT_BYTES = 64 * 1024;
+/** The same on a bus of many machines: processes of all regions, each of which tells of its Envoys itself. */
+export const MAX_NATS_REPORTERS = 4_096;
+/** A reporter that is silent this long (milliseconds) is gone: its last report is dropped. */
+export const KEPT_REPORT_MS = 15 * 60_000;
+/** A report is one message. */
+export const MAX_REPORT_BYTES = 192 * 1024;
 export const MAX_REPORTER_NAME = 128;
 /** Entries (restrictions and liftings) that a bus keeps; beyond, the oldest go, and who holds them puts them again. */
 export const MAX_RESTRICTIONS = 512;

@@ -7,9 +7,32 @@ import { MAX_REPORT_BYTES, MAX_REPORTER_NAME } from "./bus-limits.ts";
 const headSchema = z.strictObject({
   manifest: z.string().refine(isDigest, "not a digest"),
   number: z.int().positive(),
+  epoch: z.exactOptional(z.int().positive()),
 });
 
 const texts = z.record(z.string(), z.string());
+const nodeSchema = z.object({
+  id: z.string(),
+  group: z.string(),
+  knownGroup: z.boolean(),
+  envoyVersion: z.string(),
+  plan: z.string(),
+  connected: z.boolean(),
+  lastSeen: z.iso.datetime(),
+  acknowledged: z.int().nonnegative(),
+  acknowledgedAt: z.exactOptional(z.iso.datetime()),
+  layout: z.string(),
+  rejection: z.exactOptional(
+    z.object({
+      typeUrl: z.string(),
+      resources: z.array(z.string()),
+      message: z.string(),
+      at: z.iso.datetime(),
+      revision: z.int().nonnegative(),
+      standing: z.boolean(),
+    }),
+  ),
+});
 /** Loose: a report from a newer build says more, and nothing is decided by it. */
 const reportSchema = z.object({
   reporter: z.string().min(1).max(MAX_REPORTER_NAME),
@@ -21,8 +44,15 @@ const reportSchema = z.object({
   firstDecisions: texts,
   activeSince: texts,
   decisions: z.int().nonnegative(),
+  decidedSince: z.exactOptional(texts),
+  nodes: z.exactOptional(z.array(nodeSchema)),
+  nodeCount: z.exactOptional(z.int().nonnegative()),
   error: z.exactOptional(z.string()),
 });
+
+export function encodeHead({ manifest, number, epoch }: HeadAnnouncement): Uint8Array {
+  return Buffer.from(JSON.stringify({ manifest, number, epoch }));
+}
 
 /** @throws ChanceryError "corrupt" */
 export function parseHead(bytes: Uint8Array): HeadAnnouncement {

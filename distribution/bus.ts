@@ -36,6 +36,8 @@ export interface HeadAnnouncement {
   /** Blob with the SignedManifest. */
   readonly manifest: Digest;
   readonly number: number;
+  /** Of the lease under which it was published, where publishers have one: an older one is refused by whoever saw a newer. */
+  readonly epoch?: number;
 }
 
 export interface SequencedHead extends HeadAnnouncement {
@@ -60,6 +62,39 @@ export interface NodeReport {
   /** Revision number → time (RFC 3339) since when it decides by it; the newest few. */
   readonly activeSince: Readonly<Record<string, string>>;
   readonly decisions: number;
+  /** Revision number → time (RFC 3339) of the first decision by it; the newest few. */
+  readonly decidedSince?: Readonly<Record<string, string>>;
+  /** Of an xDS server: its Envoys, those that need attention first; as many as fit. */
+  readonly nodes?: readonly NodeSummary[];
+  /** How many it has. */
+  readonly nodeCount?: number;
   /** Why the newest head was refused. */
   readonly error?: string;
+}
+
+/** One Envoy, as its xDS server tells of it. Times are RFC 3339. */
+export interface NodeSummary {
+  readonly id: string;
+  /** Node group. */
+  readonly group: string;
+  /** false: no revision names the group. */
+  readonly knownGroup: boolean;
+  readonly envoyVersion: string;
+  readonly plan: string;
+  readonly connected: boolean;
+  readonly lastSeen: string;
+  /** 0: none yet. */
+  readonly acknowledged: number;
+  readonly acknowledgedAt?: string;
+  /** Hash of the layout that it acknowledged; empty: none. */
+  readonly layout: string;
+  readonly rejection?: {
+    readonly typeUrl: string;
+    readonly resources: readonly string[];
+    readonly message: string;
+    readonly at: string;
+    readonly revision: number;
+    /** Nothing that it accepted since has replaced what it refused. */
+    readonly standing: boolean;
+  };
 }

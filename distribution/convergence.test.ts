@@ -117,3 +117,37 @@ test("only the newest revisions are remembered", () => {
   expect(state.published.size).toBe(16);
   expect(state.acknowledged.size).toBe(16);
 });
+
+test("measures from the save to each acknowledgement and first decision, by no clock later than the report", () => {
+  const iso = (ms: number): string => new Date(ms).toISOString();
+  const base = {
+    at: iso(1_500),
+    prepared: 1,
+    active: 1,
+    layouts: [],
+    firstDecisions: {},
+    activeSince: {},
+    decisions: 0,
+  };
+  const node = {
+    ...{ id: "edge-1", group: "edge", knownGroup: true, envoyVersion: "", plan: "full", connected: true },
+    ...{ lastSeen: iso(0), acknowledged: 1, layout: "", acknowledgedAt: iso(1_200) },
+  };
+  const inputs: ConvergenceInput[] = [
+    { type: "published", number: 1, at: 1_000, durationMs: 100 },
+    { type: "report", report: { ...base, role: "xds", reporter: "xds", nodes: [node] }, at: 1_500 },
+    { type: "report", report: { ...base, role: "xds", reporter: "xds", nodes: [node] }, at: 1_600 },
+    // A clock that is ahead.
+    { type: "report", report: { ...base, role: "authz", reporter: "a", decidedSince: { 1: iso(9_000) } }, at: 1_700 },
+    // Away for an hour: no measure of the way.
+    {
+      type: "report",
+      report: { ...base, role: "authz", reporter: "b", decidedSince: { 1: iso(3_601_000) } },
+      at: 3_700_000,
+    },
+  ];
+  let state = noConvergence;
+  for (const input of inputs) state = convergence(state, input).state;
+  expect(state.saveToAcknowledged).toEqual([300]);
+  expect(state.saveToDecision).toEqual([800]);
+});

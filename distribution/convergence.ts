@@ -1,15 +1,20 @@
 import type { NodeReport } from "./bus.ts";
+import { addLatency, type LatencyWindow } from "./latency.ts";
 
 const KEPT_REVISIONS = 16;
-/** A decision service that reported within this time (milliseconds) takes part. */
+/** A process that reported within this time (milliseconds) takes part. */
 const LIVE_MS = 10_000;
+/** What comes later than this (milliseconds) after a revision is of somebody who was away, and no measure of the way. */
+const AWAY_MS = 10 * 60_000;
 
 /** What happened to revisions; all times in milliseconds since the epoch. */
 export type ConvergenceInput =
+  /** `durationMs`: from the save until it was published. */
   | { readonly type: "published"; readonly number: number; readonly at: number; readonly durationMs: number }
   /** An Envoy acknowledged all that a revision changed for it. */
   | { readonly type: "acknowledged"; readonly number: number; readonly node: string; readonly at: number }
-  | { readonly type: "report"; readonly report: NodeReport };
+  /** `at`: when it came. */
+  | { readonly type: "report"; readonly report: NodeReport; readonly at?: number };
 
 export type ConvergenceEvent =
   | { readonly type: "published"; readonly number: number; readonly durationMs: number }
@@ -23,53 +28,112 @@ export type ConvergenceEvent =
       readonly afterMs: number;
     };
 
-/** Opaque; begin with `noConvergence`. Bounded: the newest sixteen revisions are followed. */
+/** Opaque but for its windows; begin with `noConvergence`. Bounded: the newest sixteen revisions are followed. */
 export interface ConvergenceState {
-  readonly published: ReadonlyMap<number, { readonly at: number; readonly enforced: boolean }>;
-  /** `<number> <node>` of what was told already. */
+  readonly published: ReadonlyMap<
+    number,
+    { readonly at: number; readonly durationMs: number; readonly enforced: boolean }
+  >;
+  /** `<number> <node>` of what was told already; of first decisions `<number> <service>`. */
   readonly acknowledged: ReadonlySet<string>;
+  readonly decided: ReadonlySet<string>;
   /** Newest report of each live decision service. */
   readonly reports: ReadonlyMap<string, NodeReport>;
+  /** From the save to the acknowledgement of each Envoy, to the first decision of each decision service. */
+  readonly saveToAcknowledged: LatencyWindow;
+  readonly saveToDecision: LatencyWindow;
 }
 
-export const noConvergence: ConvergenceState = { published: new Map(), acknowledged: new Set(), reports: new Map() };
+export const noConvergence: ConvergenceState = {
+  published: new Map(),
+  acknowledged: new Set(),
+  decided: new Set(),
+  reports: new Map(),
+  saveToAcknowledged: [],
+  saveToDecision: [],
+};
+
+interface Step {
+  readonly state: ConvergenceState;
+  readonly events: readonly ConvergenceEvent[];
+}
 
 /**
  * How long a revision takes to be in force everywhere. Pure. Nothing is told of revisions that were not published here
  * since the start.
  */
-export function convergence(
-  state: ConvergenceState,
-  input: ConvergenceInput,
-): { readonly state: ConvergenceState; readonly events: readonly ConvergenceEvent[] } {
+export function convergence(state: ConvergenceState, input: ConvergenceInput): Step {
   switch (input.type) {
     case "published": {
-      const published = new Map([...state.published, [input.number, { at: input.at, enforced: false }] as const]);
-      for (const number of [...published.keys()].slice(0, -KEPT_REVISIONS)) published.delete(number);
-      const kept = [...state.acknowledged].filter((entry) => published.has(Number(entry.split(" ", 1)[0])));
-      const told = { type: "published", number: input.number, durationMs: input.durationMs } as const;
-      const next = enforced({ ...state, published, acknowledged: new Set(kept) });
+      const { number, at, durationMs } = input;
+      const published = new Map([...state.published, [number, { at, durationMs, enforced: false }] as const]);
+      for (const old of [...published.keys()].slice(0, -KEPT_REVISIONS)) published.delete(old);
+      const kept = (told: ReadonlySet<string>): ReadonlySet<string> =>
+        new Set([...told].filter((entry) => published.has(Number(entry.split(" ", 1)[0]))));
+      const { acknowledged, decided } = state;
+      const told = { type: "published", number, durationMs } as const;
+      const next = enforced({ ...state, published, acknowledged: kept(acknowledged), decided: kept(decided) });
       return { state: next.state, events: [told, ...next.events] };
     }
-    case "acknowledged": {
-      const published = state.published.get(input.number);
-      const id = `${input.number} ${input.node}`;
-      if (published === undefined || state.acknowledged.has(id)) return { state, events: [] };
-      const { number, node, at } = input;
-      const event = { type: "acknowledged", number, node, afterMs: Math.max(0, at - published.at) } as const;
-      return { state: { ...state, acknowledged: new Set([...state.acknowledged, id]) }, events: [event] };
-    }
-    case "report": {
-      if (input.report.role !== "authz") return { state, events: [] };
-      const newest = Date.parse(input.report.at);
-      const reports = new Map([...state.reports, [input.report.reporter, input.report]]);
-      for (const [reporter, { at }] of reports) if (newest - Date.parse(at) > LIVE_MS) reports.delete(reporter);
-      return enforced({ ...state, reports });
-    }
+    case "acknowledged":
+      return acknowledged(state, input.number, input.node, input.at);
+    case "report":
+      return input.report.role === "authz" ? serviceReport(state, input) : nodesReport(state, input);
   }
 }
 
-function enforced(state: ConvergenceState): { state: ConvergenceState; events: readonly ConvergenceEvent[] } {
+function acknowledged(state: ConvergenceState, number: number, node: string, at: number): Step {
+  const published = state.published.get(number);
+  const id = `${number} ${node}`;
+  if (published === undefined || state.acknowledged.has(id)) return { state, events: [] };
+  const afterMs = Math.max(0, at - published.at);
+  const event = { type: "acknowledged", number, node, afterMs } as const;
+  const saveToAcknowledged = sampled(state.saveToAcknowledged, afterMs, published.durationMs);
+  const told = new Set([...state.acknowledged, id]);
+  return { state: { ...state, acknowledged: told, saveToAcknowledged }, events: [event] };
+}
+
+function sampled(window: LatencyWindow, afterMs: number, durationMs: number): LatencyWindow {
+  return afterMs > AWAY_MS ? window : addLatency(window, afterMs + durationMs);
+}
+
+/** What an xDS server tells of its Envoys. */
+function nodesReport(state: ConvergenceState, input: Extract<ConvergenceInput, { type: "report" }>): Step {
+  const events: ConvergenceEvent[] = [];
+  let next = state;
+  for (const node of input.report.nodes ?? []) {
+    if (node.acknowledgedAt === undefined) continue;
+    const step = acknowledged(next, node.acknowledged, node.id, heard(node.acknowledgedAt, input.at));
+    next = step.state;
+    events.push(...step.events);
+  }
+  return { state: next, events };
+}
+
+function serviceReport(state: ConvergenceState, input: Extract<ConvergenceInput, { type: "report" }>): Step {
+  const { report } = input;
+  const newest = Date.parse(report.at);
+  const reports = new Map([...state.reports, [report.reporter, report]]);
+  for (const [reporter, { at }] of reports) if (newest - Date.parse(at) > LIVE_MS) reports.delete(reporter);
+  const decided = new Set(state.decided);
+  let { saveToDecision } = state;
+  for (const [revision, since] of Object.entries(report.decidedSince ?? {})) {
+    const published = state.published.get(Number(revision));
+    const id = `${revision} ${report.reporter}`;
+    if (published === undefined || decided.has(id)) continue;
+    decided.add(id);
+    const afterMs = Math.max(0, heard(since, input.at) - published.at);
+    saveToDecision = sampled(saveToDecision, afterMs, published.durationMs);
+  }
+  return enforced({ ...state, reports, decided, saveToDecision });
+}
+
+/** A time by another machine's clock: it was not after its report came. */
+function heard(time: string, cameAt = Number.POSITIVE_INFINITY): number {
+  return Math.min(Date.parse(time), cameAt);
+}
+
+function enforced(state: ConvergenceState): Step {
   const reports = [...state.reports.values()];
   if (reports.length === 0) return { state, events: [] };
   const published = new Map(state.published);

@@ -22,6 +22,7 @@ busContract("directory", async () => {
       return bus;
     },
     damage: (digest) => writeFile(blobFile(join(directory, "blobs"), digest), "damaged"),
+    maxReporters: 256,
     dispose: async () => {
       for (const bus of buses) await bus.close();
       await rm(directory, { recursive: true, force: true });

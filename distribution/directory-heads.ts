@@ -4,7 +4,7 @@ import { ChanceryError } from "../resources/index.ts";
 import { type DurableFiles, errorCode } from "../revision/index.ts";
 import type { HeadAnnouncement, SequencedHead } from "./bus.ts";
 import { KEPT_GENERATIONS } from "./bus-limits.ts";
-import { parseHead } from "./bus-schema.ts";
+import { encodeHead, parseHead } from "./bus-schema.ts";
 import { conflict } from "./in-process-bus.ts";
 
 /** Many more than a writer can fall behind while it appends; see `append`. */
@@ -31,7 +31,7 @@ export class DirectoryHeads {
     // Where all are damaged, `expected` is 0 and the names go on nevertheless.
     const sequence = (before[0] ?? 0) + 1;
     const file = this.#file(sequence);
-    const bytes = Buffer.from(JSON.stringify({ manifest: head.manifest, number: head.number }));
+    const bytes = encodeHead(head);
     if (!(await this.#files.create(file, bytes))) throw conflict(expected, sequence);
     const after = await this.#sequences();
     // The name was free because the head that had it is cleared away already: then this writer slept, and was not first.

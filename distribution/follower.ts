@@ -8,7 +8,7 @@ import { Reporter } from "./reporter.ts";
 const MAX_ERROR_LENGTH = 500;
 
 /** What the process itself knows; the follower adds the rest of the report. */
-export type ProcessState = Pick<NodeReport, "active" | "layouts" | "firstDecisions" | "activeSince" | "decisions">;
+export type ProcessState = Omit<NodeReport, "reporter" | "role" | "at" | "prepared" | "error">;
 
 export interface FollowerOptions {
   readonly bus: Bus;
@@ -63,6 +63,8 @@ class HeadFollower implements RevisionFollower {
   #subscription: Subscription | undefined;
   #current: StoredRevision | undefined;
   #wanted: SequencedHead | undefined;
+  /** Of the newest head that was followed. */
+  #epoch = 0;
   #working: Promise<void> | undefined;
   #busy = false;
   #retry: NodeJS.Timeout | undefined;
@@ -138,6 +140,14 @@ class HeadFollower implements RevisionFollower {
 
   #follow(head: SequencedHead): void {
     if (this.#closed) return;
+    const { epoch = 0 } = head;
+    if (epoch < this.#epoch) {
+      const message = `it was published under epoch ${epoch}, and ${this.#epoch} is in force: by a leader that is none any more`;
+      this.#fail(new ChanceryError("stale", message), `revision ${head.number} is not taken in`);
+      this.#reporter?.soon();
+      return;
+    }
+    this.#epoch = epoch;
     this.#wanted = head;
     this.#backoff.reset();
     this.#work();

@@ -10,6 +10,7 @@ busContract("in process", async () => {
     damage: async (digest) => {
       (await bus.getBlob(digest))?.fill(0);
     },
+    maxReporters: 256,
     dispose: () => bus.close(),
   };
 });

@@ -2,7 +2,7 @@ import { ChanceryError } from "../resources/index.ts";
 import { type Digest, digestOf, MAX_BLOB_BYTES } from "../revision/index.ts";
 import type { Bus, HeadAnnouncement, NodeReport, SequencedHead, Subscription } from "./bus.ts";
 import { KEPT_GENERATIONS, MAX_REPORTERS, MAX_RESTRICTION_BYTES, MAX_RESTRICTIONS } from "./bus-limits.ts";
-import { encodeReport, parseReport } from "./bus-schema.ts";
+import { encodeHead, encodeReport, parseHead, parseReport } from "./bus-schema.ts";
 
 /** The bus of `chancery start` and of tests: everything in memory, nothing outlives the process. */
 export function createInProcessBus(): Bus {
@@ -40,7 +40,7 @@ class InProcessBus implements Bus {
     this.#refuseClosed();
     if (this.#sequence() !== expected) throw conflict(expected, this.#sequence());
     if (!this.#blobs.has(head.manifest)) throw missingManifest(head);
-    const published: SequencedHead = { manifest: head.manifest, number: head.number, sequence: expected + 1 };
+    const published: SequencedHead = { ...parseHead(encodeHead(head)), sequence: expected + 1 };
     this.#head = published;
     for (const [digest, { putAt }] of this.#blobs) {
       if (putAt < published.sequence - KEPT_GENERATIONS) this.#blobs.delete(digest);

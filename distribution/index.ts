@@ -16,12 +16,20 @@ export { type DirectoryBusOptions, openDirectoryBus } from "./directory-bus.ts";
 export { type FollowerOptions, type ProcessState, type RevisionFollower, startFollower } from "./follower.ts";
 export { createInProcessBus } from "./in-process-bus.ts";
 export { createJwksReader, type JwksReader, type JwksReaderOptions } from "./jwks.ts";
+export { type LatencySummary, latencySummary } from "./latency.ts";
 export { type GateState, LayoutGate, type LayoutGateOptions, layoutGate, type WaitingLayouts } from "./layout-gate.ts";
-export { type NatsBusOptions, openNatsBus } from "./nats-bus.ts";
+export {
+  type LeaseCell,
+  type LeaseKeeper,
+  type LeaseKeeperOptions,
+  type LeaseStatus,
+  startLeaseKeeper,
+} from "./lease-keeper.ts";
+export { type NatsBus, type NatsBusOptions, openNatsBus } from "./nats-bus.ts";
 export { natsCredentials } from "./nats-credentials.ts";
 export { keepFilled, type RefillOptions } from "./nats-refill.ts";
 export { type Relay, type RelayOptions, type RelayStatus, startRelay } from "./nats-relay.ts";
-export { type PublishOptions, type PublishResult, publish } from "./publish.ts";
+export { claimHead, type PublishOptions, type PublishResult, publish } from "./publish.ts";
 export {
   type Publisher,
   type PublisherEvent,

@@ -33,6 +33,7 @@ busContract("NATS", async () => {
       await jetstream(connection).publish(natsNames(prefix).blobPart(digest, 0), "damaged", { headers: partHeaders });
       await connection.close();
     },
+    maxReporters: 4096,
     dispose: async () => {
       for (const bus of buses) await bus.close();
     },

@@ -3,10 +3,12 @@ import { ChanceryError } from "../resources/index.ts";
 import type { Digest } from "../revision/index.ts";
 import type { Bus, HeadAnnouncement, NodeReport, SequencedHead, Subscription } from "./bus.ts";
 import { checkBlob, checkRestriction, missingManifest } from "./in-process-bus.ts";
+import type { LeaseCell } from "./lease-keeper.ts";
 import { NatsBlobs } from "./nats-blobs.ts";
 import { NatsLink } from "./nats-connection.ts";
 import { watchNatsHead } from "./nats-head-watch.ts";
 import { NatsHeads } from "./nats-heads.ts";
+import { natsLease } from "./nats-lease.ts";
 import { watchNatsReports } from "./nats-report-watch.ts";
 import { NatsReports } from "./nats-reports.ts";
 import { NatsRestrictions, watchNatsRestrictions } from "./nats-restrictions.ts";
@@ -36,6 +38,8 @@ export interface NatsBusOptions {
   readonly inboxPrefix?: string;
   /** Whether this process makes the streams and clears old content away: the publisher of the bus, nobody else. */
   readonly manageStreams?: boolean;
+  /** Whether several processes publish, of which one at a time leads: its stream is made with the others. */
+  readonly lease?: boolean;
   /** Copies of each stream in a cluster, where this process makes them. */
   readonly replicas?: number;
   /** Bytes of content that the bus keeps; 1 GiB unless given. */
@@ -50,6 +54,11 @@ export interface NatsBusOptions {
   readonly onAlarm?: (alarm: ChanceryError) => void;
 }
 
+/** With the lease of its publishers. */
+export interface NatsBus extends Bus {
+  readonly lease: LeaseCell;
+}
+
 /**
  * The bus of many machines, over NATS JetStream: a stream of heads that is appended to with an expected sequence, a
  * stream of content in parts, a stream with the newest report of each reporter, a stream with restrictions. Readers ask for the newest message
@@ -60,7 +69,7 @@ export interface NatsBusOptions {
  *
  * @throws ChanceryError "invalid-argument"
  */
-export async function openNatsBus(options: NatsBusOptions): Promise<Bus> {
+export async function openNatsBus(options: NatsBusOptions): Promise<NatsBus> {
   const { manageStreams = false, pollMs = DEFAULT_POLL_MS, random = Math.random, onAlarm = () => undefined } = options;
   demandSafeServers(options.servers, options.tls !== undefined);
   const names = natsNames(options.prefix ?? DEFAULT_PREFIX);
@@ -68,6 +77,7 @@ export async function openNatsBus(options: NatsBusOptions): Promise<Bus> {
   const streams = new NatsStreams(link, names, {
     manage: manageStreams,
     maximumBytes: options.maximumBytes ?? DEFAULT_MAXIMUM_BYTES,
+    lease: options.lease === true,
     ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
   });
   const blobs = new NatsBlobs(streams);
@@ -94,6 +104,7 @@ export async function openNatsBus(options: NatsBusOptions): Promise<Bus> {
   };
   const watchOptions = { link, streams, pollMs, random, onAlarm };
   return {
+    lease: natsLease(link, streams),
     putBlob: async (digest: Digest, bytes: Uint8Array) => {
       refuseClosed();
       checkBlob(digest, bytes);

@@ -3,7 +3,7 @@ import { headers, type Msg } from "@nats-io/nats-core";
 import { ChanceryError } from "../resources/index.ts";
 import type { HeadAnnouncement, SequencedHead } from "./bus.ts";
 import { KEPT_GENERATIONS } from "./bus-limits.ts";
-import { parseHead } from "./bus-schema.ts";
+import { encodeHead, parseHead } from "./bus-schema.ts";
 import { conflict } from "./in-process-bus.ts";
 import type { NatsSession } from "./nats-connection.ts";
 import { isWrongSequence } from "./nats-errors.ts";
@@ -34,7 +34,7 @@ export class NatsHeads {
       const { created, state } = await manager.streams.info(names.blobs);
       const headHeaders = headers();
       headHeaders.set(BLOBS_HEADER, `${created} ${state.last_seq}`);
-      const body = JSON.stringify({ manifest: head.manifest, number: head.number });
+      const body = encodeHead(head);
       try {
         // Of the subject, not of the stream: after a purge it starts at 0 again, and so does `newest`.
         const expect = { lastSubjectSequence: expected };

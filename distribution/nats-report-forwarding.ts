@@ -1,6 +1,6 @@
 import { ChanceryError } from "../resources/index.ts";
 import type { Bus, NodeReport, Subscription } from "./bus.ts";
-import { MAX_REPORTERS } from "./bus-limits.ts";
+import { MAX_NATS_REPORTERS } from "./bus-limits.ts";
 
 /** Reports on their way at the same time: the hub may be far away. */
 const IN_FLIGHT = 16;
@@ -41,7 +41,7 @@ export function forwardReports({ region, hub, regionName, onAlarm }: ForwardingO
   const reports = region.watchReports((report) => {
     waiting.set(report.reporter, report);
     const [oldest] = waiting.keys();
-    if (waiting.size > MAX_REPORTERS && oldest !== undefined) waiting.delete(oldest);
+    if (waiting.size > MAX_NATS_REPORTERS && oldest !== undefined) waiting.delete(oldest);
     if (sending < IN_FLIGHT) void send();
   });
   return {

@@ -1,5 +1,6 @@
+import { ChanceryError } from "../resources/index.ts";
 import type { NodeReport, Subscription } from "./bus.ts";
-import { MAX_REPORTERS } from "./bus-limits.ts";
+import { MAX_NATS_REPORTERS } from "./bus-limits.ts";
 import type { NatsLink } from "./nats-connection.ts";
 import type { NatsReports, SequencedReport } from "./nats-reports.ts";
 import type { NatsStreams } from "./nats-streams.ts";
@@ -13,7 +14,8 @@ export interface ReportWatchOptions extends WatchOptions {
 
 /** Calls back with the newest report of each reporter, and with each newer one. */
 export function watchNatsReports(listener: (report: NodeReport) => void, options: ReportWatchOptions): Subscription {
-  const { link, streams, reports } = options;
+  const { link, streams, reports, onAlarm } = options;
+  let full = false;
   /** Everything up to this sequence was delivered, or is superseded. */
   let complete = 0;
   /** Subject → sequence of what was delivered; the newest few. */
@@ -23,7 +25,12 @@ export function watchNatsReports(listener: (report: NodeReport) => void, options
     delivered.delete(subject);
     delivered.set(subject, sequence);
     const [oldest] = delivered.keys();
-    if (delivered.size > MAX_REPORTERS && oldest !== undefined) delivered.delete(oldest);
+    if (delivered.size > MAX_NATS_REPORTERS && oldest !== undefined) delivered.delete(oldest);
+    if (delivered.size === MAX_NATS_REPORTERS && !full) {
+      full = true;
+      const message = `${MAX_NATS_REPORTERS} processes report: of more, those that are silent longest are not seen`;
+      onAlarm(new ChanceryError("unavailable", message));
+    }
     listener(report);
   };
   const startOver = (): void => {

@@ -1,7 +1,7 @@
 import type { Msg } from "@nats-io/nats-core";
 import { ChanceryError } from "../resources/index.ts";
 import type { NodeReport } from "./bus.ts";
-import { MAX_REPORTERS } from "./bus-limits.ts";
+import { MAX_NATS_REPORTERS } from "./bus-limits.ts";
 import { encodeReport, parseReport } from "./bus-schema.ts";
 import type { NatsStreams } from "./nats-streams.ts";
 
@@ -35,7 +35,7 @@ export class NatsReports {
     const { names } = this.#streams;
     return await this.#streams.run("reports cannot be read", async ({ manager }) => {
       const found: SequencedReport[] = [];
-      for (let from = sequence + 1; found.length < MAX_REPORTERS; from = (found.at(-1)?.sequence ?? from) + 1) {
+      for (let from = sequence + 1; found.length < MAX_NATS_REPORTERS; from = (found.at(-1)?.sequence ?? from) + 1) {
         const query = { seq: from, next_by_subj: names.anyReport };
         const message = await manager.direct.getMessage(names.reports, query);
         if (message === null) return found;

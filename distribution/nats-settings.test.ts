@@ -50,7 +50,7 @@ test("refuses a prefix that is more than one token", () => {
 
 test("every reporter has a subject of its own that NATS takes", () => {
   const names = natsNames("chancery");
-  expect(names.report("authz", "eu/authz-1")).toBe("chancery.report.authz.eu.authz-1");
+  expect(names.report("authz", "eu/authz-1")).toBe("chancery.report.region.eu.authz.authz-1");
   const reporter = fc.string({
     minLength: 1,
     maxLength: 20,
@@ -59,7 +59,7 @@ test("every reporter has a subject of its own that NATS takes", () => {
   fc.assert(
     fc.property(reporter, reporter, (one, other) => {
       const subject = names.report("xds", one);
-      expect(subject).toMatch(/^chancery\.report\.xds(\.[A-Za-z0-9_%-]+)+$/);
+      expect(subject).toMatch(/^chancery\.report\.(region\.[A-Za-z0-9_%-]+\.)*xds\.[A-Za-z0-9_%-]+$/);
       if (one !== other) expect(names.report("xds", other)).not.toBe(subject);
     }),
   );

@@ -4,8 +4,9 @@ import { ChanceryError } from "../resources/index.ts";
 import type { Digest } from "../revision/index.ts";
 import type { NodeReport } from "./bus.ts";
 import {
+  KEPT_REPORT_MS,
+  MAX_NATS_REPORTERS,
   MAX_REPORT_BYTES,
-  MAX_REPORTERS,
   MAX_RESTRICTION_BYTES,
   MAX_RESTRICTIONS,
   RESTRICTION_KEPT_MS,
@@ -29,6 +30,11 @@ export interface NatsNames {
   readonly restrictions: string;
   readonly head: string;
   blobPart(digest: Digest, index: number): string;
+  /**
+   * Of a process of a region, `eu/authz-1`: `chancery.report.region.eu.authz.authz-1`. The region comes before all that
+   * varies, because a leaf node hears that the hub listens to `chancery.report.>` only where its user may publish to
+   * something like `chancery.report.region.eu.>`: with a wildcard before the region it does not.
+   */
   report(role: NodeReport["role"], reporter: string): string;
   readonly anyReport: string;
   /** What the server sends out after it has stored a head or a report. */
@@ -38,6 +44,10 @@ export interface NatsNames {
   restriction(digest: Digest): string;
   readonly anyRestriction: string;
   readonly restrictionBell: string;
+  readonly lease: string;
+  /** The subject of the record that says who leads. */
+  readonly leaseCell: string;
+  readonly leaseBell: string;
 }
 
 /** @throws ChanceryError "invalid-argument" */
@@ -51,7 +61,11 @@ export function natsNames(prefix: string): NatsNames {
     reports: `${prefix}_reports`,
     head: `${prefix}.head`,
     blobPart: (digest, index) => `${prefix}.blob.${digest.replace("sha256:", "")}.${index}`,
-    report: (role, reporter) => `${prefix}.report.${role}.${tokens(reporter)}`,
+    report: (role, reporter) => {
+      const [name = "", ...within] = reporter.split("/").reverse();
+      const regions = within.reverse().map((region) => `region.${token(region)}.`);
+      return `${prefix}.report.${regions.join("")}${role}.${token(name)}`;
+    },
     anyReport: `${prefix}.report.>`,
     headBell: `${prefix}.bell.head`,
     reportBell: `${prefix}.bell.report.>`,
@@ -60,6 +74,9 @@ export function natsNames(prefix: string): NatsNames {
     restriction: (digest) => `${prefix}.restriction.${digest.replace("sha256:", "")}`,
     anyRestriction: `${prefix}.restriction.*`,
     restrictionBell: `${prefix}.bell.restriction.*`,
+    lease: `${prefix}_lease`,
+    leaseCell: `${prefix}.lease`,
+    leaseBell: `${prefix}.bell.lease`,
   };
 }
 
@@ -70,6 +87,8 @@ export interface StreamOptions {
   readonly replicas?: number;
   /** Bytes of content that are kept; the content that was put longest ago goes first. */
   readonly maximumBytes: number;
+  /** Makes the stream of the lease, too: the hub's. */
+  readonly lease?: boolean;
 }
 
 /** Speaks to the streams of a bus; where this process manages them, those that are lost are made again. */
@@ -117,13 +136,22 @@ export class NatsStreams {
 
   #configurations(): readonly (Partial<StreamConfig> & { readonly name: string })[] {
     const { names } = this;
-    const { replicas, maximumBytes } = this.#options;
+    const { replicas, maximumBytes, lease } = this.#options;
     const both = {
       retention: RetentionPolicy.Limits,
       discard: DiscardPolicy.Old,
       // One request for the newest message, answered by any replica, in place of a consumer for each reader.
       allow_direct: true,
       ...(replicas === undefined ? {} : { num_replicas: replicas }),
+    };
+    const leaseStream = {
+      ...both,
+      name: names.lease,
+      subjects: [names.leaseCell],
+      storage: StorageType.File,
+      max_msgs_per_subject: 1,
+      max_msg_size: MAX_HEAD_BYTES,
+      republish: { src: names.leaseCell, dest: names.leaseBell },
     };
     return [
       {
@@ -152,7 +180,8 @@ export class NatsStreams {
         // Told again every few seconds: nothing is lost with it.
         storage: StorageType.Memory,
         max_msgs_per_subject: 1,
-        max_msgs: MAX_REPORTERS,
+        max_msgs: MAX_NATS_REPORTERS,
+        max_age: nanos(KEPT_REPORT_MS),
         max_msg_size: MAX_REPORT_BYTES + 1024,
         republish: { src: names.anyReport, dest: names.reportBell },
       },
@@ -168,19 +197,12 @@ export class NatsStreams {
         // "{{wildcard(1)}}" is what "*" stood for.
         republish: { src: names.anyRestriction, dest: names.restrictionBell.replace("*", "{{wildcard(1)}}") },
       },
+      ...(lease === true ? [leaseStream] : []),
     ];
   }
 }
 
-/**
- * A name as tokens of a subject, one for each of its parts between "/". What is letters, digits, "-" and "_" stays, so that
- * rights can be given by name: `chancery.report.authz.eu.>`.
- */
-function tokens(name: string): string {
-  return name.split("/").map(token).join(".");
-}
-
-/** Any text as one token; "%" alone, which encoding never yields, for none. */
+/** What is letters, digits, "-" and "_" stays, so that rights can be given by name; "%" alone, which encoding never yields, for none. */
 function token(text: string): string {
   if (text === "") return "%";
   return encodeURIComponent(text.toWellFormed()).replace(/[.!~*'()]/g, (character) => {

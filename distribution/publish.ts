@@ -27,6 +27,11 @@ export interface PublishOptions {
   readonly now: () => number;
   /** The number given is above this one, whatever the bus says: the bus may have lost its heads. */
   readonly numberFloor: number;
+  /**
+   * The epoch under which this process leads, asked right before each head; undefined: it does not lead (any more). Left
+   * out where nobody else publishes.
+   */
+  readonly epoch?: () => number | undefined;
 }
 
 export type PublishResult =
@@ -39,10 +44,10 @@ export type PublishResult =
  * Puts a revision on the bus, numbered after the newest one there, unless that says the same. All blobs are put in either
  * case, which mends what was damaged and keeps them from being dropped.
  *
- * @throws ChanceryError "conflict" when others publish all the time; what the bus throws
+ * @throws ChanceryError "conflict" when others publish all the time, "stale" when another process leads; what the bus throws
  */
 export async function publish(parts: RevisionParts, source: string, options: PublishOptions): Promise<PublishResult> {
-  const { bus, signers, trust, now, numberFloor } = options;
+  const { bus, signers, trust, now, numberFloor, epoch } = options;
   const encoded = encodeParts(parts);
   const content = contentDigest(encoded.parts);
   for (let attempt = 1; ; attempt++) {
@@ -51,6 +56,7 @@ export async function publish(parts: RevisionParts, source: string, options: Pub
     const newest = await readHead(bus, head);
     const same = newest !== undefined && contentDigest(newest.manifest.parts) === content;
     if (same && isSignedBy(newest, signers) && newest.trust === trust) {
+      demandLead(head, epoch);
       return { outcome: "unchanged", number: newest.manifest.number };
     }
     const at = now();
@@ -60,7 +66,7 @@ export async function publish(parts: RevisionParts, source: string, options: Pub
     const digest = digestOf(bytes);
     await bus.putBlob(digest, bytes);
     try {
-      await bus.publishHead({ manifest: digest, number }, head?.sequence ?? 0);
+      await bus.publishHead({ manifest: digest, number, ...demandLead(head, epoch) }, head?.sequence ?? 0);
       return { outcome: "published", number, digest: manifestDigest(manifest), at: now() };
     } catch (error) {
       // Another publisher was first: number after its revision, or find that it says the same.
@@ -68,6 +74,40 @@ export async function publish(parts: RevisionParts, source: string, options: Pub
       if (!isConflict || attempt === MAX_ATTEMPTS) throw error;
     }
   }
+}
+
+/**
+ * Announces the newest head again under the epoch of a new leader: whatever a leader before it sends from now on has an
+ * older sequence, and fails.
+ *
+ * @returns the number of the head; undefined where there is none
+ * @throws ChanceryError "stale" when another process leads, "conflict"; what the bus throws
+ */
+export async function claimHead(bus: Bus, epoch: () => number | undefined): Promise<number | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    const head = await bus.head();
+    if (head === undefined) return undefined;
+    const own = demandLead(head, epoch);
+    if (head.epoch === own.epoch) return head.number;
+    try {
+      await bus.publishHead({ manifest: head.manifest, number: head.number, ...own }, head.sequence);
+      return head.number;
+    } catch (error) {
+      const isConflict = error instanceof ChanceryError && error.code === "conflict";
+      // Its content is lost: there is nothing to announce, and publishing comes next.
+      if (error instanceof ChanceryError && error.code === "not-found") return head.number;
+      if (!isConflict || attempt === MAX_ATTEMPTS) throw error;
+    }
+  }
+}
+
+function demandLead(head: SequencedHead | undefined, epoch: (() => number | undefined) | undefined) {
+  if (epoch === undefined) return {};
+  const own = epoch();
+  if (own === undefined || own < (head?.epoch ?? 0)) {
+    throw new ChanceryError("stale", "another process leads now: nothing is published from here");
+  }
+  return { epoch: own };
 }
 
 /** undefined where the newest manifest is lost or damaged: then it is superseded. */

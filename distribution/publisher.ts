@@ -13,7 +13,7 @@ import {
   resourceFiles,
 } from "../resources/index.ts";
 import type { Digest, SigningKey } from "../revision/index.ts";
-import type { Bus } from "./bus.ts";
+import type { Bus, Subscription } from "./bus.ts";
 import { publish } from "./publish.ts";
 import { openPublisherState, type PublisherState } from "./publisher-state.ts";
 import { type Compiled, resolveTree } from "./resolve-tree.ts";
@@ -36,6 +36,11 @@ export interface PublisherOptions {
   /** Text of the trust file, which travels with each revision. */
   readonly trust?: string | undefined;
   readonly compile: (loaded: LoadResult) => Promise<Compiled> | Compiled;
+  /**
+   * Where several processes publish: the epoch under which this one leads, undefined while it does not. Then the tree is
+   * compiled all the same, so that its errors are seen and `refresh` is quick, and nothing is published.
+   */
+  readonly epoch?: () => number | undefined;
   /** What the API and controllers did; empty unless given. Call `refresh` when it has grown. */
   readonly log?: () => Promise<OperationalLog>;
   /** Milliseconds since the epoch. */
@@ -63,6 +68,8 @@ export type PublisherEvent =
       readonly durationMs: number;
       readonly warnings: readonly Problem[];
     }
+  /** The tree compiles, and another process leads. */
+  | { readonly type: "standby"; readonly source: string }
   /** The tree changed, and what it means did not. */
   | { readonly type: "unchanged"; readonly number: number }
   /** Scopes that stay at their last good state; none: all is as written again. */
@@ -78,6 +85,8 @@ export type PublisherEvent =
 export interface PublisherStatus {
   /** The newest revision published or found unchanged; 0 before the first. */
   readonly number: number;
+  /** Whether the tree as it is compiles, and another process publishes. */
+  readonly standby?: boolean;
   readonly frozen: readonly FrozenScope[];
   /** Why the tree as it is now is not taken as a whole; empty when it is. */
   readonly refused: readonly Problem[];
@@ -110,6 +119,9 @@ class TreePublisher implements Publisher {
   /** Path → text, as last read. */
   #lastRead: ReadonlyMap<string, string> | undefined;
   #floor: number;
+  #heads: Subscription | undefined;
+  /** Never rejects: whoever waits for a number to be kept is told by its own promise. */
+  #saving: Promise<void> = Promise.resolve();
   #status: PublisherStatus = { number: 0, frozen: [], refused: [] };
   #last: Promise<void> = Promise.resolve();
   /** An attempt that has not begun and so will see every change until then. */
@@ -124,6 +136,12 @@ class TreePublisher implements Publisher {
     this.#state = state;
     this.#floor = state.number;
     this.#lastGood = state.lastGood === undefined ? undefined : resourceFiles(state.lastGood);
+    // Whoever takes over goes on after the newest number, also where the bus has lost it.
+    if (options.epoch !== undefined) {
+      this.#heads = options.bus.watchHead(({ number }) => {
+        if (number > this.#floor) void this.#keepNumber(number).catch((error) => this.#alarm(error));
+      });
+    }
     this.#watch = watchTree(directory, (since) => void this.#enqueue(since), {
       pollMs,
       quietMs,
@@ -144,10 +162,12 @@ class TreePublisher implements Publisher {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#heads?.close();
     this.#watch.close();
     clearTimeout(this.#retry);
     clearTimeout(this.#settling);
     await this.#last;
+    await this.#saving;
   }
 
   /** One attempt at a time, and at most one that waits; `#attempt` never throws. */
@@ -176,7 +196,7 @@ class TreePublisher implements Publisher {
   }
 
   async #publish(since: number): Promise<void> {
-    const { directory, compile, bus, signers, trust, now, onEvent } = this.#options;
+    const { directory, compile, bus, signers, trust, now, onEvent, epoch } = this.#options;
     const log = (await this.#options.log?.()) ?? [];
     const current = await this.#readTree(since);
     const resolved = await resolveTree(current, this.#lastGood, {
@@ -193,9 +213,16 @@ class TreePublisher implements Publisher {
     if (resolved.files.digest !== this.#lastGood?.digest) await this.#state.saveLastGood(resolved.files.files);
     this.#lastGood = resolved.files;
     const source = `sha256:${resolved.files.digest}`;
-    const result = await publish(resolved.parts, source, { bus, signers, trust, now, numberFloor: this.#floor });
-    if (result.number > this.#floor) await this.#state.saveNumber(result.number);
-    this.#floor = Math.max(this.#floor, result.number);
+    if (epoch !== undefined && epoch() === undefined) {
+      this.#status = { number: this.#status.number, frozen: resolved.frozen, refused: [], standby: true };
+      this.#tell({ type: "standby", source }, source);
+      return;
+    }
+    const fence = epoch === undefined ? {} : { epoch };
+    const options = { bus, signers, trust, now, numberFloor: this.#floor, ...fence };
+    const result = await publish(resolved.parts, source, options);
+    if (result.number > this.#floor) await this.#keepNumber(result.number);
+    this.#told.delete("standby");
     this.#status = { number: result.number, frozen: resolved.frozen, refused: [] };
     this.#told.delete("failed");
     this.#told.delete("refused");
@@ -207,6 +234,18 @@ class TreePublisher implements Publisher {
     }
     const { number, digest, at } = result;
     onEvent({ type: "published", number, digest, at, durationMs: at - since, warnings: resolved.warnings });
+  }
+
+  /** One write at a time, each of the greatest number then. */
+  #keepNumber(number: number): Promise<void> {
+    this.#floor = Math.max(this.#floor, number);
+    const saved = this.#saving.then(() => this.#state.saveNumber(this.#floor));
+    this.#saving = saved.catch(() => undefined);
+    return saved;
+  }
+
+  #alarm(thrown: unknown): void {
+    this.#options.onEvent({ type: "alarm", error: ChanceryError.from(thrown) });
   }
 
   /**

@@ -234,6 +234,7 @@ describe("revisions", () => {
       layouts: [EDGE.hash],
       firstDecisions: { [EDGE.hash]: "2026-11-21T12:01:00.000Z" },
       activeSince: { 7: "2026-11-21T12:00:00.000Z", 8: "2026-11-21T12:01:00.000Z" },
+      decidedSince: { 8: "2026-11-21T12:01:00.000Z" },
       decisions: 1,
     });
     service.onReady(() => ready++);

@@ -70,6 +70,7 @@ export interface DecisionServiceState {
   readonly layouts: readonly string[];
   readonly firstDecisions: Readonly<Record<string, string>>;
   readonly activeSince: Readonly<Record<string, string>>;
+  readonly decidedSince: Readonly<Record<string, string>>;
   readonly decisions: number;
 }
 
@@ -101,7 +102,7 @@ export interface DecisionService {
   close(): Promise<void>;
 }
 
-/** How many revisions `activeSince` reports. */
+/** How many revisions `activeSince` and `decidedSince` report. */
 const REPORTED_REVISIONS = 16;
 
 export function createDecisionService(options: DecisionServiceOptions): DecisionService {
@@ -120,6 +121,7 @@ class Service implements DecisionService {
   readonly #waiters = new LayoutWaiters();
   readonly #firstDecisions = new Map<string, string>();
   readonly #activeSince = new Map<number, string>();
+  readonly #decidedSince = new Map<number, string>();
   readonly #summaryTimer: NodeJS.Timeout;
   #departedTimer: NodeJS.Timeout | undefined;
   #readyListeners: (() => void)[] = [];
@@ -219,6 +221,7 @@ class Service implements DecisionService {
       layouts: [...(this.#tables?.layouts.keys() ?? [])],
       firstDecisions: Object.fromEntries(this.#firstDecisions),
       activeSince: Object.fromEntries(this.#activeSince),
+      decidedSince: Object.fromEntries(this.#decidedSince),
       decisions: this.#decisions,
     };
   }
@@ -283,10 +286,17 @@ class Service implements DecisionService {
 
   #count({ record }: Outcome, now: number): void {
     const { effect, code, application, layout } = record;
+    const revision = record.revision.number;
     this.#decisions++;
     this.#metrics.decisions.inc({ effect, code, application });
     if (effect !== "error" && !this.#firstDecisions.has(layout)) {
       this.#firstDecisions.set(layout, new Date(now).toISOString());
+    }
+    if (effect !== "error" && this.#activeSince.has(revision) && !this.#decidedSince.has(revision)) {
+      this.#decidedSince.set(revision, new Date(now).toISOString());
+      for (const number of [...this.#decidedSince.keys()].slice(0, -REPORTED_REVISIONS)) {
+        this.#decidedSince.delete(number);
+      }
     }
   }
 

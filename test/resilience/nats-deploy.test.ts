@@ -112,13 +112,19 @@ test("over TLS and with nkeys, a region reads the hub, reports to it, and serves
     firstDecisions: {},
     activeSince: {},
   } as const;
-  // Through the leaf node reports do not pass with these rights (hub-users.conf says why).
-  const direct = await openAs("eu", "relay", hub);
-  expect(await direct.head()).toMatchObject({ number: 1 });
-  await direct.report({ ...report, reporter: "eu/authz-1", decisions: 0 });
   const reporters: string[] = [];
   control.watchReports(({ reporter }) => reporters.push(reporter));
+  // Through the leaf node, and directly.
+  await hubSeen.report({ ...report, reporter: "eu/authz-1", decisions: 0 });
   await waitFor(() => reporters.includes("eu/authz-1"), WAIT_MS, "the region's report at the hub");
+  const direct = await openAs("eu", "relay", hub);
+  expect(await direct.head()).toMatchObject({ number: 1 });
+  await direct.report({ ...report, reporter: "eu/authz-2", decisions: 0 });
+  await waitFor(() => reporters.includes("eu/authz-2"), WAIT_MS, "the region's direct report at the hub");
+  for (const bus of [hubSeen, direct]) {
+    await expect(bus.report({ ...report, reporter: "us/authz-1", decisions: 0 })).rejects.toThrow();
+  }
+  expect(reporters).not.toContain("us/authz-1");
 
   const relay = await openAs("relay", "relay", region, { prefix: "eu", manageStreams: true });
   await relay.putBlob(digestOf(bytes), bytes);

@@ -123,6 +123,7 @@ test("the hub's own streams are not the region's", async () => {
   expect((await streams(hub)).sort()).toEqual([
     "chancery_blobs",
     "chancery_heads",
+    "chancery_lease",
     "chancery_reports",
     "chancery_restrictions",
   ]);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { errors, type NatsConnection, nkeyAuthenticator, nkeys } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { type Bus, type NodeReport, natsCredentials, openNatsBus } from "../../distribution/index.ts";
+import { type NatsBus, type NodeReport, natsCredentials, openNatsBus } from "../../distribution/index.ts";
 import { digestOf } from "../../revision/index.ts";
 import { type RunningNats, startNats, waitFor } from "../support/index.ts";
 
@@ -45,7 +45,7 @@ async function startPlace(file: string, prefix: string, users: readonly string[]
   return { nats: await startNats({ config: await readFile(join(USERS, file), "utf8"), env }), prefix, seeds };
 }
 
-async function openAs(place: Place, user: string, role: string, manageStreams: boolean): Promise<Bus> {
+async function openAs(place: Place, user: string, role: string, manageStreams: boolean): Promise<NatsBus> {
   const file = join(root, `${place.prefix}-${user}.nk`);
   await writeFile(file, `${place.seeds.get(user)}\n`, { mode: 0o600 });
   const bus = await openNatsBus({
@@ -55,6 +55,7 @@ async function openAs(place: Place, user: string, role: string, manageStreams: b
     inboxPrefix: `_INBOX_${role}`,
     authenticator: natsCredentials(file),
     manageStreams,
+    lease: user === "CONTROL",
     maximumBytes: 128 * 1024 * 1024,
   });
   onTestFinished(() => bus.close());
@@ -160,11 +161,13 @@ describe.each([
       `${prefix}.blob.00.0`,
       `${prefix}.bell.head`,
       `${prefix}.report.${own.other}.one`,
-      `${prefix}.report.${own.role}.eu.one`,
       `${prefix}.restriction.00`,
       `${prefix}.bell.restriction.00`,
       `$JS.API.STREAM.CREATE.${prefix}_restrictions`,
       `$JS.API.STREAM.PURGE.${prefix}_restrictions`,
+      `${prefix}.report.region.eu.${own.role}.one`,
+      `${prefix}.lease`,
+      `$JS.API.DIRECT.GET.${prefix}_lease`,
       `$JS.API.STREAM.CREATE.${prefix}_heads`,
       `$JS.API.STREAM.DELETE.${prefix}_heads`,
       `$JS.API.STREAM.PURGE.${prefix}_blobs`,
@@ -203,6 +206,16 @@ describe.each([
   });
 });
 
+test("control takes the lease with the rights of its user, and nobody else may read it", async () => {
+  const { lease } = await openAs(hub, "CONTROL", "control", true);
+  const entry = { holder: "a", name: "a", epoch: 1, ttlMs: 1_000, released: false };
+  const sequence = await lease.write(entry, 0);
+  expect(await lease.read()).toEqual({ ...entry, sequence });
+  await expect(lease.write({ ...entry, epoch: 2 }, 0)).rejects.toMatchObject({ code: "conflict" });
+  const { lease: other } = await openAs(hub, "EU", "relay", false);
+  await expect(other.read()).rejects.toMatchObject({ message: expect.stringContaining("does not allow") });
+});
+
 test("a region at the hub can publish restrictions alone, and report for its own processes alone", async () => {
   const relay = await openAs(hub, "EU", "relay", false);
   await relay.putRestriction(new TextEncoder().encode("by a region"));
@@ -213,7 +226,14 @@ test("a region at the hub can publish restrictions alone, and report for its own
     message: expect.stringContaining("does not allow"),
   });
   const connection = await connectAs(hub, "EU", "_INBOX_relay");
-  for (const subject of ["chancery.head", "chancery.blob.00.0", "chancery.report.authz.one", "us.head"]) {
+  for (const subject of [
+    "chancery.head",
+    "chancery.lease",
+    "chancery.blob.00.0",
+    "chancery.report.authz.one",
+    "chancery.report.region.us.authz.one",
+    "us.head",
+  ]) {
     expect([subject, await isDenied(connection, "publish", subject)]).toEqual([subject, true]);
   }
 });
