@@ -97,8 +97,8 @@ test("an acknowledgement has its time as long as it is the newest", () => {
   const nodeReports = createNodeReports(() => START + 5);
   const node = {
     ...{ id: "edge-1", group: "edge", version: "1.40.0", build: "1.40.0", isEnvoy: true },
-    ...{ plan: "full", missingExtensions: [] },
-  } as const;
+    ...({ plan: "full", missingExtensions: [] } as const),
+  };
   nodeReports.onEvent({ kind: "acknowledged", node, revision: 7, layout: "abc", milliseconds: 1 });
   expect(nodeReports.summaries([state("edge-1")]).nodes[0]).toMatchObject({ acknowledged: 7, acknowledgedAt: iso(5) });
   const later = nodeReports.summaries([state("edge-1", { acknowledgedRevision: 8 })]).nodes[0];
