@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Command, Option } from "commander";
 import { createRegistry } from "../admin/index.ts";
 import { createDecisionService, type DecisionRecord, type JournalRecord } from "../ext-authz/index.ts";
-import { compilePolicy, type DecisionInput, explainVerdict, type Verdict } from "../policy/index.ts";
+import { changedInput, compilePolicy, type DecisionInput, explainVerdict, type Verdict } from "../policy/index.ts";
 import { ChanceryError, formatProblem, type Gateway } from "../resources/index.ts";
 import { type CompiledDirectory, compileDirectory } from "./compile-directory.ts";
 import { type DescribedRequest, describeRequest, encodeCheck, type RequestDescription } from "./described-request.ts";
@@ -87,7 +87,7 @@ async function explain(
     compilePolicy: (each) => {
       const policy = compilePolicy(each);
       const decide = (input: DecisionInput): Verdict => {
-        verdict = policy.decide({ ...input, explain: true });
+        verdict = policy.decide(changedInput(input, { explain: true }));
         return verdict;
       };
       return { ...policy, decide, decideAgain: decide };

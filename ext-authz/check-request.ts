@@ -4,13 +4,20 @@ import type { ConnectionAttributes, PeerAttributes, RequestAttributes } from "..
 import { CheckRequestSchema } from "../protos/gen/envoy/service/auth/v3/external_auth_pb.ts";
 import { canonicalPath } from "./canonical-path.ts";
 import { type Refusal, refusal } from "./denials.ts";
-import { type RequestHeaders, readHeaders } from "./headers.ts";
+import { type RequestHeaders, WireHeaders } from "./headers.ts";
 import { readFilterMetadata } from "./metadata.ts";
 import { BYTES, bufferOf, TextInterner, VARINT, WireReader } from "./wire.ts";
 
 /** A Check as it came in, before anything is believed. Decoded as far as somebody asks. */
 export interface Check {
   readonly http: CheckHttp;
+  /** Those of `http`, without the rest of it. */
+  readonly id: string;
+  readonly scheme: string;
+  readonly protocol: string;
+  readonly size: number;
+  /** Bytes of the body that came with it. */
+  readonly bodyBytes: number;
   readonly headers: RequestHeaders;
   readonly context: { readonly route: string; readonly layout: string; readonly nodeGroup: string };
   /** Content type of a gRPC call, whose refusal is a gRPC status. */
@@ -35,177 +42,240 @@ export interface CheckHttp {
 }
 
 /** @returns undefined when the bytes are no CheckRequest about an HTTP request with raw headers */
-export function decodeCheck(bytes: Uint8Array): Check | undefined {
-  const check = readCheck(bufferOf(bytes));
-  if (check !== "unusual") return check;
-  try {
-    // What Envoy does not write, protobuf may still allow (a message in several pieces): put into the usual form first.
-    const usual = readCheck(bufferOf(toBinary(CheckRequestSchema, fromBinary(CheckRequestSchema, bytes))));
-    return usual === "unusual" ? undefined : usual;
-  } catch {
-    // The caller answers malformed_check; what the bytes were is nobody's business here.
-    return undefined;
+export function decodeCheck(bytes: Uint8Array): WireCheck | undefined {
+  return new CheckReader().read(bytes);
+}
+
+/** Decodes one Check after the other, into the same object. */
+export class CheckReader {
+  readonly #check = new WireCheck();
+
+  /** @returns as `decodeCheck`; what it returns holds until the next call */
+  read(bytes: Uint8Array): WireCheck | undefined {
+    const check = this.#check;
+    const found = check.read(bufferOf(bytes));
+    if (found !== "unusual") return found === "ok" ? check : undefined;
+    try {
+      // What Envoy does not write, protobuf may still allow (a message in several pieces): put into the usual form first.
+      const usual = check.read(bufferOf(toBinary(CheckRequestSchema, fromBinary(CheckRequestSchema, bytes))));
+      return usual === "ok" ? check : undefined;
+    } catch {
+      // The caller answers malformed_check; what the bytes were is nobody's business here.
+      return undefined;
+    }
   }
 }
 
 const TEXTS = new TextInterner((bytes) => bytes.toString("utf8"));
 
 /** A message inside the CheckRequest, by its place. */
-interface Place {
-  readonly from: number;
-  readonly to: number;
-}
+class Place {
+  from = 0;
+  to = 0;
+  found = false;
 
-/** The parts of a message that are looked for, by field number; undefined: one stands twice, or it cannot be read. */
-function partsOf(
-  bytes: Buffer,
-  from: number,
-  to: number,
-  wanted: readonly number[],
-): ReadonlyMap<number, Place> | undefined {
-  const reader = new WireReader(bytes, from, to);
-  const parts = new Map<number, Place>();
-  while (reader.next()) {
-    if (!wanted.includes(reader.number)) continue;
-    if (!reader.is(BYTES) || parts.has(reader.number)) return undefined;
-    parts.set(reader.number, { from: reader.from, to: reader.to });
+  /** False when it was found before. */
+  set({ from, to }: WireReader): boolean {
+    if (this.found) return false;
+    this.found = true;
+    this.from = from;
+    this.to = to;
+    return true;
   }
-  return reader.ok ? parts : undefined;
-}
-
-function readCheck(bytes: Buffer): Check | "unusual" | undefined {
-  const attributes = partsOf(bytes, 0, bytes.length, [1])?.get(1);
-  if (attributes === undefined) return bytes.length === 0 ? undefined : "unusual";
-  const reader = new WireReader(bytes, attributes.from, attributes.to);
-  let source: Place | undefined;
-  let destination: Place | undefined;
-  let request: Place | undefined;
-  let metadata: Place | undefined;
-  let tls: Place | undefined;
-  let route = "";
-  let layout = "";
-  let nodeGroup = "";
-  while (reader.next()) {
-    const { number, from, to } = reader;
-    if (number !== 1 && number !== 2 && number !== 4 && (number < 10 || number > 12)) continue;
-    if (!reader.is(BYTES)) return "unusual";
-    if (number === 10) {
-      const entry = readTextEntry(bytes, reader.inner());
-      if (entry === undefined) return "unusual";
-      if (entry.key === "route") route = entry.value;
-      else if (entry.key === "layout") layout = entry.value;
-      else if (entry.key === "node_group") nodeGroup = entry.value;
-      continue;
-    }
-    const place = { from, to };
-    if (number === 12) {
-      if (tls !== undefined) return "unusual";
-      tls = place;
-      continue;
-    }
-    const known = number === 1 ? source : number === 2 ? destination : number === 4 ? request : metadata;
-    if (known !== undefined) return "unusual";
-    if (number === 1) source = place;
-    else if (number === 2) destination = place;
-    else if (number === 4) request = place;
-    else metadata = place;
-  }
-  if (!reader.ok) return "unusual";
-  if (request === undefined) return undefined;
-  const parts = partsOf(bytes, request.from, request.to, [1, 2]);
-  if (parts === undefined) return "unusual";
-  const http = parts.get(2);
-  const read = http === undefined ? undefined : readHttp(bytes, http);
-  // Without `encode_raw_headers` Envoy joins repeated headers and writes "!" for what is not UTF-8, while upstreams get
-  // the real bytes: rules would be decided on something else.
-  if (read === undefined || read === "unusual") return read;
-  return new WireCheck(
-    bytes,
-    read,
-    { route, layout, nodeGroup },
-    { source, destination, metadata, tls, time: parts.get(1) },
-  );
-}
-
-function readTextEntry(bytes: Buffer, entry: WireReader): { readonly key: string; readonly value: string } | undefined {
-  let key = "";
-  let value = "";
-  while (entry.next()) {
-    if (entry.number > 2) continue;
-    if (!entry.is(BYTES)) return undefined;
-    if (entry.number === 1) key = TEXTS.text(bytes, entry.from, entry.to);
-    else value = TEXTS.text(bytes, entry.from, entry.to);
-  }
-  return entry.ok ? { key, value } : undefined;
 }
 
 const NO_BODY = new Uint8Array();
+const NO_BYTES: Buffer = Buffer.alloc(0);
 
-function readHttp(
-  bytes: Buffer,
-  place: Place,
-): { readonly http: CheckHttp; readonly headers: RequestHeaders } | "unusual" | undefined {
-  const reader = new WireReader(bytes, place.from, place.to);
-  let id = "";
-  let scheme = "";
-  let protocol = "";
-  let size = 0;
-  let body = "";
-  let rawBody: Uint8Array = NO_BODY;
-  let headers: RequestHeaders | undefined;
-  while (reader.next()) {
-    const { number, from, to } = reader;
-    if (number === 9) {
-      if (!reader.is(VARINT)) return "unusual";
-      size = reader.varint;
-      continue;
-    }
-    if (number !== 1 && number !== 6 && (number < 10 || number > 13)) continue;
-    if (!reader.is(BYTES)) return "unusual";
-    if (number === 1) id = bytes.toString("utf8", from, to);
-    else if (number === 6) scheme = TEXTS.text(bytes, from, to);
-    else if (number === 10) protocol = TEXTS.text(bytes, from, to);
-    else if (number === 11) body = bytes.toString("utf8", from, to);
-    else if (number === 12) rawBody = bytes.subarray(from, to);
-    else {
-      if (headers !== undefined) return "unusual";
-      headers = readHeaders(bytes, from, to);
-      if (headers === undefined) return "unusual";
-    }
+/** One Check at a time, by the places of its parts. */
+export class WireCheck implements Check {
+  readonly headers = new WireHeaders();
+  readonly #outer = new WireReader(NO_BYTES, 0, 0);
+  readonly #inner = new WireReader(NO_BYTES, 0, 0);
+  readonly #attributes = new Place();
+  readonly #source = new Place();
+  readonly #destination = new Place();
+  readonly #request = new Place();
+  readonly #metadata = new Place();
+  readonly #tls = new Place();
+  readonly #http = new Place();
+  readonly #time = new Place();
+  readonly #id = new Place();
+  readonly #body = new Place();
+  readonly #rawBody = new Place();
+  bytes = NO_BYTES;
+  #sourcePeer: PeerAttributes | undefined;
+  #destinationPeer: PeerAttributes | undefined;
+  #filterMetadata: Check["metadata"];
+  #plainHttp: CheckHttp | undefined;
+  #context: Check["context"] | undefined;
+  route = "";
+  layout = "";
+  nodeGroup = "";
+  scheme = "";
+  protocol = "";
+  size = 0;
+
+  get http(): CheckHttp {
+    const { id, scheme, protocol, size } = this;
+    this.#plainHttp ??= { id, scheme, protocol, size, body: this.#textAt(this.#body), rawBody: this.#rawBytes() };
+    return this.#plainHttp;
   }
-  if (!reader.ok) return "unusual";
-  return headers === undefined ? undefined : { http: { id, scheme, protocol, size, body, rawBody }, headers };
-}
 
-interface Places {
-  readonly source: Place | undefined;
-  readonly destination: Place | undefined;
-  readonly metadata: Place | undefined;
-  readonly tls: Place | undefined;
-  readonly time: Place | undefined;
-}
+  get context(): Check["context"] {
+    const { route, layout, nodeGroup } = this;
+    this.#context ??= { route, layout, nodeGroup };
+    return this.#context;
+  }
 
-class WireCheck implements Check {
-  readonly http: CheckHttp;
-  readonly headers: RequestHeaders;
-  readonly context: Check["context"];
-  readonly #bytes: Buffer;
-  readonly #places: Places;
-  #source: PeerAttributes | undefined;
-  #destination: PeerAttributes | undefined;
-  #metadata: Check["metadata"];
+  /** Where the metadata context stands; empty where there is none. */
+  get metadataFrom(): number {
+    return this.#metadata.found ? this.#metadata.from : 0;
+  }
+  get metadataTo(): number {
+    return this.#metadata.found ? this.#metadata.to : 0;
+  }
 
-  constructor(
-    bytes: Buffer,
-    { http, headers }: { readonly http: CheckHttp; readonly headers: RequestHeaders },
-    context: Check["context"],
-    places: Places,
-  ) {
-    this.http = http;
-    this.headers = headers;
-    this.context = context;
-    this.#bytes = bytes;
-    this.#places = places;
+  /** As `headers.get`, to be handed on by itself. */
+  readonly header = (name: string): readonly string[] | undefined => this.headers.get(name);
+
+  get bodyBytes(): number {
+    return this.#rawBody.found ? this.#rawBody.to - this.#rawBody.from : 0;
+  }
+
+  /** "unusual": for a whole decoder to read. */
+  read(bytes: Buffer): "ok" | "unusual" | "none" {
+    this.#forget(bytes);
+    const found = this.#readParts(bytes);
+    if (found !== "ok") return found;
+    return this.#readHttp(bytes);
+  }
+
+  #forget(bytes: Buffer): void {
+    this.bytes = bytes;
+    this.#sourcePeer = undefined;
+    this.#destinationPeer = undefined;
+    this.#filterMetadata = undefined;
+    this.#plainHttp = undefined;
+    this.#context = undefined;
+    this.route = "";
+    this.layout = "";
+    this.nodeGroup = "";
+    this.scheme = "";
+    this.protocol = "";
+    this.size = 0;
+    this.#attributes.found = false;
+    this.#source.found = false;
+    this.#destination.found = false;
+    this.#request.found = false;
+    this.#metadata.found = false;
+    this.#tls.found = false;
+    this.#http.found = false;
+    this.#time.found = false;
+    this.#id.found = false;
+    this.#body.found = false;
+    this.#rawBody.found = false;
+  }
+
+  #readParts(bytes: Buffer): "ok" | "unusual" | "none" {
+    if (bytes.length === 0) return "none";
+    const reader = this.#outer;
+    reader.reset(bytes, 0, bytes.length);
+    while (reader.next()) {
+      if (reader.number === 1 && !(reader.is(BYTES) && this.#attributes.set(reader))) return "unusual";
+    }
+    if (!reader.ok || !this.#attributes.found) return "unusual";
+    reader.reset(bytes, this.#attributes.from, this.#attributes.to);
+    while (reader.next()) {
+      const { number } = reader;
+      if (number !== 1 && number !== 2 && number !== 4 && (number < 10 || number > 12)) continue;
+      if (!reader.is(BYTES)) return "unusual";
+      if (number === 10) {
+        if (!this.#readExtension(bytes, reader)) return "unusual";
+        continue;
+      }
+      if (!this.#partOf(number).set(reader)) return "unusual";
+    }
+    if (!reader.ok) return "unusual";
+    if (!this.#request.found) return "none";
+    reader.reset(bytes, this.#request.from, this.#request.to);
+    while (reader.next()) {
+      if (reader.number !== 1 && reader.number !== 2) continue;
+      const place = reader.number === 1 ? this.#time : this.#http;
+      if (!reader.is(BYTES) || !place.set(reader)) return "unusual";
+    }
+    if (!reader.ok) return "unusual";
+    return this.#http.found ? "ok" : "none";
+  }
+
+  /** By its field number in AttributeContext. */
+  #partOf(number: number): Place {
+    if (number === 1) return this.#source;
+    if (number === 2) return this.#destination;
+    if (number === 4) return this.#request;
+    return number === 11 ? this.#metadata : this.#tls;
+  }
+
+  /** An entry of the context extensions. */
+  #readExtension(bytes: Buffer, { from, to }: WireReader): boolean {
+    const entry = this.#inner;
+    entry.reset(bytes, from, to);
+    let key = "";
+    let value = "";
+    while (entry.next()) {
+      if (entry.number > 2) continue;
+      if (!entry.is(BYTES)) return false;
+      if (entry.number === 1) key = TEXTS.text(bytes, entry.from, entry.to);
+      else value = TEXTS.text(bytes, entry.from, entry.to);
+    }
+    if (key === "route") this.route = value;
+    else if (key === "layout") this.layout = value;
+    else if (key === "node_group") this.nodeGroup = value;
+    return entry.ok;
+  }
+
+  #readHttp(bytes: Buffer): "ok" | "unusual" | "none" {
+    const reader = this.#outer;
+    reader.reset(bytes, this.#http.from, this.#http.to);
+    let headers = false;
+    while (reader.next()) {
+      const { number } = reader;
+      if (number === 9) {
+        if (!reader.is(VARINT)) return "unusual";
+        this.size = reader.varint;
+        continue;
+      }
+      if (number !== 1 && number !== 6 && (number < 10 || number > 13)) continue;
+      if (!reader.is(BYTES)) return "unusual";
+      if (number === 6) this.scheme = TEXTS.text(bytes, reader.from, reader.to);
+      else if (number === 10) this.protocol = TEXTS.text(bytes, reader.from, reader.to);
+      else if (number === 13) {
+        if (headers || !this.headers.read(bytes, reader.from, reader.to)) return "unusual";
+        headers = true;
+      } else {
+        const place = number === 1 ? this.#id : number === 11 ? this.#body : this.#rawBody;
+        // The last one counts.
+        place.found = false;
+        place.set(reader);
+      }
+    }
+    if (!reader.ok) return "unusual";
+    // Without `encode_raw_headers` Envoy joins repeated headers and writes "!" for what is not UTF-8, while upstreams get
+    // the real bytes: rules would be decided on something else.
+    return headers ? "ok" : "none";
+  }
+
+  get id(): string {
+    return this.#textAt(this.#id);
+  }
+
+  #textAt({ found, from, to }: Place): string {
+    return found && to > from ? this.bytes.toString("utf8", from, to) : "";
+  }
+
+  #rawBytes(): Uint8Array {
+    const { found, from, to } = this.#rawBody;
+    return found && to > from ? this.bytes.subarray(from, to) : NO_BODY;
   }
 
   get grpc(): string | undefined {
@@ -213,31 +283,29 @@ class WireCheck implements Check {
   }
 
   get source(): PeerAttributes {
-    this.#source ??= readPeer(this.#bytes, this.#places.source);
-    return this.#source;
+    this.#sourcePeer ??= readPeer(this.bytes, this.#source);
+    return this.#sourcePeer;
   }
 
   get destination(): PeerAttributes {
-    this.#destination ??= readPeer(this.#bytes, this.#places.destination);
-    return this.#destination;
+    this.#destinationPeer ??= readPeer(this.bytes, this.#destination);
+    return this.#destinationPeer;
   }
 
   get connection(): ConnectionAttributes {
-    const { source, tls } = this.#places;
-    const serverName = tls === undefined ? "" : readServerName(this.#bytes, tls);
-    const mtls = source !== undefined && hasCertificate(this.#bytes, source);
+    const serverName = this.#tls.found ? readServerName(this.bytes, this.#tls) : "";
+    const mtls = this.#source.found && hasCertificate(this.bytes, this.#source);
     return serverName === "" ? { mtls } : { mtls, requested_server_name: serverName };
   }
 
   get metadata(): Check["metadata"] {
-    const { metadata } = this.#places;
-    this.#metadata ??= metadata === undefined ? {} : readFilterMetadata(this.#bytes, metadata.from, metadata.to);
-    return this.#metadata;
+    const { found, from, to } = this.#metadata;
+    this.#filterMetadata ??= found ? readFilterMetadata(this.bytes, from, to) : {};
+    return this.#filterMetadata;
   }
 
   get time(): number | undefined {
-    const { time } = this.#places;
-    return time === undefined ? undefined : readTime(this.#bytes, time);
+    return this.#time.found ? readTime(this.bytes, this.#time) : undefined;
   }
 }
 
@@ -245,25 +313,45 @@ export type RequestReading = { readonly ok: true; readonly request: RequestAttri
 
 /** The request as rules see it, or why it can be read in more than one way. */
 export function readRequest(check: Check, now: number): RequestReading {
-  const { http, headers } = check;
+  const { headers } = check;
   const target = headers.pseudo(":path");
   if (target === undefined) return refusal("ambiguous_path", "The request has no path.");
   const path = canonicalPath(target);
   if (!path.ok) return refusal("ambiguous_path", `The request is refused: ${path.problem}.`);
-  const method = headers.pseudo(":method") ?? "";
+  const method = headers.knownPseudo(":method") ?? "";
   // Methods are case-sensitive, and servers that do not know that would read "get" past a rule about "GET". A tunnel has
   // no path to decide on, and no route is made for one.
-  if (!/^[A-Z][A-Z-]{0,31}$/.test(method)) return refusal("malformed_request", "The method is not usable.");
-  if (method === "CONNECT") return refusal("malformed_request", "CONNECT is not served.");
-  const host = canonicalHost(headers.pseudo(":authority") ?? "");
+  if (!COMMON_METHODS.has(method)) {
+    if (!/^[A-Z][A-Z-]{0,31}$/.test(method)) return refusal("malformed_request", "The method is not usable.");
+    if (method === "CONNECT") return refusal("malformed_request", "CONNECT is not served.");
+  }
+  const host = knownHost(headers.knownPseudo(":authority") ?? "");
   if (host === undefined) return refusal("malformed_request", "The host is not usable.");
-  const scheme = (headers.pseudo(":scheme") ?? http.scheme).toLowerCase();
+  let scheme = headers.knownPseudo(":scheme") ?? check.http.scheme;
+  if (scheme !== "https") scheme = scheme.toLowerCase();
   if (scheme !== "http" && scheme !== "https") return refusal("malformed_request", "The scheme is not usable.");
-  const parts = { method, scheme, host, path: target, url_path: path.path, query: path.query, time: check.time ?? now };
-  return { ok: true, request: new HttpAttributes(parts, http, headers) };
+  const parts = { method, scheme, host, path: target, url_path: path.path, query: path.query };
+  return { ok: true, request: new HttpAttributes(parts, check, now) };
 }
 
-/** Only rules that look at all headers pay for a map of them. */
+const COMMON_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]);
+
+/** Authority → host, for the last few hundred. */
+const HOSTS = new Map<string, string | undefined>();
+const HOSTS_LIMIT = 1_024;
+
+function knownHost(authority: string): string | undefined {
+  const known = HOSTS.get(authority);
+  if (known !== undefined) return known;
+  const host = canonicalHost(authority);
+  if (host !== undefined) {
+    if (HOSTS.size >= HOSTS_LIMIT) HOSTS.clear();
+    HOSTS.set(authority, host);
+  }
+  return host;
+}
+
+/** What rules seldom read is read when they do. */
 class HttpAttributes implements RequestAttributes {
   readonly method: string;
   readonly scheme: string;
@@ -271,16 +359,13 @@ class HttpAttributes implements RequestAttributes {
   readonly path: string;
   readonly url_path: string;
   readonly query: string;
-  readonly protocol: string;
-  readonly id: string;
-  readonly size: number;
-  readonly time: number;
-  readonly #headers: RequestHeaders;
+  readonly #check: Check;
+  readonly #now: number;
 
   constructor(
-    parts: Pick<RequestAttributes, "method" | "scheme" | "host" | "path" | "url_path" | "query" | "time">,
-    http: CheckHttp,
-    headers: RequestHeaders,
+    parts: Pick<RequestAttributes, "method" | "scheme" | "host" | "path" | "url_path" | "query">,
+    check: Check,
+    now: number,
   ) {
     this.method = parts.method;
     this.scheme = parts.scheme;
@@ -288,15 +373,24 @@ class HttpAttributes implements RequestAttributes {
     this.path = parts.path;
     this.url_path = parts.url_path;
     this.query = parts.query;
-    this.protocol = http.protocol;
-    this.id = http.id;
-    this.size = http.size;
-    this.time = parts.time;
-    this.#headers = headers;
+    this.#check = check;
+    this.#now = now;
   }
 
+  get protocol(): string {
+    return this.#check.protocol;
+  }
+  get id(): string {
+    return this.#check.id;
+  }
+  get size(): number {
+    return this.#check.size;
+  }
+  get time(): number {
+    return this.#check.time ?? this.#now;
+  }
   get headers(): ReadonlyMap<string, readonly string[]> {
-    return this.#headers.fields;
+    return this.#check.headers.fields;
   }
 }
 
@@ -347,8 +441,8 @@ function readTime(bytes: Buffer, { from, to }: Place): number | undefined {
 const UNKNOWN_PEER: PeerAttributes = { address: "", port: 0 };
 
 /** AttributeContext.Peer; one that cannot be read is nobody. */
-function readPeer(bytes: Buffer, place: Place | undefined): PeerAttributes {
-  if (place === undefined) return UNKNOWN_PEER;
+function readPeer(bytes: Buffer, place: Place): PeerAttributes {
+  if (!place.found) return UNKNOWN_PEER;
   const reader = new WireReader(bytes, place.from, place.to);
   let address = UNKNOWN_PEER;
   let principal = "";
@@ -389,7 +483,7 @@ function readAddress(bytes: Buffer, outer: WireReader): PeerAttributes {
     let address = "";
     let port = 0;
     while (inner.next()) {
-      if (inner.number === textField && inner.is(BYTES)) address = bytes.toString("utf8", inner.from, inner.to);
+      if (inner.number === textField && inner.is(BYTES)) address = TEXTS.text(bytes, inner.from, inner.to);
       else if (outer.number === 1 && inner.number === 3 && inner.is(VARINT)) port = inner.varint;
       else if (outer.number === 1 && inner.number === 4) port = 0;
     }

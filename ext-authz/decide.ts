@@ -1,11 +1,23 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { LayoutRoute } from "../compiler/index.ts";
-import type { ApplicationFacts, DecisionInput, Requested, Restriction, Target, Verdict } from "../policy/index.ts";
+import {
+  type ApplicationFacts,
+  type ConnectionAttributes,
+  changedInput,
+  type DecisionInput,
+  type PeerAttributes,
+  type RequestAttributes,
+  type Requested,
+  type Restriction,
+  type Subject,
+  type Target,
+  type Verdict,
+} from "../policy/index.ts";
 import type { Key } from "../resources/index.ts";
 import type { Answer } from "./answer.ts";
 import { plainText } from "./answer.ts";
-import { type Chain, chainOf, drawWeighted, rewrites } from "./chain.ts";
-import { type Check, readMetadata, readRequest } from "./check-request.ts";
+import { type Chain, rewrites } from "./chain.ts";
+import { type Check, readMetadata, readRequest, type WireCheck } from "./check-request.ts";
 import { DENIALS, type DenialCode, type Refusal, refusal } from "./denials.ts";
 import { type Identity, identify } from "./identity.ts";
 import type { ModelReading } from "./model-source.ts";
@@ -37,85 +49,143 @@ export interface DecisionContext {
 const FEW_HEADERS = 1_000;
 
 /** Decides one request: pure but for `random` and `elapsedUs`. */
-export function decide(check: Check, context: DecisionContext): Outcome {
+export function decide(check: WireCheck, context: DecisionContext): Outcome {
   const draft = new Draft(check, context);
-  const layout = context.tables.layouts.get(check.context.layout);
-  if (layout === undefined) return draft.refuse(refusal("unknown_layout"));
-  const table = layout.get(check.context.route);
-  if (table === undefined) return draft.refuse(refusal("unknown_route"));
-  draft.table = table;
-
-  const reading = readRequest(check, context.now);
-  if (!reading.ok) return draft.refuse(reading);
-  const { request } = reading;
-  draft.request = { method: request.method, host: request.host, path: request.url_path };
-
-  const metadata = readMetadata(check);
-  if (metadata === undefined) return draft.refuse(refusal("malformed_check"));
-  const identity = identify(context.tables.identities, {
-    headers: check.headers,
-    claims: metadata.claims,
-    source: check.source,
-    passesAuthorization: table.passesAuthorization,
-  });
-  if (!identity.ok) return draft.refuse(identity);
-  draft.identity = identity;
-
-  const draw = context.random();
-  const inputFor = (requested: Requested): DecisionInput => ({
-    request,
-    header: check.headers.count <= FEW_HEADERS ? (name) => check.headers.get(name) : undefined,
-    source: check.source,
-    destination: check.destination,
-    connection: check.connection,
-    metadata: metadata.metadata,
-    xds: { route: check.context.route, layout: check.context.layout, node_group: check.context.nodeGroup },
-    subject: identity.subject,
-    application: identity.application,
-    gateway: table.route.gateway,
-    httpRoute: table.route.httpRoute,
-    requested,
-    candidates: table.candidates,
-    models: table.route.models,
-    weights: table.weights,
-    now: context.now,
-    draw,
-    ...(context.restrictions === undefined ? {} : { restrictions: context.restrictions }),
-    observe: context.tables.observedGateways.has(table.route.gateway),
-  });
-  if (table.route.action === "modelList") {
-    return draft.reply(listModels(table, inputFor({ stream: false }), context.tables));
-  }
-
-  let model: ModelReading & { ok: true } = { ok: true, stream: false };
-  let requested: Requested = { stream: false };
-  if (table.route.action === "model") {
-    const asked = table.readModel?.(check, request) ?? refusal("internal");
-    if (!asked.ok) return draft.refuse(asked);
-    const named = resolveModel(asked, table, context.tables);
-    if (asked.name !== undefined) draft.model = asked.name;
-    draft.stream = asked.stream;
-    if (!named.ok) return draft.refuse(named);
-    model = asked;
-    requested = named.requested;
-  } else if (table.route.action === "plain") {
-    const drawn = drawWeighted(table.candidates, (target) => table.weights.get(target.pool) ?? 0, context.random);
-    if (drawn !== undefined) requested = { upstream: drawn.upstream, stream: false };
-  }
-
-  const verdict = context.tables.policy.decideAgain(inputFor(requested));
-  draft.verdict = verdict;
+  const refused = reach(draft);
+  if (refused !== undefined) return draft.refuse(refused);
+  const { input, table, verdict, request, model } = draft;
+  if (table === undefined || input === undefined || request === undefined) return draft.refuse(refusal("internal"));
+  if (table.route.action === "modelList") return draft.reply(listModels(table, input, context.tables));
+  if (verdict === undefined) return draft.refuse(refusal("internal"));
   if (verdict.effect === "deny") return draft.refuse(refusal(verdict.code, verdict.reason));
-  const chain = chainOf(table, verdict);
+  const chain = table.chainOf(verdict);
   // What is legal can only be rerouted to, or is not in this layout (any more).
   if (chain.groups.length === 0 && table.route.action !== "redirect") {
     return draft.refuse(refusal("no_legal_target"), "chancery:no-legal-target");
   }
-  const plain = table.route.action !== "model";
-  return draft.allow(chain, {
-    mode: plain ? "plain" : `${model.stream ? "stream" : "whole"}${budgetOf(table.route, chain.targets)}`,
-    ...(plain ? {} : rewrites(chain.targets, request, model.name, model.span)),
-  });
+  if (table.route.action !== "model") return draft.allow(chain, PLAIN);
+  const mode = `${draft.stream ? "stream" : "whole"}${budgetOf(table.route, chain.targets)}`;
+  return draft.allow(chain, { mode, ...rewrites(chain.targets, request, model?.name, model?.span) });
+}
+
+/** As `decide`, up to the verdict of the policy: without record and answer. */
+export function reachVerdict(check: WireCheck, context: DecisionContext): Verdict | Refusal {
+  const draft = new Draft(check, context);
+  return reach(draft) ?? draft.verdict ?? refusal("internal");
+}
+
+const PLAIN: JsonObject = { mode: "plain" };
+
+/** Goes as far as the verdict, or (on a model list) to what verdicts are asked with. */
+function reach(draft: Draft): Refusal | undefined {
+  const { check, context } = draft;
+  const { tables } = context;
+  const layout = tables.layouts.get(check.layout);
+  if (layout === undefined) return refusal("unknown_layout");
+  const table = layout.get(check.route);
+  if (table === undefined) return refusal("unknown_route");
+  draft.table = table;
+
+  const reading = readRequest(check, context.now);
+  if (!reading.ok) return reading;
+  const { request } = reading;
+  draft.request = request;
+
+  const identity = identityOf(check, table, tables);
+  if (!identity.ok) return identity;
+  draft.identity = identity;
+
+  const input = new CheckInput(check, context, table, request, identity);
+  draft.input = input;
+  const { action } = table.route;
+  if (action === "modelList") return undefined;
+  if (action === "model") {
+    const asked = table.readModel?.(check, request) ?? refusal("internal");
+    if (!asked.ok) return asked;
+    draft.model = asked;
+    const named = resolveModel(asked, table, tables);
+    if (!named.ok) return named;
+    input.requested = named.requested;
+  } else if (action === "plain") {
+    input.requested = table.drawBackend(context.random) ?? NOTHING_ASKED;
+  }
+  draft.verdict = tables.policy.decideAgain(input);
+  return undefined;
+}
+
+function identityOf(check: WireCheck, { passesAuthorization }: RouteTable, tables: DecisionTables): Identity {
+  const known = tables.callers.find(check, passesAuthorization);
+  if (known !== undefined) return known;
+  const metadata = readMetadata(check);
+  if (metadata === undefined) return refusal("malformed_check");
+  const { headers, source } = check;
+  const identity = identify(tables.identities, { headers, claims: metadata.claims, source, passesAuthorization });
+  tables.callers.keep(check, passesAuthorization, identity);
+  return identity;
+}
+
+const NOTHING_ASKED: Requested = { stream: false };
+
+/** One array, as long as nothing is restricted: verdicts are kept by its identity. */
+const UNRESTRICTED: readonly Restriction[] = [];
+
+/** What the policy sees of a Check; what rules seldom read is read when they do. */
+class CheckInput implements DecisionInput {
+  readonly request: RequestAttributes;
+  readonly header: ((name: string) => readonly string[] | undefined) | undefined;
+  readonly subject: Subject;
+  readonly application: ApplicationFacts;
+  readonly gateway: Key;
+  readonly httpRoute: Key;
+  requested = NOTHING_ASKED;
+  readonly candidates: readonly Target[];
+  readonly models: readonly Key[];
+  readonly weights: ReadonlyMap<string, number>;
+  readonly now: number;
+  readonly draw: number;
+  readonly restrictions: readonly Restriction[];
+  readonly observe: boolean;
+  readonly #check: WireCheck;
+
+  constructor(
+    check: WireCheck,
+    context: DecisionContext,
+    { route, candidates, weights }: RouteTable,
+    request: RequestAttributes,
+    { subject, application }: Identity & { readonly ok: true },
+  ) {
+    this.request = request;
+    this.header = check.headers.count <= FEW_HEADERS ? check.header : undefined;
+    this.subject = subject;
+    this.application = application;
+    this.gateway = route.gateway;
+    this.httpRoute = route.httpRoute;
+    this.candidates = candidates;
+    this.models = route.models;
+    this.weights = weights;
+    this.now = context.now;
+    this.draw = context.random();
+    this.restrictions = context.restrictions ?? UNRESTRICTED;
+    this.observe = context.tables.observedGateways.has(route.gateway);
+    this.#check = check;
+  }
+
+  get source(): PeerAttributes {
+    return this.#check.source;
+  }
+  get destination(): PeerAttributes {
+    return this.#check.destination;
+  }
+  get connection(): ConnectionAttributes {
+    return this.#check.connection;
+  }
+  get metadata(): Readonly<Record<string, JsonObject>> {
+    return this.#check.metadata ?? {};
+  }
+  get xds(): Readonly<Record<string, string>> {
+    const { route, layout, nodeGroup } = this.#check;
+    return { route, layout, node_group: nodeGroup };
+  }
 }
 
 /** The answer budget of the model that is asked first, as the layout calls it. */
@@ -152,7 +222,7 @@ function listModels(table: RouteTable, input: DecisionInput, tables: DecisionTab
   const usable = new Set<Key>();
   for (const { route, candidates } of table.servedBy) {
     const models = route.models.filter((model) => table.route.models.includes(model));
-    const found = tables.policy.usableModels({ ...input, httpRoute: route.httpRoute, candidates, models });
+    const found = tables.policy.usableModels(changedInput(input, { httpRoute: route.httpRoute, candidates, models }));
     for (const model of found) usable.add(model);
   }
   const data = table.route.models
@@ -170,32 +240,36 @@ function listModels(table: RouteTable, input: DecisionInput, tables: DecisionTab
 
 /** Gathers what becomes known of a request, so that a refusal at any point has a whole record. */
 class Draft {
-  readonly #check: Check;
-  readonly #context: DecisionContext;
+  readonly check: WireCheck;
+  readonly context: DecisionContext;
   table: RouteTable | undefined;
   identity: (Identity & { ok: true }) | undefined;
-  request: { readonly method: string; readonly host: string; readonly path: string } | undefined;
-  model: string | undefined;
-  stream = false;
+  request: RequestAttributes | undefined;
+  input: DecisionInput | undefined;
+  model: (ModelReading & { ok: true }) | undefined;
   verdict: Verdict | undefined;
 
-  constructor(check: Check, context: DecisionContext) {
-    this.#check = check;
-    this.#context = context;
+  constructor(check: WireCheck, context: DecisionContext) {
+    this.check = check;
+    this.context = context;
+  }
+
+  get stream(): boolean {
+    return this.model?.stream === true;
   }
 
   refuse({ code, message }: Refusal, rule = this.verdict?.rule ?? ""): Outcome {
-    const { decisionId } = this.#context;
+    const { decisionId } = this.context;
     const metadata = { ...this.#metadata("deny"), rule, code };
     const shared = { kind: "refuse", decisionId, code, rule, message, metadata } as const;
-    const answer: Answer = this.#check.grpc === undefined ? shared : { ...shared, grpc: this.#check.grpc };
+    const answer: Answer = this.check.grpc === undefined ? shared : { ...shared, grpc: this.check.grpc };
     return this.#outcome(answer, { code, rule, reason: message, targets: [] });
   }
 
   allow(chain: Chain, extra: JsonObject): Outcome {
     const answer: Answer = {
       kind: "allow",
-      decisionId: this.#context.decisionId,
+      decisionId: this.context.decisionId,
       headersToRemove: this.identity?.headersToRemove ?? [],
       metadata: {
         ...this.#metadata("allow"),
@@ -209,20 +283,20 @@ class Draft {
   }
 
   reply(json: string): Outcome {
-    const { decisionId } = this.#context;
+    const { decisionId } = this.context;
     const answer: Answer = { kind: "reply", decisionId, json, metadata: this.#metadata("answered") };
     const reason = "the decision service lists the models itself";
     return this.#outcome(answer, { code: "ok", rule: "chancery:model-list", reason, targets: [] });
   }
 
   #metadata(decision: "allow" | "deny" | "answered"): JsonObject {
-    const { context } = this.#check;
+    const { context } = this.check;
     return {
       decision,
-      decision_id: this.#context.decisionId,
+      decision_id: this.context.decisionId,
       route: context.route,
       layout: context.layout,
-      revision: this.#context.tables.revision.number,
+      revision: this.context.tables.revision.number,
       application: this.identity?.application.key ?? "",
       rule: this.verdict?.rule ?? "",
     };
@@ -237,8 +311,8 @@ class Draft {
       readonly targets: readonly string[];
     },
   ): Outcome {
-    const { tables, service, decisionId, now, elapsedUs } = this.#context;
-    const { context, http, source } = this.#check;
+    const { tables, service, decisionId, now, elapsedUs } = this.context;
+    const { context, id, source } = this.check;
     const { verdict, identity } = this;
     const record: DecisionRecord = {
       format: 1,
@@ -251,10 +325,10 @@ class Draft {
       gateway: this.table?.route.gateway ?? "",
       httpRoute: this.table?.route.httpRoute ?? "",
       request: {
-        id: bounded(http.id),
-        ...(this.request ?? unreadRequest(this.#check)),
+        id: bounded(id),
+        ...(this.request === undefined ? unreadRequest(this.check) : readRequestOf(this.request)),
         source: source.address,
-        ...(this.model === undefined ? {} : { model: this.model }),
+        ...(this.model?.name === undefined ? {} : { model: this.model.name }),
         stream: this.stream,
       },
       application: identity?.application.key ?? "",
@@ -268,13 +342,16 @@ class Draft {
       removed: verdict?.removed ?? [],
       rerouted: verdict?.rerouted ?? [],
       ...(verdict?.effect === "allow" && verdict.observed !== undefined ? { observed: verdict.observed } : {}),
-      ...(verdict?.effect === "allow" && verdict.exposure !== undefined ? { exposure: verdict.exposure } : {}),
       shadow: verdict?.shadow ?? [],
       errors: verdict?.errors ?? [],
       decidedInUs: elapsedUs(),
     };
     return { answer, record, application: identity?.application };
   }
+}
+
+function readRequestOf({ method, host, url_path: path }: RequestAttributes) {
+  return { method, host, path };
 }
 
 /** What a record says of a request that could not be read: as it came, without its query, on one short line. */

@@ -2,17 +2,17 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HeaderMapSchema } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
-import { decodeHeaderValue, type RequestHeaders, readHeaders } from "./headers.ts";
+import { decodeHeaderValue, type RequestHeaders, WireHeaders } from "./headers.ts";
 
 function read(pairs: readonly (readonly [string, string])[]): RequestHeaders {
   const headers = pairs.map(([key, value]) => ({ key, rawValue: Buffer.from(value, "latin1") }));
   const bytes = Buffer.from(toBinary(HeaderMapSchema, create(HeaderMapSchema, { headers })));
-  const read = readHeaders(bytes, 0, bytes.length);
-  if (read === undefined) throw new Error("not read");
+  const read = new WireHeaders();
+  if (!read.read(bytes, 0, bytes.length)) throw new Error("not read");
   return read;
 }
 
-describe("readHeaders", () => {
+describe("WireHeaders", () => {
   it("keeps repeated headers apart, in order, under the lower-case name", () => {
     const { fields } = read([
       ["x-role", "user"],

@@ -10,6 +10,8 @@ export interface RequestHeaders {
   get(name: string): readonly string[] | undefined;
   /** ":path", ":method", … with one char per byte; undefined when it is missing or stands more than once. */
   pseudo(name: string): string | undefined;
+  /** As `pseudo`, for what comes again and again. */
+  knownPseudo(name: string): string | undefined;
   /** How many there are, repeated ones and pseudo headers counted. */
   readonly count: number;
   /** Lower-case name → every value, in order. Without pseudo headers. */
@@ -18,25 +20,48 @@ export interface RequestHeaders {
 
 const NAMES = new TextInterner((bytes) => bytes.toString("utf8").toLowerCase());
 
-/**
- * @param bytes  in which an `envoy.config.core.v3.HeaderMap` stands from `from` to `to`
- * @returns undefined for what `WireReader` does not read
- */
-export function readHeaders(bytes: Buffer, from: number, to: number): RequestHeaders | undefined {
-  const names: string[] = [];
-  const places: number[] = [];
-  const map = new WireReader(bytes, from, to);
-  while (map.next()) {
-    if (map.number !== 1) continue;
-    if (!map.is(BYTES)) return undefined;
-    const header = map.inner();
+const VALUES = new TextInterner((bytes) => bytes.toString("latin1"));
+
+const NO_BYTES: Buffer = Buffer.alloc(0);
+
+/** The headers of one request at a time. */
+export class WireHeaders implements RequestHeaders {
+  readonly #map = new WireReader(NO_BYTES, 0, 0);
+  readonly #header = new WireReader(NO_BYTES, 0, 0);
+  readonly #names: string[] = [];
+  /** For each header start and end of its value, and 1 where it is the raw one. */
+  readonly #places: number[] = [];
+  #bytes = NO_BYTES;
+  #count = 0;
+  #fields: ReadonlyMap<string, readonly string[]> | undefined;
+
+  /**
+   * @param bytes  in which an `envoy.config.core.v3.HeaderMap` stands from `from` to `to`
+   * @returns false for what `WireReader` does not read
+   */
+  read(bytes: Buffer, from: number, to: number): boolean {
+    this.#bytes = bytes;
+    this.#count = 0;
+    this.#fields = undefined;
+    const map = this.#map;
+    map.reset(bytes, from, to);
+    while (map.next()) {
+      if (map.number !== 1) continue;
+      if (!map.is(BYTES) || !this.#readHeader(bytes, map.from, map.to)) return false;
+    }
+    return map.ok;
+  }
+
+  #readHeader(bytes: Buffer, from: number, to: number): boolean {
+    const header = this.#header;
+    header.reset(bytes, from, to);
     let name = "";
     let at = 0;
     let end = 0;
     let raw = false;
     while (header.next()) {
       if (header.number > 3) continue;
-      if (!header.is(BYTES)) return undefined;
+      if (!header.is(BYTES)) return false;
       if (header.number === 1) name = NAMES.text(bytes, header.from, header.to);
       else if (header.number === 2) {
         if (!raw) {
@@ -49,37 +74,27 @@ export function readHeaders(bytes: Buffer, from: number, to: number): RequestHea
         raw = true;
       } else if (raw) {
         // An empty one that takes back another: not what Envoy writes.
-        return undefined;
+        return false;
       }
     }
-    if (!header.ok) return undefined;
-    names.push(name);
-    places.push(at, end, raw ? 1 : 0);
-  }
-  return map.ok ? new WireHeaders(bytes, names, places) : undefined;
-}
-
-class WireHeaders implements RequestHeaders {
-  readonly #bytes: Buffer;
-  readonly #names: readonly string[];
-  /** For each header start and end of its value, and 1 where it is the raw one. */
-  readonly #places: readonly number[];
-  #fields: ReadonlyMap<string, readonly string[]> | undefined;
-
-  constructor(bytes: Buffer, names: readonly string[], places: readonly number[]) {
-    this.#bytes = bytes;
-    this.#names = names;
-    this.#places = places;
+    if (!header.ok) return false;
+    const index = this.#count;
+    this.#names[index] = name;
+    this.#places[index * 3] = at;
+    this.#places[index * 3 + 1] = end;
+    this.#places[index * 3 + 2] = raw ? 1 : 0;
+    this.#count = index + 1;
+    return true;
   }
 
   get count(): number {
-    return this.#names.length;
+    return this.#count;
   }
 
   get(name: string): readonly string[] | undefined {
     if (name.startsWith(":")) return undefined;
     let values: string[] | undefined;
-    for (let index = 0; index < this.#names.length; index += 1) {
+    for (let index = 0; index < this.#count; index += 1) {
       if (this.#names[index] !== name) continue;
       if (values === undefined) values = [this.#text(index)];
       else values.push(this.#text(index));
@@ -88,19 +103,40 @@ class WireHeaders implements RequestHeaders {
   }
 
   pseudo(name: string): string | undefined {
-    let value: string | undefined;
-    for (let index = 0; index < this.#names.length; index += 1) {
+    const index = this.onlyIndex(name);
+    return index < 0 ? undefined : this.#bytes.toString("latin1", this.#places[index * 3], this.#places[index * 3 + 1]);
+  }
+
+  knownPseudo(name: string): string | undefined {
+    const index = this.onlyIndex(name);
+    if (index < 0) return undefined;
+    return VALUES.text(this.#bytes, this.#places[index * 3] ?? 0, this.#places[index * 3 + 1] ?? 0);
+  }
+
+  /** The place of a header among all; -1: it is not there, -2: more than once. */
+  onlyIndex(name: string): number {
+    let found = -1;
+    for (let index = 0; index < this.#count; index += 1) {
       if (this.#names[index] !== name) continue;
-      if (value !== undefined) return undefined;
-      value = this.#bytes.toString("latin1", this.#places[index * 3], this.#places[index * 3 + 1]);
+      if (found !== -1) return -2;
+      found = index;
     }
-    return value;
+    return found;
+  }
+
+  /** Where the value of a header starts, and where it ends. */
+  startOf(index: number): number {
+    return this.#places[index * 3] ?? 0;
+  }
+  endOf(index: number): number {
+    return this.#places[index * 3 + 1] ?? 0;
   }
 
   get fields(): ReadonlyMap<string, readonly string[]> {
     if (this.#fields !== undefined) return this.#fields;
     const fields = new Map<string, string[]>();
-    for (const [index, name] of this.#names.entries()) {
+    for (let index = 0; index < this.#count; index += 1) {
+      const name = this.#names[index] ?? "";
       if (name.startsWith(":")) continue;
       const values = fields.get(name);
       if (values === undefined) fields.set(name, [this.#text(index)]);

@@ -5,8 +5,8 @@
 
 export { canonicalPath } from "./canonical-path.ts";
 export { chainOf, drawWeighted } from "./chain.ts";
-export { type Check, canonicalHost, decodeCheck } from "./check-request.ts";
-export { type DecisionContext, decide, type Outcome, resolveModel } from "./decide.ts";
+export { type Check, CheckReader, canonicalHost, decodeCheck, type WireCheck } from "./check-request.ts";
+export { type DecisionContext, decide, type Outcome, reachVerdict, resolveModel } from "./decide.ts";
 export { DENIALS, type DenialCode } from "./denials.ts";
 export type * from "./record.ts";
 export { type DecisionServer, type DecisionServerOptions, serveDecisions } from "./server.ts";

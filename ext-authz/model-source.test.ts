@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ModelSource } from "../resources/index.ts";
-import { decodeCheck, readRequest } from "./check-request.ts";
+import { type Check, decodeCheck, readRequest } from "./check-request.ts";
 import { type CheckParts, checkBytes, NOW } from "./fixtures.ts";
 import { type ModelReading, modelReader } from "./model-source.ts";
 
@@ -86,7 +86,8 @@ describe("a model named in the body", () => {
     if (check === undefined) throw new Error("not decoded");
     const reading = readRequest(check, NOW);
     if (!reading.ok) throw new Error("not read");
-    const text = { ...check, http: { ...check.http, body: '{"model":"chat"}' } };
+    const http = { ...check.http, body: '{"model":"chat"}' };
+    const text: Check = Object.create(check, { http: { value: http } });
     expect(modelReader(BODY)?.(text, reading.request)).toMatchObject({ ok: false, code: "malformed_check" });
   });
 });

@@ -1,8 +1,10 @@
 import type { Layout, LayoutRoute } from "../compiler/index.ts";
 import { WEIGHTED_GROUP } from "../envoy/index.ts";
-import type { ModelFacts, Policy, PolicyProgram, Target } from "../policy/index.ts";
+import type { Allow, ModelFacts, Policy, PolicyProgram, Requested, Target } from "../policy/index.ts";
 import type { Key } from "../resources/index.ts";
 import type { Revision } from "../revision/index.ts";
+import { type Chain, chainOf, drawWeighted } from "./chain.ts";
+import { IdentityCache } from "./identity-cache.ts";
 import { type IdentityIndex, indexIdentities } from "./identity-index.ts";
 import { type ModelReader, modelReader } from "./model-source.ts";
 
@@ -20,6 +22,8 @@ export interface DecisionTables {
   };
   readonly policy: Policy;
   readonly identities: IdentityIndex;
+  /** Callers that were recognised by them. */
+  readonly callers: IdentityCache;
   readonly observedGateways: ReadonlySet<Key>;
   readonly models: ReadonlyMap<Key, ModelFacts>;
   /** Model → version name → key of the version. */
@@ -42,6 +46,10 @@ export interface RouteTable {
   readonly readModel: ModelReader | undefined;
   /** Whether the client's own Authorization is for whatever answers here. */
   readonly passesAuthorization: boolean;
+  /** Plain routes: one of the route's own backends, by weight; undefined when there is none. */
+  drawBackend(random: () => number): Requested | undefined;
+  /** What Envoy may try under a verdict of this route, worked out once. */
+  chainOf(verdict: Allow): Chain;
   /** Model list: the routes of the layout on which listed models are served. */
   readonly servedBy: readonly RouteTable[];
 }
@@ -67,6 +75,7 @@ export function buildTables(
     },
     policy,
     identities: indexIdentities(program.applications),
+    callers: new IdentityCache(),
     observedGateways: new Set(program.observedGateways),
     models: context.models,
     versions: indexVersions(program),
@@ -106,10 +115,21 @@ function routeTable(route: LayoutRoute, context: Context, servedBy: readonly Rou
   for (const key of route.models) {
     for (const name of context.models.get(key)?.names ?? []) if (!names.has(name)) names.set(name, key);
   }
-  return {
+  const weights = new Map(route.action === "plain" ? own.map(({ name, weight }) => [name, weight]) : []);
+  const chains = new WeakMap<Allow, Chain>();
+  const table: RouteTable = {
     route,
     candidates,
-    weights: new Map(route.action === "plain" ? own.map(({ name, weight }) => [name, weight]) : []),
+    drawBackend: backendDraw(candidates, weights),
+    chainOf(verdict) {
+      let chain = chains.get(verdict);
+      if (chain === undefined) {
+        chain = chainOf(table, verdict);
+        chains.set(verdict, chain);
+      }
+      return chain;
+    },
+    weights,
     weighted: weighted?.map((cluster) => cluster.name),
     names,
     readModel: route.modelSource === undefined ? undefined : modelReader(route.modelSource),
@@ -121,6 +141,22 @@ function routeTable(route: LayoutRoute, context: Context, servedBy: readonly Rou
         candidates.every((target) => target.credential === "passThrough")),
     servedBy,
   };
+  return table;
+}
+
+function backendDraw(
+  candidates: readonly Target[],
+  weights: ReadonlyMap<string, number>,
+): (random: () => number) => Requested | undefined {
+  const backends = candidates.map(({ pool, upstream }) => ({
+    weight: weights.get(pool) ?? 0,
+    requested: { upstream, stream: false },
+  }));
+  return (random) => drawWeighted(backends, weightOf, random)?.requested;
+}
+
+function weightOf({ weight }: { readonly weight: number }): number {
+  return weight;
 }
 
 function indexVersions(program: PolicyProgram): ReadonlyMap<Key, ReadonlyMap<string, Key>> {

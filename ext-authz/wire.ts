@@ -6,8 +6,8 @@
  * @see https://protobuf.dev/programming-guides/encoding/
  */
 export class WireReader {
-  readonly bytes: Uint8Array;
-  readonly end: number;
+  bytes: Uint8Array;
+  end: number;
   pos: number;
   ok = true;
   /** Of the field that `next` found. */
@@ -25,19 +25,27 @@ export class WireReader {
     this.end = end;
   }
 
+  /** Reads something else from now on. */
+  reset(bytes: Uint8Array, from: number, end: number): void {
+    this.bytes = bytes;
+    this.pos = from;
+    this.end = end;
+    this.ok = true;
+  }
+
   /** Goes to the next field; false at the end, and where there is something that this reader does not know. */
   next(): boolean {
     if (this.pos >= this.end || !this.ok) return false;
     const tag = this.#readVarint();
-    this.number = Math.floor(tag / 8);
-    this.wire = tag % 8;
     if (!this.ok || tag < 8 || tag > 0xffffffff) return this.#fail();
-    if (this.wire === VARINT) {
+    const wire = tag & 7;
+    this.number = tag >>> 3;
+    this.wire = wire;
+    if (wire === VARINT) {
       this.varint = this.#readVarint();
       return this.ok;
     }
-    const length =
-      this.wire === BYTES ? this.#readVarint() : this.wire === FIXED64 ? 8 : this.wire === FIXED32 ? 4 : -1;
+    const length = wire === BYTES ? this.#readVarint() : wire === FIXED64 ? 8 : wire === FIXED32 ? 4 : -1;
     if (!this.ok || length < 0 || length > this.end - this.pos) return this.#fail();
     this.from = this.pos;
     this.to = this.pos + length;
@@ -56,6 +64,15 @@ export class WireReader {
   }
 
   #readVarint(): number {
+    const first = this.pos < this.end ? (this.bytes[this.pos] ?? 0) : 0x80;
+    if (first < 0x80) {
+      this.pos += 1;
+      return first;
+    }
+    return this.#readWideVarint();
+  }
+
+  #readWideVarint(): number {
     const { bytes, end } = this;
     let value = 0;
     let scale = 1;
@@ -118,20 +135,37 @@ export class TextInterner {
   }
 
   text(bytes: Buffer, from: number, to: number): string {
-    if (from === to) return "";
-    if (to - from > INTERNED_BYTES) return this.#decode(bytes.subarray(from, to));
-    // FNV-1a
-    let hash = 0x811c9dc5;
-    for (let at = from; at < to; at += 1) hash = Math.imul(hash ^ (bytes[at] ?? 0), 0x01000193);
-    const slot = (hash ^ (hash >>> 16)) & (SLOTS - 1);
+    const length = to - from;
+    if (length === 0) return "";
+    if (length > INTERNED_BYTES) return this.#decode(bytes.subarray(from, to));
+    const slot = slotOf(bytes, from, length);
     const known = this.#bytes[slot];
     const text = this.#texts[slot];
     if (known !== undefined && text !== undefined && equal(known, bytes, from, to)) return text;
-    const decoded = this.#decode(bytes.subarray(from, to));
+    const decoded = internalized(this.#decode(bytes.subarray(from, to)));
     this.#bytes[slot] = Uint8Array.prototype.slice.call(bytes, from, to);
     this.#texts[slot] = decoded;
     return decoded;
   }
+}
+
+/** Of some of the bytes: what falls together is told apart by all of them. */
+function slotOf(bytes: Uint8Array, from: number, length: number): number {
+  let hash = length;
+  hash = Math.imul(hash, 31) + (bytes[from] ?? 0);
+  hash = Math.imul(hash, 31) + (bytes[from + (length >> 2)] ?? 0);
+  hash = Math.imul(hash, 31) + (bytes[from + (length >> 1)] ?? 0);
+  hash = Math.imul(hash, 31) + (bytes[from + length - 1 - (length >> 2)] ?? 0);
+  hash = Math.imul(hash, 31) + (bytes[from + length - 2] ?? 0);
+  hash = Math.imul(hash, 31) + (bytes[from + length - 1] ?? 0);
+  hash = Math.imul(hash, 0x9e3779b1);
+  return (hash ^ (hash >>> 16)) & (SLOTS - 1);
+}
+
+/** The same text as the engine keeps names: two of them are compared by identity. */
+function internalized(text: string): string {
+  for (const name in { [text]: true }) return name;
+  return text;
 }
 
 function equal(known: Uint8Array, bytes: Uint8Array, from: number, to: number): boolean {

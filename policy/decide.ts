@@ -2,6 +2,7 @@ import type { Key } from "../resources/index.ts";
 import { approvalsOf } from "./approvals.ts";
 import { candidateOf, REMOVED, restricted, selectLegal } from "./candidates.ts";
 import { chainOf } from "./chain.ts";
+import { changedInput } from "./changed-input.ts";
 import type { DecisionInput, Policy, Removal, Requested, Verdict } from "./decision.ts";
 import { DecisionMemo, Recorder } from "./decision-memo.ts";
 import { FieldSource } from "./fields.ts";
@@ -47,7 +48,7 @@ export function* policySteps(program: PolicyProgram, cache: ExpressionCache): Ge
 
 /** The same request, as if it asked for the model. */
 function asking(input: DecisionInput, model: Key): DecisionInput {
-  return { ...input, requested: { modelName: model, model, stream: input.requested.stream } };
+  return changedInput(input, { requested: { modelName: model, model, stream: input.requested.stream } });
 }
 
 /** Answers kept by what they were read from; some hundred bytes each. */

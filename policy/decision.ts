@@ -81,6 +81,7 @@ export interface Restriction {
   readonly until?: string;
 }
 
+/** Some parts may be read only when they are asked for: copies are made by `changedInput`. */
 export interface DecisionInput {
   readonly request: RequestAttributes;
   /** As `request.headers.get`, where asking for one header costs less than all of them; at most 1,000 headers. */

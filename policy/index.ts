@@ -16,6 +16,7 @@ export {
   valueToJson,
 } from "./cel/index.ts";
 export { compileExpression } from "./cel.ts";
+export { changedInput } from "./changed-input.ts";
 export { type Checkable, checkProgram, RULE_PROBLEM_CODES, type RuleProblem, type RuleProblemCode } from "./check.ts";
 export { checkSplitExpressions, type SplitProblem } from "./check-splits.ts";
 export { createPolicyCompiler, type PolicyCompiler, SLICE_MS, type Slicing } from "./compile-in-slices.ts";
