@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { ChanceryError } from "../resources/index.ts";
 import { initKeys, loadTrust, PURPOSES, type Purpose, rotateKeys } from "../revision/index.ts";
+import { makeNatsUsers } from "./nats-users.ts";
 import { collect, parseCount } from "./options.ts";
 
 interface InitOptions {
@@ -28,6 +29,13 @@ that it signed, rotate again with --retire-only --retire OLD-KEY. A key that was
 Examples:
   chancery keys rotate keys
   chancery keys rotate keys --root /media/offline/root.pem --retire-only --retire 4f1c0a9be27d1133
+`;
+
+const NATS_HELP = `
+Prints lines for the environment of nats-server; the seeds are for --nats-creds of each process.
+
+Example:
+  chancery keys nats nkeys control eu > hub.env
 `;
 
 const HELP = `
@@ -113,6 +121,17 @@ export function keysCommand(): Command {
         const state = now > key.notAfter ? "EXPIRED" : now < key.notBefore ? "not yet valid" : "valid";
         const until = new Date(key.notAfter).toISOString();
         process.stdout.write(`key  ${key.keyId}  ${state} until ${until}  ${[...key.purposes].join(", ")}\n`);
+      }
+    });
+  keys
+    .command("nats")
+    .description("make NATS users: a seed file each, and the public key as deploy/nats names it")
+    .argument("<dir>", "where to write the seeds; made with mode 0700")
+    .argument("<user...>", "names: control, relay, xds, authz, operator, eu, …")
+    .addHelpText("after", NATS_HELP)
+    .action(async (directory: string, names: readonly string[]) => {
+      for (const { name, publicKey } of await makeNatsUsers(directory, names)) {
+        process.stdout.write(`${name.toUpperCase().replaceAll("-", "_")}_NKEY=${publicKey}\n`);
       }
     });
   return keys;

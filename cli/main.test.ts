@@ -68,6 +68,16 @@ test("rotates keys, and shows what a trust file trusts", async () => {
   expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining("nothing would change") });
 });
 
+test("makes NATS users, with seeds that their owner alone reads", async () => {
+  const directory = join(await temporaryDirectory(), "nkeys");
+  const made = await runChancery("keys", "nats", directory, "control", "eu-west");
+  expect(made.stdout).toMatch(/^CONTROL_NKEY=U[A-Z2-7]{55}\nEU_WEST_NKEY=U[A-Z2-7]{55}\n$/);
+  const seed = join(directory, "eu-west.nk");
+  expect((await stat(seed)).mode & 0o777).toBe(0o600);
+  expect(await readFile(seed, "utf8")).toMatch(/^SU[A-Z2-7]{56}\n$/);
+  expect(await runChancery("keys", "nats", directory, "../x")).toMatchObject({ code: 2 });
+});
+
 test("makes keys once, private ones readable by their owner alone", async () => {
   const directory = join(await temporaryDirectory(), "keys");
   expect((await runChancery("keys", "init", directory)).code).toBe(0);

@@ -7,7 +7,7 @@ export { canonicalJson } from "./canonical-json.ts";
 export { decodeRevision, type EncodedParts, encodeParts, type PartCache } from "./codec.ts";
 export { digestOf, isDigest } from "./digest.ts";
 export { type DurableFiles, durableFiles, ensureDirectory, errorCode, syncDirectory } from "./durable-file.ts";
-export { type InitKeysOptions, initKeys, type KeyFiles, loadSigningKey, type SigningKey } from "./keys.ts";
+export { type InitKeysOptions, initKeys, type KeyFiles, loadSigningKey, type SigningKey, writeNew } from "./keys.ts";
 export { MAX_BLOB_BYTES, MAX_MANIFEST_BYTES, MAX_PARTS } from "./limits.ts";
 export {
   contentDigest,
