@@ -2,7 +2,16 @@ import { randomUUID } from "node:crypto";
 import { Command, Option } from "commander";
 import { createRegistry } from "../admin/index.ts";
 import { createDecisionService, type DecisionRecord, type JournalRecord } from "../ext-authz/index.ts";
-import { changedInput, compilePolicy, type DecisionInput, explainVerdict, type Verdict } from "../policy/index.ts";
+import {
+  changedInput,
+  compilePolicy,
+  type DecisionExplanation,
+  type DecisionInput,
+  explainDecision,
+  explainVerdict,
+  formatRules,
+  type Verdict,
+} from "../policy/index.ts";
 import { ChanceryError, formatProblem, type Gateway } from "../resources/index.ts";
 import { type CompiledDirectory, compileDirectory } from "./compile-directory.ts";
 import { type DescribedRequest, describeRequest, encodeCheck, type RequestDescription } from "./described-request.ts";
@@ -18,7 +27,8 @@ interface ExplainOptions extends RequestDescription {
 
 const HELP = `
 Says what would be decided about a request, by whom it is taken to come from, what each rule said, which targets were
-removed and why, and in which order the rest may answer. Nothing is sent and nothing is recorded.
+removed and why, and in which order the rest may answer; then for each rule how it was found (or why not) and what every
+part of its expressions came to. Nothing is sent and nothing is recorded.
 
 The port of the URL chooses the listener. Exit code 0 for an allow, 1 for a refusal.
 
@@ -70,6 +80,8 @@ export interface Explanation {
   readonly record: DecisionRecord;
   /** Absent where the request was refused before any rule was asked. */
   readonly verdict?: Verdict;
+  /** As `verdict`. */
+  readonly decision?: DecisionExplanation;
 }
 
 /** Decides the request with the decision service itself, and listens in on the policy. */
@@ -80,14 +92,15 @@ async function explain(
 ): Promise<Explanation> {
   const { program, layouts } = compiled.parts;
   const records: JournalRecord[] = [];
-  let verdict: Verdict | undefined;
+  let asked: { readonly input: DecisionInput; readonly verdict: Verdict } | undefined;
   const quiet = (): void => undefined;
   const service = createDecisionService({
     serviceName: "explain",
     compilePolicy: (each) => {
       const policy = compilePolicy(each);
       const decide = (input: DecisionInput): Verdict => {
-        verdict = policy.decide(changedInput(input, { explain: true }));
+        const verdict = policy.decide(changedInput(input, { explain: true }));
+        asked = { input, verdict };
         return verdict;
       };
       return { ...policy, decide, decideAgain: decide };
@@ -112,7 +125,8 @@ async function explain(
   }
   const record = records.find((each) => !("kind" in each));
   if (record === undefined || "kind" in record) throw new ChanceryError("internal", "the decision left no record");
-  return verdict === undefined ? { record } : { record, verdict };
+  if (asked === undefined) return { record };
+  return { record, verdict: asked.verdict, decision: explainDecision(program, asked.input) };
 }
 
 /** @returns in words, why no decision is asked for */
@@ -173,7 +187,11 @@ function rank(hostname: string | undefined): number {
   return hostname.startsWith("*.") ? hostname.length : Number.MAX_SAFE_INTEGER;
 }
 
-function formatExplanation(request: DescribedRequest, route: FoundRoute, { record, verdict }: Explanation): string {
+function formatExplanation(
+  request: DescribedRequest,
+  route: FoundRoute,
+  { record, verdict, decision }: Explanation,
+): string {
   const caller =
     record.application === ""
       ? "not known"
@@ -195,5 +213,6 @@ function formatExplanation(request: DescribedRequest, route: FoundRoute, { recor
   }
   const answer = record.effect === "allow" ? record.targets.join(", then ") || "answered here" : `${record.status}`;
   lines.push("", `answer   ${answer}`);
+  if (decision !== undefined) lines.push("", ...formatRules(decision));
   return `${lines.join("\n")}\n`;
 }

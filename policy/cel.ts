@@ -21,6 +21,7 @@ import {
   type Unknown,
   type Value,
 } from "./expression.ts";
+import { type ExpressionTrace, traceIn } from "./expression-trace.ts";
 import { doubtsOf, lint } from "./lint.ts";
 import { RECORD_READERS, VARIABLE_READERS } from "./readers.ts";
 import type { RuleContext } from "./views.ts";
@@ -91,6 +92,15 @@ export function compileExpression(
     expression: expressionOf(program, reads, expected, limits.work),
     doubts: () => doubtsOf(checked.tree, text),
   };
+}
+
+/** What an expression that compiles and each of its parts comes to; undefined for one that does not. Never throws. */
+export function traceExpression(
+  text: string,
+  scope: ExpressionScope,
+  context: RuleContext,
+): ExpressionTrace | undefined {
+  return traceIn(ENVIRONMENTS[scope], text, context, EXPRESSION_LIMITS);
 }
 
 function inOurWords(

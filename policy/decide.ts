@@ -32,18 +32,23 @@ export function compilePolicy(program: PolicyProgram): Policy {
 
 /** As `compilePolicy`, in steps of well under a millisecond (but for an expression that takes longer by itself). */
 export function* policySteps(program: PolicyProgram, cache: ExpressionCache): Generator<void, Policy> {
-  const splits = yield* indexSplits(program, cache);
-  const rules = yield* indexRules(program, cache, splits.conditions);
-  cache.trim();
-  const instants = [...(yield* instantsOf(program)), ...rules.instants].sort((a, b) => a - b);
-  const compiled = compileProgram(program, rules, splits, instants);
+  const compiled = yield* programSteps(program, cache);
   const decide = (input: DecisionInput) => decideSafely(compiled, input, undefined);
   return {
     decide,
     decideAgain: (input) => decideAgain(compiled, input),
     usableModels: (input) => input.models.filter((model) => decide(asking(input, model)).effect === "allow"),
-    problems: [...rules.problems, ...splits.problems],
+    problems: [...compiled.rules.problems, ...compiled.splits.problems],
   };
+}
+
+/** A program with all that its decisions are made from, for who looks inside them. */
+export function* programSteps(program: PolicyProgram, cache: ExpressionCache): Generator<void, CompiledProgram> {
+  const splits = yield* indexSplits(program, cache);
+  const rules = yield* indexRules(program, cache, splits.conditions);
+  cache.trim();
+  const instants = [...(yield* instantsOf(program)), ...rules.instants].sort((a, b) => a - b);
+  return compileProgram(program, rules, splits, instants);
 }
 
 /** The same request, as if it asked for the model. */
@@ -117,22 +122,30 @@ function exposedAnew({ splits }: CompiledProgram, input: DecisionInput, verdict:
   return unit === undefined ? verdict : { ...verdict, exposure: { ...verdict.exposure, unit } };
 }
 
-/** Nothing here should throw; if it does, that is a denial like any other. */
 function decideSafely(program: CompiledProgram, input: DecisionInput, recorder: Recorder | undefined): Verdict {
-  const trace = newTrace();
+  return decideIn(newSession(program, input, recorder));
+}
+
+export function newSession(program: CompiledProgram, input: DecisionInput, recorder: Recorder | undefined): Session {
+  return {
+    program,
+    input,
+    trace: newTrace(),
+    facts: new RequestFacts(input),
+    fields: new FieldValues(new FieldSource(input), input.explain === true, recorder),
+    restrictions: restrictionsOf(input.restrictions),
+    answers: new Map(),
+    frames: new Map(),
+    recorder,
+  };
+}
+
+/** Nothing here should throw; if it does, that is a denial like any other. */
+export function decideIn(session: Session): Verdict {
   try {
-    return decide({
-      program,
-      input,
-      trace,
-      facts: new RequestFacts(input),
-      fields: new FieldValues(new FieldSource(input), input.explain === true, recorder),
-      restrictions: restrictionsOf(input.restrictions),
-      answers: new Map(),
-      frames: new Map(),
-      recorder,
-    });
+    return decide(session);
   } catch (error) {
+    const { trace, recorder } = session;
     recorder?.note(undefined);
     trace.fail("chancery:decide", error instanceof Error ? error.message : String(error));
     const reason = "The policy could not be evaluated for this request";

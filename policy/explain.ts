@@ -1,4 +1,6 @@
 import type { Considered, Verdict } from "./decision.ts";
+import type { DecisionExplanation, RuleExplanation } from "./explain-decision.ts";
+import type { ExpressionTrace } from "./expression-trace.ts";
 
 /** A verdict in words, a line each, for people: what, why, and what each rule said. */
 export function explainVerdict(verdict: Verdict): readonly string[] {
@@ -51,4 +53,52 @@ function ruleLine({ rule, effect, mode, result, error, pool }: Considered): stri
 
 function section(title: string, lines: readonly string[]): readonly string[] {
   return lines.length === 0 ? [] : [`${title}:`, ...lines.map((line) => `  ${line}`)];
+}
+
+/** The rules of an explanation in words: what each was found by, came to and did, with the parts of its expressions. */
+export function formatRules({ atoms, rules, moreRules, elsewhere }: DecisionExplanation): readonly string[] {
+  return [
+    ...section(
+      "what rules are found by",
+      atoms.map(({ field, value }) => `${field} ${atomText(value)}`),
+    ),
+    ...rules.flatMap((rule) => ["", ...ruleLines(rule)]),
+    "",
+    ...(moreRules === 0 ? [] : [`${moreRules} more rules bind this request`]),
+    `${elsewhere} rules are off, or of other scopes, gateways, routes and models`,
+  ];
+}
+
+function atomText(value: DecisionExplanation["atoms"][number]["value"]): string {
+  if (typeof value === "object" && "is" in value) return `is ${value.is}`;
+  return `= ${JSON.stringify(value)}`;
+}
+
+const STATUS: Readonly<Record<RuleExplanation["status"], string>> = {
+  consulted: "consulted",
+  notFound: "not found",
+  notReached: "not reached: the decision was made before",
+};
+
+function ruleLines(rule: RuleExplanation): readonly string[] {
+  const shadow = rule.mode === "shadow" ? " [shadow]" : "";
+  const why = rule.falseTests.length === 0 ? "" : `: it is false that ${rule.falseTests.join(" or ")}`;
+  return [
+    `${rule.effect} ${rule.rule}${shadow} (${rule.attachedTo}): ${STATUS[rule.status]}${why}`,
+    ...rule.expressions.flatMap(({ field, model, pool, trace }) => {
+      const about = [
+        model === undefined ? "" : ` while ${model} is asked for`,
+        pool === undefined ? "" : ` for ${pool}`,
+      ];
+      return [`  ${field}${about.join("")}:`, ...traceLines(trace, "    ")];
+    }),
+    ...rule.removed.map((pool) => `  removed ${pool}`),
+    ...(rule.reroutedTo === undefined ? [] : [`  rerouted to ${rule.reroutedTo}`]),
+    ...rule.wouldHave.map((line) => `  would have: ${line}`),
+  ];
+}
+
+function traceLines({ text, values, parts }: ExpressionTrace, indent: string): readonly string[] {
+  const value = values.length === 0 ? "not evaluated" : values.join(", ");
+  return [`${indent}${text}  →  ${value}`, ...parts.flatMap((part) => traceLines(part, `${indent}  `))];
 }

@@ -23,7 +23,14 @@ export { createPolicyCompiler, type PolicyCompiler, SLICE_MS, type Slicing } fro
 export { compilePolicy } from "./decide.ts";
 export type * from "./decision.ts";
 export { type Change, type DecisionDifference, diffDecisions, diffPrograms } from "./diff.ts";
-export { explainVerdict } from "./explain.ts";
+export { explainVerdict, formatRules } from "./explain.ts";
+export {
+  type AtomReading,
+  type DecisionExplanation,
+  type ExpressionExplanation,
+  explainDecision,
+  type RuleExplanation,
+} from "./explain-decision.ts";
 export {
   type CompiledExpression,
   EXPRESSION_LIMITS,
@@ -33,6 +40,7 @@ export {
   type ExpressionScope,
   type ExpressionType,
 } from "./expression.ts";
+export type { ExpressionTrace } from "./expression-trace.ts";
 export { underLawOf } from "./law-clock.ts";
 export type * from "./program.ts";
 export {

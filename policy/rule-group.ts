@@ -153,7 +153,7 @@ function holdAll(guards: Guards, values: FieldValues, model: string | undefined)
 }
 
 /** Whether a test is true or not known. */
-function canHold({ test, value }: Test, read: FieldValue): boolean {
+export function canHold({ test, value }: Pick<Test, "test" | "value">, read: FieldValue): boolean {
   if (read === ABSENT) return test !== "present";
   if (read === UNREAD || test === "present") return true;
   if (test === "member") return typeof read === "string" || mayContain(read, value);

@@ -25,4 +25,5 @@ export { formatProblem, type Problem, problemAt } from "./source.ts";
 export { type CaseOutcome, runCase } from "./suite-case.ts";
 export { timestampOfMilliseconds } from "./time.ts";
 export { BOOL, DYN, formatType, parseType, type Type } from "./type.ts";
+export { unparse, writtenParts } from "./unparse.ts";
 export { CelError, Duration, Failure, Optional, Timestamp, TypeValue, Uint, Unknown } from "./value.ts";
