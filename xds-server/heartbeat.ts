@@ -24,6 +24,7 @@ export function beatAfter(resource: ServedResource, now: number): number {
 }
 
 export function heartbeatDue(type: TypeState, now: number): boolean {
+  if (type.heartbeats.size === 0) return false;
   for (const at of type.heartbeats.values()) if (at <= now) return true;
   return false;
 }
@@ -52,7 +53,8 @@ export function takeBeats(session: Session, type: TypeState, now: number): Serve
 /** When to look again; what is overdue waits for the transport, which says when it has taken what it has. */
 export function nextHeartbeat(session: Session, now: number): number | undefined {
   let next: number | undefined;
-  for (const { heartbeats } of session.types.values()) {
+  for (const { heartbeats } of session.inSendOrder) {
+    if (heartbeats.size === 0) continue;
     for (const at of heartbeats.values()) if (at > now && (next === undefined || at < next)) next = at;
   }
   return next;

@@ -21,6 +21,13 @@ export class HeldVersions {
     return this.#size;
   }
 
+  /** How many are surely held. */
+  get sure(): number {
+    let sure = this.#size;
+    for (const held of this.#own.values()) if (typeof held === "symbol") sure -= 1;
+    return sure;
+  }
+
   /** Everything at once, in the place of all there was. The map must not change from then on. */
   replace(versions: ReadonlyMap<string, string>): void {
     this.#base = versions;
@@ -54,10 +61,6 @@ export class HeldVersions {
 
   *keys(): Generator<string> {
     for (const [name] of this) yield name;
-  }
-
-  *values(): Generator<Held> {
-    for (const [, held] of this) yield held;
   }
 
   *[Symbol.iterator](): Generator<[string, Held]> {

@@ -253,13 +253,11 @@ function watchesOf(sessions: ReadonlySet<Session>): number {
 function typesOf(session: Session): NodeTypeState[] {
   return [...session.types.values()].map(({ typeUrl, sentVersion, ackedVersion, held }) => {
     const secret = RESOURCE_TYPES_WITHOUT_VERSION.has(typeUrl);
-    let resources = 0;
-    for (const version of held.values()) if (typeof version === "string") resources += 1;
     return {
       typeUrl,
       sentVersion: secret ? "" : sentVersion,
       ackedVersion: secret ? "" : ackedVersion,
-      resources,
+      resources: held.sure,
     };
   });
 }

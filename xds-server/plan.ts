@@ -20,7 +20,7 @@ export function release(session: Session, now: number): number | undefined {
 
 function releaseOrdered(session: Session, now: number): number | undefined {
   let waits = false;
-  for (const type of session.types.values()) waits ||= type.waiting.size > 0;
+  for (const type of session.inSendOrder) waits ||= type.waiting.size > 0;
   if (!waits) {
     session.orderDeadline = undefined;
     return undefined;
@@ -31,7 +31,7 @@ function releaseOrdered(session: Session, now: number): number | undefined {
   session.orderDeadline ??= now + session.settings.orderWaitMs;
   if (inFlight && now < session.orderDeadline) return session.orderDeadline;
   session.orderDeadline = undefined;
-  for (const type of session.types.values()) {
+  for (const type of session.inSendOrder) {
     for (const name of type.waiting) type.pending.add(name);
     type.waiting.clear();
   }
@@ -40,7 +40,7 @@ function releaseOrdered(session: Session, now: number): number | undefined {
 
 function releaseRemovals(session: Session, now: number): number | undefined {
   let next: number | undefined;
-  for (const type of session.types.values()) {
+  for (const type of session.inSendOrder) {
     if (type.retained.size === 0) continue;
     for (const [name, entry] of type.retained) {
       if (stillRelied(session, type, name)) {
@@ -103,9 +103,9 @@ export function neededByListener(session: Session, name: string): boolean {
  * count; routes no longer need what they remove.
  */
 export function settled(session: Session): boolean {
-  const { view, types } = session;
+  const { view, types, inSendOrder } = session;
   if (!view.known) return false;
-  for (const type of types.values()) {
+  for (const type of inSendOrder) {
     if (hasPending(type) || type.waiting.size > 0 || type.outstanding.size > 0 || type.answer) return false;
     for (const name of type.rejected.keys()) if (!isHeldBack(view, type.typeUrl, name)) return false;
   }

@@ -101,8 +101,8 @@ export interface Session {
   readonly settings: SessionSettings;
   readonly resolve: Resolve;
   readonly types: Map<string, TypeState>;
-  /** Their type URLs, those first whose resources are to be sent first. */
-  inSendOrder: readonly string[];
+  /** Those of `types`, those first whose resources are to be sent first. */
+  inSendOrder: readonly TypeState[];
   /** Clusters that were taken away in this stream, the newest few: their endpoints are still answered. */
   readonly clustersGone: Set<string>;
   /** Children of parents that were sent before the first request for the child's type: type URL → names. */

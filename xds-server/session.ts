@@ -130,9 +130,8 @@ function flush(session: Session, now: number, effects: Effect[]): void {
   if (session.unwritten === 0) {
     // What is sent with its parent may come earlier in the order than the parent; it has no children of its own.
     for (let round = 0; round < 2 && somethingDue(session, now); round++) {
-      for (const typeUrl of session.inSendOrder) {
-        const type = session.types.get(typeUrl);
-        const response = type === undefined ? undefined : respond(session, type, now);
+      for (const type of session.inSendOrder) {
+        const response = respond(session, type, now);
         if (response === undefined) continue;
         session.unwritten += 1;
         effects.push({ kind: "send", response });
@@ -148,7 +147,7 @@ function flush(session: Session, now: number, effects: Effect[]): void {
 }
 
 function somethingDue(session: Session, now: number): boolean {
-  for (const type of session.types.values()) {
+  for (const type of session.inSendOrder) {
     if (hasPending(type) || type.answer || suspectsDue(type) || heartbeatDue(type, now)) return true;
   }
   return false;
@@ -171,7 +170,7 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
     if (session.types.size >= session.settings.maxTypes) return exhausted("too many resource types in one stream");
     type = newTypeState(typeUrl);
     session.types.set(typeUrl, type);
-    session.inSendOrder = inSendOrder(session.types.keys());
+    session.inSendOrder = inSendOrder([...session.types.values()]);
   }
   const first = !type.requested;
   type.requested = true;
@@ -218,7 +217,7 @@ function identify(session: Session, request: SessionRequest, now: number): Refus
 function onView(session: Session, view: GroupView, changes: Changes, now: number): void {
   const before = session.view;
   session.view = view;
-  for (const type of session.types.values()) {
+  for (const type of session.inSendOrder) {
     const names = before.known ? changes.get(type.typeUrl) : allNames(session, type);
     if (names !== undefined) takeChanges(session, type, names, before, now);
   }

@@ -271,11 +271,11 @@ export function expiringOf(view: TypeView | undefined): readonly ServedResource[
   return found;
 }
 
-/** Type URLs in the order in which they go out; those of no known order come last. */
-export function inSendOrder(typeUrls: Iterable<string>): string[] {
-  const rank = (typeUrl: string) => {
+/** In the order in which types go out; those of no known order come last. */
+export function inSendOrder<T extends { readonly typeUrl: string }>(types: readonly T[]): T[] {
+  const rank = ({ typeUrl }: T) => {
     const index = SEND_ORDER.indexOf(typeUrl);
     return index === -1 ? SEND_ORDER.length : index;
   };
-  return [...typeUrls].sort((a, b) => rank(a) - rank(b));
+  return types.toSorted((a, b) => rank(a) - rank(b));
 }

@@ -25,22 +25,22 @@ const bodies: Readonly<Record<Protocol, WeakMap<readonly ServedResource[], { ver
 /** The bytes of a DiscoveryResponse or DeltaDiscoveryResponse (field numbers of discovery.proto). */
 export function encodeResponse(protocol: Protocol, response: Response): Buffer {
   const { resources, shared, bodiless } = response;
-  const tail = new BinaryWriter().tag(5, WireType.LengthDelimited).string(response.nonce);
-  for (const name of response.removed) tail.tag(6, WireType.LengthDelimited).string(name);
+  const tail = [textField(5, response.nonce)];
+  for (const name of response.removed) tail.push(textField(6, name));
   if (!shared || resources.length < SHARED_FROM || bodiless.length > 0) {
-    return Buffer.concat([...chunksOf(protocol, response), tail.finish()]);
+    return Buffer.concat([...chunksOf(protocol, response), ...tail]);
   }
   let known = bodies[protocol].get(resources);
   if (known === undefined || known.version !== response.version) {
     known = { version: response.version, body: Buffer.concat(chunksOf(protocol, response)) };
     bodies[protocol].set(resources, known);
   }
-  return Buffer.concat([known.body, tail.finish()]);
+  return Buffer.concat([known.body, ...tail]);
 }
 
 /** All of a response but what is the stream's own. */
 function chunksOf(protocol: Protocol, { typeUrl, version, ttl, resources, bodiless }: Response): Uint8Array[] {
-  const chunks: Uint8Array[] = [new BinaryWriter().tag(1, WireType.LengthDelimited).string(version).finish()];
+  const chunks: Uint8Array[] = [textField(1, version)];
   for (const resource of resources) {
     chunks.push(protocol === "delta" ? deltaEntry(resource, ttl) : sotwEntry(resource, ttl, version));
   }
@@ -48,7 +48,7 @@ function chunksOf(protocol: Protocol, { typeUrl, version, ttl, resources, bodile
     // State of the world has one version for all: a client knows a heartbeat by it.
     chunks.push(protocol === "delta" ? field2(resourceOf(bare, undefined)) : wrapped({ ...bare, version }, undefined));
   }
-  chunks.push(new BinaryWriter().tag(4, WireType.LengthDelimited).string(typeUrl).finish());
+  chunks.push(textField(4, typeUrl));
   return chunks;
 }
 
@@ -82,6 +82,17 @@ function cached(
 
 function wrapped(resource: Bodiless, body: Uint8Array | undefined): Uint8Array {
   return field2(anyOf(typeUrl(ResourceSchema), resourceOf({ ...resource, aliases: undefined }, body)));
+}
+
+/** A string field. Nonces and versions are short, and there are three to a response: this saves a writer for each. */
+function textField(number: number, text: string): Uint8Array {
+  const length = Buffer.byteLength(text);
+  if (length > 127) return new BinaryWriter().tag(number, WireType.LengthDelimited).string(text).finish();
+  const field = Buffer.allocUnsafe(2 + length);
+  field[0] = number * 8 + WireType.LengthDelimited;
+  field[1] = length;
+  field.write(text, 2);
+  return field;
 }
 
 function field2(bytes: Uint8Array): Uint8Array {
