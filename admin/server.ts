@@ -27,6 +27,8 @@ export interface AdminServerOptions {
   readonly status?: () => ControlStatus;
   /** With it restrictions are taken and listed. */
   readonly restrictions?: RestrictionApi;
+  /** Path → what is answered there as JSON; undefined: 404. With a token they demand it. */
+  readonly pages?: Readonly<Record<string, (query: URLSearchParams) => object | undefined>>;
   /** Told what failed in an unexpected way; the caller is not. */
   readonly onDefect?: (error: unknown) => void;
   /** Bearer token that the admin API demands; obligatory where `host` is not a loopback address. */
@@ -60,7 +62,7 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   };
   if (status !== undefined) prefixes.push(`/${AdminService.typeName}/`);
   if (restrictions !== undefined) prefixes.push(`/${RestrictionService.typeName}/`);
-  if (prefixes.length > 0 && token === undefined && !loopback) {
+  if ((prefixes.length > 0 || options.pages !== undefined) && token === undefined && !loopback) {
     throw new ChanceryError(
       "invalid-argument",
       `the admin API on ${options.host} needs a token: everybody who reaches the address could use it`,
@@ -122,20 +124,33 @@ function buildPages(options: AdminServerOptions): Hono {
   pages.get("/metrics", async (context) =>
     context.text(await options.metrics.metrics(), 200, { "content-type": options.metrics.contentType }),
   );
+  for (const [path, answer] of Object.entries(options.pages ?? {})) {
+    pages.get(path, (context) => {
+      if (options.token !== undefined && !bearerIs(options.token, context.req.header("authorization"))) {
+        return context.json({ error: "a bearer token is needed" }, 401);
+      }
+      const body = answer(new URL(context.req.url).searchParams);
+      return body === undefined ? context.json({ error: "there is no such thing" }, 404) : context.json(body);
+    });
+  }
   pages.notFound((context) => context.json({ error: `no ${context.req.method} ${context.req.path} here` }, 404));
   return pages;
 }
 
 function demandToken(token: string): Interceptor {
-  const expected = Buffer.from(`Bearer ${token}`);
   return (next) => (request) => {
-    const given = Buffer.from(request.header.get("authorization") ?? "");
-    if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
+    if (!bearerIs(token, request.header.get("authorization") ?? undefined)) {
       throw new ConnectError("a bearer token is needed", Code.Unauthenticated);
     }
     request.contextValues.set(principalKey, { name: "admin" });
     return next(request);
   };
+}
+
+function bearerIs(token: string, authorization: string | undefined): boolean {
+  const expected = Buffer.from(`Bearer ${token}`);
+  const given = Buffer.from(authorization ?? "");
+  return given.length === expected.length && timingSafeEqual(given, expected);
 }
 
 function hostOf(header: string | undefined): string {

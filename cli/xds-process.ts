@@ -21,6 +21,7 @@ import { HeadStart } from "./head-start.ts";
 import type { Logger } from "./logging.ts";
 import { createNodeReports } from "./node-reports.ts";
 import type { RevisionSource } from "./revision-source.ts";
+import { xdsPages } from "./xds-pages.ts";
 
 /** An Envoy that reconnects at once would find no snapshot: the first revision is waited for, but not for ever. */
 const FIRST_REVISION_MS = 5_000;
@@ -51,6 +52,8 @@ export interface XdsProcessOptions {
 export interface XdsProcess {
   readonly port: number;
   nodes(): readonly NodeState[];
+  /** What its admin server tells besides, as JSON by path. */
+  readonly pages: ReturnType<typeof xdsPages>;
   /** The revision that is served. */
   revision(): Revision | undefined;
   /** Fulfilled when the first one is. */
@@ -161,7 +164,14 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     await Promise.race([first.promise, late]);
     timer.abort();
     const port = await server.listen(options.listen);
-    return { port, nodes: () => server.nodes(), revision: () => active, serving: first.promise, close };
+    return {
+      port,
+      nodes: () => server.nodes(),
+      pages: xdsPages(server),
+      revision: () => active,
+      serving: first.promise,
+      close,
+    };
   } catch (error) {
     await close();
     throw error;

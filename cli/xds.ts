@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { Command } from "commander";
-import { createRegistry, startAdminServer } from "../admin/index.ts";
+import { createRegistry, isLoopback, startAdminServer } from "../admin/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { addTlsOptions, openCertificateFiles, type TlsOptions } from "./certificate-files.ts";
 import { addNatsOptions } from "./nats-options.ts";
@@ -14,6 +14,7 @@ import {
 } from "./process-options.ts";
 import { demandOneSource, openRevisionSource, type SourceOptions } from "./revision-source.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
+import { readToken } from "./token.ts";
 import { startXdsProcess } from "./xds-process.ts";
 
 interface XdsOptions extends SourceOptions, ProcessOptions, AdminOptions, TlsOptions {
@@ -21,6 +22,7 @@ interface XdsOptions extends SourceOptions, ProcessOptions, AdminOptions, TlsOpt
   readonly name: string;
   readonly state: string;
   readonly secrets?: string;
+  readonly tokenFile?: string;
 }
 
 const HELP = `
@@ -43,6 +45,7 @@ export function xdsCommand(): Command {
     .option("--listen <addr>", "where Envoys connect: HOST:PORT or unix:/path", addressListOption, [
       DEFAULT_ADDRESSES.xds,
     ])
+    .option("--token-file <file>", "bearer token of /xds/… at --admin; without one they are served on loopback only")
     .option("--name <name>", "name of this process in reports", "xds")
     .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "xds"));
   return addProcessOptions(addTlsOptions(addAdminOption(addNatsOptions(command))))
@@ -69,7 +72,15 @@ export function xdsCommand(): Command {
         stack.add({ name: "xds", close: () => xds.close() });
         if (options.admin !== undefined) {
           const notReady = (): string[] => (xds.revision() === undefined ? ["no revision yet"] : []);
-          const admin = await startAdminServer({ ...options.admin, notReady, metrics });
+          const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
+          const admin = await startAdminServer({
+            ...options.admin,
+            notReady,
+            metrics,
+            // Names of resources and what nodes said of them are not for everybody.
+            ...(token !== undefined || isLoopback(options.admin.host) ? { pages: xds.pages } : {}),
+            ...(token === undefined ? {} : { token }),
+          });
           stack.add({ name: "admin", close: () => admin.close() });
         }
         void xds.serving.then(() => process.stdout.write(`ready  xds ${options.listen[0]}\n`));

@@ -91,7 +91,7 @@ function respondWithContent(session: Session, type: TypeState, now: number): Res
   const version = versionFor(session, type, resources);
   const shown = session.view.types.get(type.typeUrl)?.label ?? version;
   const response = send(session, type, { resources, removed, bodiless, version: shown, shared });
-  record(session, type, { nonce: response.nonce, resources, removed, version, shown, publishedAt });
+  record(session, type, { nonce: response.nonce, resources, removed, version, shown, sentAt: now, publishedAt });
   if (opening === undefined) {
     for (const resource of resources) keepAlive(session, type, resource, beatAfter(resource, now));
     for (const name of removed) type.heartbeats.delete(name);
@@ -114,7 +114,15 @@ function respondWithHeartbeats(session: Session, type: TypeState, now: number): 
   const bodiless = beats.map(({ name, version, ttlMs }) => ({ name, version, ttlMs }));
   const response = send(session, type, { resources: others, removed: [], bodiless, version: shown });
   const version = wildcardVersion(session, type);
-  record(session, type, { nonce: response.nonce, resources: [], removed: [], version, shown, publishedAt: undefined });
+  record(session, type, {
+    nonce: response.nonce,
+    resources: [],
+    removed: [],
+    version,
+    shown,
+    sentAt: now,
+    publishedAt: undefined,
+  });
   return response;
 }
 

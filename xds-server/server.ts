@@ -15,14 +15,16 @@ import { type Clock, systemClock } from "./clock.ts";
 import { createDispatcher, type DispatchSettings } from "./dispatch.ts";
 import { createXdsMetrics } from "./metrics.ts";
 import { NameLists } from "./name-lists.ts";
+import { type NodeDetail, nodeDetail } from "./node-detail.ts";
 import { createNodeTable, type NodeState } from "./node-state.ts";
-import { DEFAULT_QUARANTINE_SETTINGS, keyOf, type Quarantine, widestScope } from "./quarantine.ts";
+import { DEFAULT_QUARANTINE_SETTINGS, heldBackFrom, keyOf, type Quarantine, widestScope } from "./quarantine.ts";
 import type { RequestPaceSettings } from "./request-pace.ts";
 import { discoveryServices, type XdsCall } from "./services.ts";
 import type { Protocol, SessionSettings } from "./session-state.ts";
 import type { GroupChange, GroupSnapshot } from "./snapshot.ts";
 import { createSnapshotStore } from "./store.ts";
 import { type StreamContext, type XdsEvent, XdsStream } from "./stream.ts";
+import type { GroupView } from "./view.ts";
 
 export interface XdsSettings extends SessionSettings, DispatchSettings, AdmissionSettings, RequestPaceSettings {
   /** Largest request, bytes. */
@@ -117,6 +119,12 @@ export interface XdsServer {
    */
   listen(address: string): Promise<number>;
   nodes(): NodeState[];
+  /**
+   * How the connected nodes of an id stand with their resources.
+   *
+   * @param name  only resources of this name, and why a node has them not
+   */
+  nodeDetails(id: string, name?: string): NodeDetail[];
   /** Ends all streams, then what is left of them after `deadlineMs`. Safe to call twice. */
   close(deadlineMs?: number): Promise<void>;
 }
@@ -153,6 +161,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   // Nonces must not be taken for those of another stream, process or replica.
   const process = randomBytes(6).toString("base64url");
   let opened = 0;
+  let secretNames: ReadonlySet<string> = new Set();
 
   function onQuarantine(group: string, now: Quarantine, before: Quarantine): void {
     for (const entry of now.values()) {
@@ -212,8 +221,29 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
       dispatcher.forget(group);
       nodes.forgetRefusals(group);
     },
-    setSecrets: (secrets) => store.setSecrets(secrets, clock.now()),
+    setSecrets(secrets) {
+      secretNames = new Set(secrets.keys());
+      store.setSecrets(secrets, clock.now());
+    },
     nodes: () => nodes.states((group) => store.view(group).known, dispatcher.quarantine),
+    nodeDetails(id, name) {
+      const details: NodeDetail[] = [];
+      for (const { identity, sessions } of nodes.connectedNodes()) {
+        if (identity.id !== id) continue;
+        const { group } = identity;
+        const groupsWith = (wanted: string) =>
+          store.groups().filter((other) => other !== group && hasResource(store.view(other), wanted));
+        const facts = {
+          view: dispatcher.view(identity),
+          groupView: store.view(group),
+          heldBack: heldBackFrom(dispatcher.quarantine(group), identity),
+          groupsWith: (wanted: string) => groupsWith(wanted).slice(0, 20),
+          isSecret: (wanted: string) => secretNames.has(wanted),
+        };
+        details.push(nodeDetail(identity, sessions, facts, name));
+      }
+      return details;
+    },
     async listen(address) {
       if (tls === undefined && !isLocal(address)) {
         throw new ChanceryError(
@@ -253,6 +283,11 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
       return closing;
     },
   };
+}
+
+function hasResource({ types }: GroupView, name: string): boolean {
+  for (const { resources } of types.values()) if (resources.has(name)) return true;
+  return false;
 }
 
 /** Whether only this machine can reach an address. */

@@ -17,6 +17,8 @@ export interface Batch {
   /** As the client was shown it. */
   readonly shown: string;
   readonly revision: number;
+  /** ms since the epoch. */
+  readonly sentAt: number;
   /** When the change that caused it was published; undefined when a request caused it. */
   readonly publishedAt: number | undefined;
 }
