@@ -23,6 +23,7 @@ interface BootstrapOptions extends TlsOptions {
   readonly admin: ReturnType<typeof addressOption>;
   readonly region?: string;
   readonly zone?: string;
+  readonly loadReports?: boolean;
 }
 
 const HELP = `
@@ -54,6 +55,7 @@ export function bootstrapCommand(): Command {
     )
     .option("--region <name>", "locality of the node")
     .option("--zone <name>", "locality of the node")
+    .option("--load-reports", "report the load of each cluster to the xDS servers (LRS)")
     .option("--certificate <file>", "certificate of the node (PEM); with the next five, demanded off loopback")
     .option("--key <file>", "its private key (PEM)")
     .option("--ca <file>", "CA (PEM) of the xDS servers and decision services")
@@ -72,6 +74,7 @@ export function bootstrapCommand(): Command {
         admin: formatAddress(options.admin),
         ...(options.region === undefined ? {} : { region: options.region }),
         ...(options.zone === undefined ? {} : { zone: options.zone }),
+        ...(options.loadReports === true ? { loadReports: true } : {}),
         ...(tls === undefined ? {} : { tls }),
       });
       process.stdout.write(`${JSON.stringify(json, undefined, 2)}\n`);

@@ -166,6 +166,7 @@ export async function startControlPlane(
     notReady,
     metrics,
     status,
+    pages: xds.pages,
     restrictions: restrictionApi(restrictions, trust, signers, () => xds.revision()?.program),
     onDefect: (err) => log.error({ err }, "a call of the admin API failed"),
     ...(options.token === undefined ? {} : { token: options.token }),

@@ -3,10 +3,13 @@ import type { XdsServer } from "../xds-server/index.ts";
 /** Where the admin server of a process tells how its nodes stand with their resources. */
 export const NODE_PAGE = "/xds/node";
 
+/** Where it tells what nodes report of their clusters' load. */
+export const LOADS_PAGE = "/xds/loads";
+
 type Page = (query: URLSearchParams) => object | undefined;
 
 /** What the admin server of a process with an xDS server tells of its nodes, as JSON. */
-export function xdsPages(server: Pick<XdsServer, "nodes" | "nodeDetails">): Readonly<Record<string, Page>> {
+export function xdsPages(server: Pick<XdsServer, "nodes" | "nodeDetails" | "loads">): Readonly<Record<string, Page>> {
   return {
     [NODE_PAGE]: (query) => {
       const id = query.get("id") ?? "";
@@ -14,5 +17,6 @@ export function xdsPages(server: Pick<XdsServer, "nodes" | "nodeDetails">): Read
       if (nodes.length === 0) return undefined;
       return { nodes, details: server.nodeDetails(id, query.get("name") ?? undefined) };
     },
+    [LOADS_PAGE]: () => ({ loads: server.loads() }),
   };
 }

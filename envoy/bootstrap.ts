@@ -32,6 +32,8 @@ export interface BootstrapOptions {
   readonly zone?: string;
   /** Client connections that the node takes at the same time; 20,000 by default. */
   readonly maxConnections?: number;
+  /** Report the load of each cluster to the xDS servers (LRS). */
+  readonly loadReports?: boolean;
   /** Mutual TLS towards xDS servers and decision services; Unix sockets go without. */
   readonly tls?: NodeTls;
 }
@@ -44,6 +46,7 @@ const MAX_CONNECTIONS = 20_000;
  */
 export function bootstrap(options: BootstrapOptions): Bootstrap {
   const admin = parseAddress(options.admin);
+  const xdsService = { targetSpecifier: { case: "envoyGrpc" as const, value: { clusterName: XDS_CLUSTER } } };
   const result = create(BootstrapSchema, {
     node: {
       id: options.nodeId,
@@ -62,12 +65,23 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
         ),
       ],
     },
+    ...(options.loadReports === true
+      ? {
+          clusterManager: {
+            loadStatsConfig: {
+              apiType: ApiConfigSource_ApiType.GRPC,
+              transportApiVersion: ApiVersion.V3,
+              grpcServices: [xdsService],
+            },
+          },
+        }
+      : {}),
     dynamicResources: {
       adsConfig: {
         apiType: ApiConfigSource_ApiType.DELTA_GRPC,
         transportApiVersion: ApiVersion.V3,
         setNodeOnFirstMessageOnly: true,
-        grpcServices: [{ targetSpecifier: { case: "envoyGrpc", value: { clusterName: XDS_CLUSTER } } }],
+        grpcServices: [xdsService],
       },
       cdsConfig: fromAds(),
       ldsConfig: fromAds(),

@@ -255,3 +255,26 @@ test("a certificate comes by SDS, and a changed file is served without a restart
   expect((await pushes(registry)).listener).toBe(before.listener);
   expect(JSON.stringify(server.nodes()) + (await envoy.admin("/config_dump"))).not.toContain("PRIVATE KEY");
 });
+
+test("a real Envoy reports the load of its clusters", async () => {
+  const upstream = await startUpstream("here");
+  const first = snapshot(1, cluster("a"), endpoints("a", upstream), listener(), routes(["/", "a"]));
+  const { server, port, registry } = await startServer(first, 0, { settings: { loadReportMs: 100 } });
+  const service = { envoy_grpc: { cluster_name: "xds" } };
+  const load_stats_config = { api_type: "GRPC", transport_api_version: "V3", grpc_services: [service] };
+  const envoy = await startNode(port, "node-1", { cluster_manager: { load_stats_config } });
+  await runs(server, 1);
+  const edge = await portOf(envoy);
+  for (let count = 0; count < 5; count++) expect(await get(edge)).toBe("here");
+  await waitFor(
+    () => server.loads()[0]?.successful === 5,
+    10_000,
+    () => JSON.stringify(server.loads()),
+  );
+  expect(server.loads()).toMatchObject([{ group: "edge", cluster: "a", successful: 5, failed: 0, nodes: 1 }]);
+  expect(await registry.metrics()).toContain(
+    'chancery_xds_cluster_requests_total{cluster="a",locality="//",outcome="successful"} 5',
+  );
+  await envoy.close();
+  await waitFor(() => server.loads()[0]?.nodes === 0, 10_000, "the end of the reports");
+});

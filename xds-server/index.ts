@@ -3,6 +3,7 @@
  * good one, a change sends only what changed, a restart sends nothing that the Envoy already has.
  */
 export { type Clock, systemClock } from "./clock.ts";
+export type { ClusterLoad } from "./load-table.ts";
 export type { NodeDetail, ResourceDetail, ResourceStanding } from "./node-detail.ts";
 export type { NodeIdentity, NodePlan } from "./node-identity.ts";
 export type { NodeHeldBack, NodeNack, NodeState, NodeTypeState } from "./node-state.ts";

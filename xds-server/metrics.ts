@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { TYPE_URLS } from "../envoy/index.ts";
+import type { LoadIncrease } from "./load-table.ts";
 import { type QuarantineEntry, widestScope } from "./quarantine.ts";
 
 export interface XdsMetrics {
@@ -8,6 +9,8 @@ export interface XdsMetrics {
   rejected(typeUrl: string): void;
   /** @param seconds  from publishing a change to its acknowledgement by one node */
   converged(typeUrl: string, seconds: number): void;
+  /** Nodes reported load. */
+  loaded(increases: readonly LoadIncrease[]): void;
   /** A stream was turned away. */
   turnedAway(): void;
 }
@@ -55,6 +58,12 @@ export function createXdsMetrics(registry: Registry, gauges: XdsGauges): XdsMetr
       for (const entry of gauges.heldBack()) this.inc({ ...label(entry.typeUrl), scope: widestScope(entry) });
     },
   });
+  const loads = new Counter({
+    name: "chancery_xds_cluster_requests_total",
+    help: "Requests that nodes reported (LRS), by cluster, locality (region/zone/sub zone) and outcome.",
+    labelNames: ["cluster", "locality", "outcome"],
+    registers,
+  });
   const turnedAway = new Counter({
     name: "chancery_xds_streams_turned_away_total",
     help: "xDS streams that were not let in: too many at once, or for too long.",
@@ -93,6 +102,12 @@ export function createXdsMetrics(registry: Registry, gauges: XdsGauges): XdsMetr
     },
     accepted: (typeUrl) => acks.inc(label(typeUrl)),
     rejected: (typeUrl) => nacks.inc(label(typeUrl)),
+    loaded(increases) {
+      for (const { cluster, locality, successful, failed } of increases) {
+        loads.inc({ cluster, locality, outcome: "successful" }, successful);
+        loads.inc({ cluster, locality, outcome: "failed" }, failed);
+      }
+    },
     turnedAway: () => turnedAway.inc(),
     converged: (typeUrl, seconds) => convergence.observe(label(typeUrl), seconds),
   };

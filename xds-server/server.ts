@@ -3,7 +3,8 @@ import * as grpc from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { EncodedResource } from "../compiler/index.ts";
-import { mutualTls, type ServerCertificates, serviceDefinition } from "../envoy/index.ts";
+import { bindingOf, misuse, mutualTls, type ServerCertificates, serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
+import { LoadReportingService } from "../protos/gen/envoy/service/load_stats/v3/lrs_pb.ts";
 import {
   ClientStatusDiscoveryService,
   type ClientStatusRequest,
@@ -13,6 +14,8 @@ import { type AdmissionSettings, createAdmission } from "./admission.ts";
 import { clientStatus, clientStatusService } from "./client-status.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { createDispatcher, type DispatchSettings } from "./dispatch.ts";
+import { type LoadReportSettings, loadReportService } from "./load-reports.ts";
+import { type ClusterLoad, createLoadTable } from "./load-table.ts";
 import { createXdsMetrics } from "./metrics.ts";
 import { NameLists } from "./name-lists.ts";
 import { type NodeDetail, nodeDetail } from "./node-detail.ts";
@@ -26,7 +29,12 @@ import { createSnapshotStore } from "./store.ts";
 import { type StreamContext, type XdsEvent, XdsStream } from "./stream.ts";
 import type { GroupView } from "./view.ts";
 
-export interface XdsSettings extends SessionSettings, DispatchSettings, AdmissionSettings, RequestPaceSettings {
+export interface XdsSettings
+  extends SessionSettings,
+    DispatchSettings,
+    AdmissionSettings,
+    RequestPaceSettings,
+    LoadReportSettings {
   /** Largest request, bytes. */
   readonly maxMessageBytes: number;
   /** Nodes that are remembered, connected or not. */
@@ -66,6 +74,8 @@ export const DEFAULT_XDS_SETTINGS: XdsSettings = {
   admissionWaitMs: 10_000,
   requestsPerSecond: 1_000,
   requestBurst: 5_000,
+  loadReportMs: 10_000,
+  maxLoads: 2_000,
   maxMessageBytes: 4 * 1024 * 1024,
   maxNodes: 10_000,
   keepaliveMs: 30_000,
@@ -119,6 +129,8 @@ export interface XdsServer {
    */
   listen(address: string): Promise<number>;
   nodes(): NodeState[];
+  /** What nodes report of their clusters' load. */
+  loads(): ClusterLoad[];
   /**
    * How the connected nodes of an id stand with their resources.
    *
@@ -136,6 +148,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   const settings: XdsSettings = { ...DEFAULT_XDS_SETTINGS, ...options.settings };
   const store = createSnapshotStore();
   const nodes = createNodeTable(settings.maxNodes);
+  const loads = createLoadTable(settings.maxLoads);
   const onEvent = options.onEvent ?? (() => {});
   const dispatcher = createDispatcher({ store, clock, settings, onQuarantine });
   const admission = createAdmission({
@@ -208,6 +221,19 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
     const answer = (request: ClientStatusRequest) => clientStatus(nodes.connectedNodes(), request);
     server.addService(serviceDefinition(ClientStatusDiscoveryService), clientStatusService(answer));
   }
+  const loadReports = loadReportService({
+    table: loads,
+    clock,
+    settings,
+    clusters: (group) => store.view(group).types.get(TYPE_URLS.cluster)?.resources,
+    misuse: (call, node) => {
+      const { sslPeerCertificate } = call.getAuthContext();
+      if (sslPeerCertificate === undefined) return undefined;
+      return misuse(bindingOf(sslPeerCertificate.subjectaltname ?? ""), node, settings.mustBindNodes);
+    },
+    onLoad: (increases) => context.metrics?.loaded(increases),
+  });
+  server.addService(serviceDefinition(LoadReportingService), loadReports);
   let closing: Promise<void> | undefined;
 
   return {
@@ -226,6 +252,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
       store.setSecrets(secrets, clock.now());
     },
     nodes: () => nodes.states((group) => store.view(group).known, dispatcher.quarantine),
+    loads: loads.loads,
     nodeDetails(id, name) {
       const details: NodeDetail[] = [];
       for (const { identity, sessions } of nodes.connectedNodes()) {
