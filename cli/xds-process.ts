@@ -16,6 +16,7 @@ import {
   type NodeState,
   systemClock,
   type XdsEvent,
+  type XdsSettings,
 } from "../xds-server/index.ts";
 import { HeadStart } from "./head-start.ts";
 import type { Logger } from "./logging.ts";
@@ -43,6 +44,7 @@ export interface XdsProcessOptions {
   readonly secretsRoot: string;
   readonly log: Logger;
   readonly metrics: Registry;
+  readonly settings?: Partial<XdsSettings>;
   readonly tls?: ServerCertificates | undefined;
   readonly onEvent?: (event: XdsEvent) => void;
   /** Called when a revision is served. */
@@ -69,6 +71,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
   const server = createXdsServer({
     log,
     registry: options.metrics,
+    ...(options.settings === undefined ? {} : { settings: options.settings }),
     ...(tls === undefined ? {} : { tls }),
     onEvent: (event) => {
       if (nodeReports.onEvent(event)) follower?.reportSoon();

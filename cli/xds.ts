@@ -15,9 +15,10 @@ import {
 import { demandOneSource, openRevisionSource, type SourceOptions } from "./revision-source.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 import { readToken } from "./token.ts";
+import { addPushOptions, type PushOptions, pushSettings } from "./xds-options.ts";
 import { startXdsProcess } from "./xds-process.ts";
 
-interface XdsOptions extends SourceOptions, ProcessOptions, AdminOptions, TlsOptions {
+interface XdsOptions extends SourceOptions, ProcessOptions, AdminOptions, TlsOptions, PushOptions {
   readonly listen: readonly [string];
   readonly name: string;
   readonly state: string;
@@ -32,6 +33,7 @@ the trust file covers, and routes are pushed after the decision services on the 
 Examples:
   chancery xds --resources examples/quickstart/resources --listen 127.0.0.1:18000
   chancery xds --bus .chancery/bus --trust .chancery/keys/trust.json --secrets resources
+  chancery xds --bus .chancery/bus --trust .chancery/keys/trust.json --secrets resources --canary edge-1
   chancery xds --nats nats://127.0.0.1:4222 --nats-creds xds.nk --trust trust.json --secrets resources
 `;
 
@@ -48,7 +50,7 @@ export function xdsCommand(): Command {
     .option("--token-file <file>", "bearer token of /xds/… at --admin; without one they are served on loopback only")
     .option("--name <name>", "name of this process in reports", "xds")
     .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "xds"));
-  return addProcessOptions(addTlsOptions(addAdminOption(addNatsOptions(command))))
+  return addProcessOptions(addPushOptions(addTlsOptions(addAdminOption(addNatsOptions(command)))))
     .addHelpText("after", HELP)
     .action(async (options: XdsOptions) => {
       demandOneSource(options);
@@ -67,6 +69,7 @@ export function xdsCommand(): Command {
           secretsRoot: options.secrets ?? options.resources ?? ".",
           log,
           metrics,
+          settings: pushSettings(options),
           tls,
         });
         stack.add({ name: "xds", close: () => xds.close() });
