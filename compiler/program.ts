@@ -3,6 +3,7 @@ import type {
   ExperimentFacts,
   ModelTarget,
   PolicyProgram,
+  Restriction,
   RolloutFacts,
   Target,
 } from "../policy/index.ts";
@@ -90,6 +91,7 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
     })),
     ...adequateCountries(inventory.lawPacks),
     ...(splits.length === 0 ? {} : { splits }),
+    ...(inventory.quarantines.length === 0 ? {} : { restrictions: restrictionsOf(inventory) }),
     observedGateways: byKey(inventory.gateways)
       .filter((gateway) => gateway.mode === "observe")
       .map((gateway) => gateway.key),
@@ -132,6 +134,16 @@ function experimentFacts(experiment: Experiment): ExperimentFacts {
     ...(validFrom === undefined ? {} : { validFrom }),
     ...(validUntil === undefined ? {} : { validUntil }),
   };
+}
+
+function restrictionsOf(inventory: Inventory): Restriction[] {
+  return byKey(inventory.quarantines).map(({ key, kind, value, reason, until }) => ({
+    id: `quarantine/${key}`,
+    kind,
+    value,
+    reason,
+    ...(until === undefined ? {} : { until }),
+  }));
 }
 
 export function byKey<T extends { readonly key: Key }>(objects: readonly T[]): T[] {

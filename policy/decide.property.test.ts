@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { compilePolicy } from "./decide.ts";
 import type { DecisionInput, Verdict } from "./decision.ts";
 import { ALLOW_ALL, application, modelFacts, modelInput, modelTarget, program, rule, SUBJECT } from "./fixtures.ts";
-import type { ProgramRule, Target } from "./program.ts";
+import type { ProgramRule, Restriction, Target } from "./program.ts";
 import { scopeChain } from "./rules.ts";
 
 /**
@@ -144,6 +144,26 @@ function insert(list: readonly ProgramRule[], added: ProgramRule, place: number)
   return [...list.slice(0, at), { ...added, id: "added" }, ...list.slice(at)];
 }
 
+const restriction = fc
+  .record({
+    kind: fc.constantFrom("version", "application", "upstream", "region", "rule", "model"),
+    version: fc.tuple(fc.constantFrom(...MODELS), fc.nat({ max: 3 })).map(([model, age]) => `${model}@${age}`),
+    rule: fc
+      .tuple(fc.nat({ max: 6 }), fc.constantFrom("allow", "reroute", "deny"))
+      .map(([at, effect]) => `${at}-${effect}`),
+  })
+  .map(({ kind, version, rule: id }): Restriction => {
+    const values = {
+      version,
+      rule: id,
+      model: version[0] ?? "",
+      application: "bank/retail/chat",
+      upstream: "provider",
+      region: "eu-west-1",
+    };
+    return { id: `stop-${kind}`, kind, value: values[kind], reason: "incident" };
+  });
+
 const enforced = request.map((asked): DecisionInput => ({ ...asked, observe: false }));
 
 describe("properties of decisions", () => {
@@ -162,6 +182,34 @@ describe("properties of decisions", () => {
           expect(legal(after).difference(legal(before))).toEqual(new Set());
         },
       ),
+    );
+  });
+
+  test("a restriction, authored or given, adds no legal target, and nothing that it names is one", () => {
+    fc.assert(
+      fc.property(rules, enforced, fc.array(restriction, { minLength: 1, maxLength: 3 }), fc.boolean(), (...args) => {
+        const [list, asked, restrictions, authored] = args;
+        const models = MODELS.map((key) => modelFacts(key));
+        const base = { rules: list, targets: asked.candidates, models };
+        const before = compilePolicy(program(base)).decide(asked);
+        const after = authored
+          ? compilePolicy(program({ ...base, restrictions })).decide(asked)
+          : compilePolicy(program(base)).decide({ ...asked, restrictions });
+        if (before.effect === "deny") expect(after.effect).toBe("deny");
+        expect(legal(after).difference(legal(before))).toEqual(new Set());
+        const targets = after.effect === "allow" ? after.targets : [];
+        for (const { kind, value } of restrictions) {
+          if (kind === "application" && value === asked.application.key) expect(after.effect).toBe("deny");
+          const named = targets.filter(
+            ({ upstream, model }) =>
+              (kind === "version" && model?.version === value) ||
+              (kind === "model" && model?.model === value) ||
+              (kind === "region" && model?.region === value) ||
+              (kind === "upstream" && upstream === value),
+          );
+          expect(named).toEqual([]);
+        }
+      }),
     );
   });
 

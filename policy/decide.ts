@@ -12,7 +12,7 @@ import { Memo } from "./memo.ts";
 import { processingOf } from "./processing.ts";
 import type { PolicyProgram, Target } from "./program.ts";
 import { followReroutes, type Rerouted } from "./reroute.ts";
-import { restrictionsOf } from "./restrictions.ts";
+import { bothRestrictions, restrictionsOf } from "./restrictions.ts";
 import { FieldValues } from "./rule-group.ts";
 import { ExpressionCache, indexRules, type RuleIndex } from "./rules.ts";
 import { type CompiledProgram, frameOf, type Merits, type Refusal, type Session } from "./session.ts";
@@ -76,6 +76,7 @@ function compileProgram(
     ),
     approvals: approvalsOf(program.approvals),
     observedGateways: new Set(program.observedGateways),
+    restrictions: restrictionsOf(program.restrictions),
     memo: new Memo(MEMO_CAPACITY),
     verdicts: new DecisionMemo(instants),
     splits,
@@ -133,7 +134,7 @@ export function newSession(program: CompiledProgram, input: DecisionInput, recor
     trace: newTrace(),
     facts: new RequestFacts(input),
     fields: new FieldValues(new FieldSource(input), input.explain === true, recorder),
-    restrictions: restrictionsOf(input.restrictions),
+    restrictions: bothRestrictions(restrictionsOf(input.restrictions), program.restrictions),
     answers: new Map(),
     frames: new Map(),
     recorder,

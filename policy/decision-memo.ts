@@ -1,8 +1,8 @@
 import type { Key } from "../resources/index.ts";
-import type { DecisionInput, Restriction, Verdict } from "./decision.ts";
+import type { DecisionInput, Verdict } from "./decision.ts";
 import type { Dependency, DependencyKey } from "./dependency.ts";
 import { FieldSource } from "./fields.ts";
-import type { ApplicationFacts, Target } from "./program.ts";
+import type { ApplicationFacts, Restriction, Target } from "./program.ts";
 
 /**
  * Verdicts, kept by exactly what they were made from. Evaluation is deterministic: what it looks at next depends only on

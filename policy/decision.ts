@@ -1,5 +1,5 @@
 import type { Key } from "../resources/index.ts";
-import type { ApplicationFacts, Target } from "./program.ts";
+import type { ApplicationFacts, Restriction, Target } from "./program.ts";
 
 /**
  * A request as rules see it. Names are Envoy's attribute names. `undefined` is *missing* (a rule that reads it is
@@ -65,20 +65,6 @@ export interface Requested {
   readonly upstream?: Key;
   /** Whether a streamed answer was asked for. */
   readonly stream: boolean;
-}
-
-/**
- * An active kill switch: a denial that no rule and no mode can loosen. `application` denies its requests; `version`,
- * `model`, `upstream` and `region` take candidates away; `rule` takes back what an allow or reroute rule gives.
- */
-export interface Restriction {
-  readonly id: string;
-  readonly kind: "version" | "application" | "upstream" | "region" | "rule" | "model";
-  /** Key, region name or rule id, as `kind` says. */
-  readonly value: string;
-  readonly reason: string;
-  /** RFC 3339; absent (or not a time): no end. */
-  readonly until?: string;
 }
 
 /** Some parts may be read only when they are asked for: copies are made by `changedInput`. */

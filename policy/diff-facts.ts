@@ -1,6 +1,14 @@
 import { MATURITIES, type MinimumScore } from "../resources/index.ts";
 import type { Change } from "./diff.ts";
-import type { AdequateCountry, ApplicationFacts, ApprovalFacts, ModelFacts, PolicyProgram, Target } from "./program.ts";
+import type {
+  AdequateCountry,
+  ApplicationFacts,
+  ApprovalFacts,
+  ModelFacts,
+  PolicyProgram,
+  Restriction,
+  Target,
+} from "./program.ts";
 
 /** Applications, models, targets, approvals and observed gateways that differ, and what of it can let more through. */
 export function diffFacts(before: PolicyProgram, after: PolicyProgram): readonly Change[] {
@@ -8,6 +16,7 @@ export function diffFacts(before: PolicyProgram, after: PolicyProgram): readonly
     ...pairs("application", keyed(before.applications), keyed(after.applications), applicationLoosens),
     ...pairs("model", keyed(before.models), keyed(after.models), modelLoosens),
     ...pairs("approval", keyed(before.approvals), keyed(after.approvals), approvalLoosens),
+    ...pairs("restriction", byId(before.restrictions), byId(after.restrictions), restrictionLoosens),
     ...pairs("target", pooled(before.targets), pooled(after.targets), targetLoosens),
     ...observed(before, after),
     ...pairs("adequacy", countries(before), countries(after), adequacyLoosens),
@@ -16,6 +25,10 @@ export function diffFacts(before: PolicyProgram, after: PolicyProgram): readonly
 
 function keyed<T extends { readonly key: string }>(items: readonly T[]): ReadonlyMap<string, T> {
   return new Map(items.map((item) => [item.key, item]));
+}
+
+function byId(restrictions: readonly Restriction[] = []): ReadonlyMap<string, Restriction> {
+  return new Map(restrictions.map((restriction) => [restriction.id, restriction]));
 }
 
 function pooled(targets: readonly Target[]): ReadonlyMap<string, Target> {
@@ -132,6 +145,14 @@ function approvalLoosens(from: ApprovalFacts | undefined, to: ApprovalFacts | un
   if (timeOf(to.validFrom, -1 / 0) < timeOf(from.validFrom, -1 / 0)) why.push("it holds earlier");
   if (timeOf(to.validUntil, 1 / 0) > timeOf(from.validUntil, 1 / 0)) why.push("it holds longer");
   return joined(why);
+}
+
+function restrictionLoosens(from: Restriction | undefined, to: Restriction | undefined): string | undefined {
+  if (from === undefined) return undefined;
+  if (to === undefined || from.kind !== to.kind || from.value !== to.value) {
+    return `${from.kind} ${from.value} is in use again`;
+  }
+  return timeOf(to.until, 1 / 0) < timeOf(from.until, 1 / 0) ? "it ends sooner" : undefined;
 }
 
 function timeOf(text: string | undefined, otherwise: number): number {

@@ -14,7 +14,14 @@ export function* instantsOf(program: PolicyProgram): Generator<void, readonly nu
   for (const { minimumScores } of program.applications) {
     for (const { maxAgeMs } of minimumScores) if (maxAgeMs !== undefined) ages.add(maxAgeMs);
   }
-  const waiting: unknown[] = [program.targets, program.approvals, program.adequate, program.models, program.splits];
+  const waiting: unknown[] = [
+    program.targets,
+    program.approvals,
+    program.adequate,
+    program.models,
+    program.splits,
+    program.restrictions,
+  ];
   for (let seen = 1; waiting.length > 0; seen += 1) {
     const value = waiting.pop();
     if (typeof value === "string") {

@@ -17,6 +17,20 @@ import type {
 } from "../resources/index.ts";
 
 /**
+ * Something that is out of use: a denial that no rule and no mode can loosen. `application` denies its requests;
+ * `version`, `model`, `upstream` and `region` take candidates away; `rule` takes back what an allow or reroute rule gives.
+ */
+export interface Restriction {
+  readonly id: string;
+  readonly kind: "version" | "application" | "upstream" | "region" | "rule" | "model";
+  /** Key, region name or rule id, as `kind` says. */
+  readonly value: string;
+  readonly reason: string;
+  /** RFC 3339; absent (or not a time): no end. */
+  readonly until?: string;
+}
+
+/**
  * The policy part of a revision: rules and the facts they read, as plain data that survives JSON. Nothing here is
  * compiled; `compilePolicy` makes closures of it in the process that decides.
  */
@@ -29,6 +43,8 @@ export interface PolicyProgram {
   readonly splits?: readonly SplitFacts[];
   /** Gateways in observe mode: policy denials are recorded and let through. */
   readonly observedGateways?: readonly Key[];
+  /** Authored restrictions; those that are given while it is in force come with the request. */
+  readonly restrictions?: readonly Restriction[];
   /** Countries with a protection of personal data that is decided to be adequate. */
   readonly adequate?: readonly AdequateCountry[];
 }

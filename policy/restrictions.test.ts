@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { Restriction } from "./decision.ts";
 import { ALLOW_ALL, decide, denied, modelInput, modelTarget, pools, removals, rule } from "./fixtures.ts";
+import type { Restriction } from "./program.ts";
 
 describe("restrictions", () => {
   const targets = [
@@ -47,6 +47,16 @@ describe("restrictions", () => {
     expect(pools(decide({}, under(stop("version", "a@1", "2026-11-21T12:00:00Z"))))).toHaveLength(2);
     expect(pools(decide({}, under(stop("version", "a@1", "2026-11-21T12:00:01Z"))))).toHaveLength(1);
     expect(pools(decide({}, under(stop("version", "a@1", "soon"))))).toHaveLength(1);
+  });
+
+  test("authored ones hold like those that are given, and beside them", () => {
+    const restrictions = [stop("version", "a@1", "2026-11-21T12:00:01Z")];
+    expect(pools(decide({ restrictions }, request))).toEqual(["model/a-0"]);
+    expect(pools(decide({ restrictions }, { ...request, now: request.now + 1_000 }))).toHaveLength(2);
+    expect(denied(decide({ restrictions }, under(stop("upstream", "other")))).code).toBe("no_legal_target");
+    expect(pools(decide({ restrictions: [stop("region", "nowhere")] }, under(stop("version", "a@1"))))).toEqual([
+      "model/a-0",
+    ]);
   });
 
   test("observe mode does not loosen them", () => {

@@ -1,6 +1,5 @@
 import type { Key } from "../resources/index.ts";
-import type { Restriction } from "./decision.ts";
-import type { Target } from "./program.ts";
+import type { Restriction, Target } from "./program.ts";
 
 /** Active restrictions, ready to be asked. The first that matches answers. */
 export interface Restrictions {
@@ -27,6 +26,18 @@ export function restrictionsOf(list: readonly Restriction[] | undefined): Restri
     indexes.set(list, index);
   }
   return index;
+}
+
+/** Both, the first before the second. */
+export function bothRestrictions(first: Restrictions, second: Restrictions): Restrictions {
+  if (first === NONE) return second;
+  if (second === NONE) return first;
+  return {
+    onApplication: (application, now) =>
+      first.onApplication(application, now) ?? second.onApplication(application, now),
+    onRule: (rule, now) => first.onRule(rule, now) ?? second.onRule(rule, now),
+    onTarget: (target, now) => first.onTarget(target, now) ?? second.onTarget(target, now),
+  };
 }
 
 interface Timed {

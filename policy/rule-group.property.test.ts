@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compilePolicy } from "./decide.ts";
-import type { Considered, DecisionInput, Restriction, Verdict } from "./decision.ts";
+import type { Considered, DecisionInput, Verdict } from "./decision.ts";
 import { application, modelFacts, modelInput, modelTarget, program, rule } from "./fixtures.ts";
-import type { ProgramRule } from "./program.ts";
+import type { ProgramRule, Restriction } from "./program.ts";
 
 /** Few words, so that much collides. */
 const WORDS = ["a", "b", "/a", "/a/", "/a/b", "GET", "POST", ""];

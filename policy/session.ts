@@ -22,6 +22,8 @@ export interface CompiledProgram {
   readonly versions: ReadonlyMap<Key, { readonly model: Key; readonly age: number }>;
   readonly approvals: Approvals;
   readonly observedGateways: ReadonlySet<Key>;
+  /** Authored ones. */
+  readonly restrictions: Restrictions;
   merits(target: Target): Merits;
   /** Answers of expressions about a target, by what they read. */
   readonly memo: Memo;

@@ -396,6 +396,16 @@ export interface Experiment extends Split {
   readonly validUntil?: string;
 }
 
+/** An authored restriction: in force with the revision that holds it. */
+export interface Quarantine extends Meta {
+  readonly kind: "version" | "application" | "upstream" | "region" | "rule" | "model";
+  /** Key of the object, name of the region, or `<policy>/<rule>`. */
+  readonly value: string;
+  readonly reason: string;
+  /** Absent: no end. */
+  readonly until?: string;
+}
+
 export type RuleEffect = "deny" | "allow" | "restrict" | "reroute" | "prefer";
 export type RuleMode = "enforce" | "shadow" | "off";
 
@@ -488,5 +498,6 @@ export interface Inventory {
   readonly lawPacks: readonly LawPack[];
   readonly rollouts: readonly Rollout[];
   readonly experiments: readonly Experiment[];
+  readonly quarantines: readonly Quarantine[];
   readonly policyTests: readonly PolicyTest[];
 }

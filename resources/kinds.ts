@@ -10,6 +10,7 @@ import { modelSpec } from "./schema/model.ts";
 import { modelVersionSpec } from "./schema/model-version.ts";
 import { policySpec } from "./schema/policy.ts";
 import { policyTestSpec } from "./schema/policy-test.ts";
+import { quarantineSpec } from "./schema/quarantine.ts";
 import { referenceGrantSpec } from "./schema/reference-grant.ts";
 import { secretSpec } from "./schema/secret.ts";
 import { experimentSpec, rolloutSpec } from "./schema/split.ts";
@@ -31,6 +32,7 @@ export interface Specs {
   readonly LawPack: z.output<typeof lawPackSpec>;
   readonly Rollout: z.output<typeof rolloutSpec>;
   readonly Experiment: z.output<typeof experimentSpec>;
+  readonly Quarantine: z.output<typeof quarantineSpec>;
   readonly PolicyTest: z.output<typeof policyTestSpec>;
 }
 export type Kind = keyof Specs;
@@ -83,6 +85,7 @@ export const KINDS: { readonly [K in Kind]: KindDefinition<Specs[K]> } = {
   LawPack: own("LawPack", lawPackSpec),
   Rollout: own("Rollout", rolloutSpec),
   Experiment: own("Experiment", experimentSpec),
+  Quarantine: own("Quarantine", quarantineSpec),
   PolicyTest: own("PolicyTest", policyTestSpec),
 };
 

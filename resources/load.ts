@@ -17,6 +17,7 @@ import { resolveModel } from "./resolve/model.ts";
 import { resolveModelVersion } from "./resolve/model-version.ts";
 import { resolvePolicy } from "./resolve/policy.ts";
 import { resolvePolicyTest } from "./resolve/policy-test.ts";
+import { resolveQuarantine } from "./resolve/quarantine.ts";
 import { resolveSecret } from "./resolve/secret.ts";
 import { resolveExperiment, resolveRollout } from "./resolve/split.ts";
 import { resolveUpstream } from "./resolve/upstream.ts";
@@ -135,6 +136,7 @@ function link({ declarations, objects, problems: earlier }: AuthoredPart): LoadR
     lawPacks: resolved("LawPack", resolveLawPack),
     rollouts: resolved("Rollout", resolveRollout),
     experiments: resolved("Experiment", resolveExperiment),
+    quarantines: resolved("Quarantine", resolveQuarantine),
     policyTests: resolved("PolicyTest", resolvePolicyTest),
   };
   checkTree(inventory, objects, problems);

@@ -203,6 +203,17 @@ export const programSchema = z.strictObject({
   approvals: z.array(approval),
   splits: optional(z.array(split)),
   observedGateways: optional(texts),
+  restrictions: optional(
+    z.array(
+      z.strictObject({
+        id: text,
+        kind: z.enum(["version", "application", "upstream", "region", "rule", "model"]),
+        value: text,
+        reason: text,
+        until: optional(text),
+      }),
+    ),
+  ),
   adequate: optional(z.array(z.strictObject({ country: text, from: optional(text), to: optional(text) }))),
 });
 
