@@ -66,6 +66,22 @@ test("answers each line at once, in order, and goes on after one that is no case
   expect(await ask('{"expr": "[1]", "checkOnly": true}')).toEqual({ type: { listType: { elemType: int } } });
   expect(await ask('{"expr": "true ? 1 : \'a\'", "disableCheck": true}')).toEqual({ value: { int64Value: "1" } });
   expect(await ask('{"expr": "[1].all(x, x > 0)", "disableMacros": true}')).toHaveProperty("error");
+  // What is nested too deep, or costs too much, is an error like any other, and the next line has its answer.
+  expect(await ask(JSON.stringify({ expr: `${"(".repeat(5_000)}1${")".repeat(5_000)}` }))).toHaveProperty("error");
+  expect(await ask(JSON.stringify({ expr: `${"[".repeat(5_000)}${"]".repeat(5_000)}` }))).toHaveProperty("error");
+  const endless = "lists.range(10000).all(a, lists.range(10000).all(b, a + b >= 0))";
+  expect(await ask(JSON.stringify({ expr: endless }))).toHaveProperty("error");
+  const opened = '{"listValue":{"values":['.repeat(5_000);
+  const deep = `${opened}{"int64Value":"1"}${"]}}".repeat(5_000)}`;
+  expect(await ask(`{"expr": "x", "disableCheck": true, "bindings": {"x": {"value": ${deep}}}}`)).toHaveProperty(
+    "error",
+  );
+  expect(
+    await ask(
+      '{"expr": "y", "container": "a.b", "typeEnv": [{"name": "a.y", "ident": {"type": {"primitive": "INT64"}}}], "bindings": {"a.y": {"value": {"int64Value": "7"}}}}',
+    ),
+  ).toMatchObject({ value: { int64Value: "7" } });
+  expect(await ask('{"expr": "1 + 1"}')).toMatchObject({ value: { int64Value: "2" } });
   child.stdin.end();
   const [code] = await once(child, "exit");
   expect(code).toBe(0);

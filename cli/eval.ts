@@ -85,8 +85,18 @@ function formatJson(result: Evaluated): string {
 }
 
 async function answer(line: string | undefined): Promise<void> {
-  const text = `${JSON.stringify(line === undefined ? { error: TOO_LONG } : outcomeOf(line))}\n`;
+  const text = `${line === undefined ? JSON.stringify({ error: TOO_LONG }) : answerTo(line)}\n`;
   if (!process.stdout.write(text)) await once(process.stdout, "drain");
+}
+
+/** One case must not end those after it: what is nested beyond the stack is an answer too. */
+function answerTo(line: string): string {
+  try {
+    return JSON.stringify(outcomeOf(line));
+  } catch (error) {
+    if (error instanceof RangeError) return JSON.stringify({ error: "not a case: nested too deep" });
+    throw error;
+  }
 }
 
 function outcomeOf(line: string): unknown {
