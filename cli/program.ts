@@ -65,6 +65,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: "the kill switch: take a version, model, upstream, region, application or rule out of use at once",
     load: async () => (await import("./quarantine.ts")).quarantineCommand(),
   },
+  registry: {
+    description: "show versions and approvals as they were published, now or at a time",
+    load: async () => (await import("./registry.ts")).registryCommand(),
+  },
   schema: {
     description: "print the JSON Schema of the resources, for editors",
     load: async () => (await import("./schema.ts")).schemaCommand(),

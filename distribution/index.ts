@@ -37,6 +37,8 @@ export {
   type PublisherStatus,
   startPublisher,
 } from "./publisher.ts";
+export { type Registry, type RegistryChange, type RegistryEntry, registryAt } from "./registry.ts";
+export { readRegistry } from "./registry-file.ts";
 export { type Compiled, type ResolvedTree, resolveTree, type TreeStages } from "./resolve-tree.ts";
 export {
   type RestrictionState,

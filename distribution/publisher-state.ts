@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ChanceryError } from "../resources/index.ts";
+import { ChanceryError, type Inventory, type RegisteredVersion } from "../resources/index.ts";
 import { canonicalJson, digestOf, durableFiles, ensureDirectory, errorCode } from "../revision/index.ts";
+import { openRegistryFile } from "./registry-file.ts";
 
 const lastGoodSchema = z.strictObject({
   format: z.literal(1),
@@ -19,6 +20,10 @@ export interface PublisherState {
   readonly number: number;
   saveLastGood(files: ReadonlyMap<string, string>): Promise<void>;
   saveNumber(number: number): Promise<void>;
+  /** Every version that was published from here, as it was last. */
+  readonly identities: ReadonlyMap<string, RegisteredVersion>;
+  /** Notes what a published revision says of versions and approvals. */
+  register(inventory: Inventory, revision: { number: number; source: string; at: number }): Promise<void>;
 }
 
 /** @param onAlarm  told of a file that is damaged; it counts as not there */
@@ -33,6 +38,7 @@ export async function openPublisherState(
   const lastGoodFile = join(directory, "last-good.json");
   const numberFile = join(directory, "published.json");
 
+  const registryFile = await openRegistryFile(directory, durable, onAlarm);
   const stored = await read(lastGoodFile, lastGoodSchema, onAlarm);
   let lastGood: ReadonlyMap<string, string> | undefined;
   if (stored !== undefined) {
@@ -47,6 +53,10 @@ export async function openPublisherState(
       const state = { format: 1, checksum: digestOf(canonicalJson(texts)), files: texts };
       await durable.write(lastGoodFile, Buffer.from(JSON.stringify(state)));
     },
+    get identities() {
+      return registryFile.identities;
+    },
+    register: (inventory, revision) => registryFile.register(inventory, revision),
     saveNumber: (number) => durable.write(numberFile, Buffer.from(JSON.stringify({ format: 1, number }))),
   };
 }

@@ -246,7 +246,12 @@ test("nothing of the tree's own bookkeeping wakes it, and closing twice is safe"
   await publisher.close();
   await writeFile(join(tree, "team", "limits.yaml"), policy("limits", "false"));
   expect(await publisher.refresh()).toMatchObject({ number: 2 });
-  expect((await readdir(join(tree, ".state"))).sort()).toEqual(["last-good.json", "published.json", "tmp"]);
+  expect((await readdir(join(tree, ".state"))).sort()).toEqual([
+    "last-good.json",
+    "published.json",
+    "registry.json",
+    "tmp",
+  ]);
   expect(JSON.parse(await readFile(join(tree, ".state", "published.json"), "utf8"))).toMatchObject({ number: 2 });
 });
 
@@ -266,3 +271,30 @@ function delegate(to: Bus): Bus {
     close: () => to.close(),
   };
 }
+
+const MODELS = `apiVersion: chancery.dev/v1
+kind: Model
+metadata: { name: atlas }
+spec: {}
+---
+apiVersion: chancery.dev/v1
+kind: ModelVersion
+metadata: { name: atlas-v1 }
+spec: { model: atlas, version: v1, provider: Acme, maturity: canary, digest: "sha256:${"a".repeat(64)}" }
+`;
+
+test("a published version keeps its digest and its maturity goes step by step, also after it was gone", async () => {
+  await save(tree, "models/models.yaml", MODELS);
+  const publisher = await starting();
+  const frozen = (of: Publisher) => of.status().frozen.map(({ scope, problems }) => [scope, problems[0]?.code]);
+  await save(tree, "models/models.yaml", MODELS.replace("canary", "deprecated"));
+  await vi.waitFor(() => expect(frozen(publisher)).toEqual([["models", "illegal-transition"]]), DEADLINE);
+
+  await rm(join(tree, "models/models.yaml"));
+  await vi.waitFor(() => expect(frozen(publisher)).toEqual([]), DEADLINE);
+  await publisher.close();
+
+  await save(tree, "models/models.yaml", MODELS.replace("a".repeat(64), "b".repeat(64)));
+  const restarted = await starting();
+  expect(frozen(restarted)).toEqual([["models", "identity-changed"]]);
+});

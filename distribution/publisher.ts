@@ -10,6 +10,7 @@ import {
   type Problem,
   type ResourceFiles,
   readTree,
+  registryProblems,
   resourceFiles,
 } from "../resources/index.ts";
 import type { Digest, SigningKey } from "../revision/index.ts";
@@ -200,7 +201,10 @@ class TreePublisher implements Publisher {
     const log = (await this.#options.log?.()) ?? [];
     const current = await this.#readTree(since);
     const resolved = await resolveTree(current, this.#lastGood, {
-      freeze: (tree, lastGood, problems) => freeze(tree, lastGood, { log, problems, cache: this.#cache }),
+      freeze: (tree, lastGood, problems) => {
+        const check = (loaded: LoadResult) => registryProblems(loaded, this.#state.identities);
+        return freeze(tree, lastGood, { log, problems, check, cache: this.#cache });
+      },
       inspect: (loaded) => checkFiles(loaded, directory),
       compile,
     });
@@ -222,6 +226,7 @@ class TreePublisher implements Publisher {
     const options = { bus, signers, trust, now, numberFloor: this.#floor, ...fence };
     const result = await publish(resolved.parts, source, options);
     if (result.number > this.#floor) await this.#keepNumber(result.number);
+    await this.#state.register(resolved.inventory, { number: result.number, source, at: now() });
     this.#told.delete("standby");
     this.#status = { number: result.number, frozen: resolved.frozen, refused: [] };
     this.#told.delete("failed");

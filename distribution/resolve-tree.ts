@@ -1,5 +1,5 @@
 import type { RevisionParts } from "../compiler/index.ts";
-import type { FreezeResult, FrozenScope, LoadResult, Problem, ResourceFiles } from "../resources/index.ts";
+import type { FreezeResult, FrozenScope, Inventory, LoadResult, Problem, ResourceFiles } from "../resources/index.ts";
 
 export interface Compiled {
   readonly parts: RevisionParts;
@@ -22,6 +22,7 @@ export type ResolvedTree =
       /** What the parts were compiled from: the last good tree of the next time. */
       readonly files: ResourceFiles;
       readonly parts: RevisionParts;
+      readonly inventory: Inventory;
       readonly frozen: readonly FrozenScope[];
       /** Errors of entries of the operational log, which were left out. */
       readonly leftOut: readonly Problem[];
@@ -57,7 +58,7 @@ export async function resolveTree(
     const errors = errorsOf(problems);
     if (errors.length === 0) {
       const warnings = [...loaded.problems, ...problems];
-      return { outcome: "good", files, parts, frozen, leftOut, warnings };
+      return { outcome: "good", files, parts, inventory: loaded.inventory, frozen, leftOut, warnings };
     }
     const added = errors.filter((problem) => !held.has(problem.scope));
     if (lastGood === undefined || added.length === 0) return { outcome: "refused", problems: errors };

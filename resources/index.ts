@@ -20,6 +20,13 @@ export type { Positions } from "./positions.ts";
 export { formatProblem, type Problem, type SourcePosition } from "./problem.ts";
 export { PROBLEM_CODES, type ProblemCode } from "./problem-codes.ts";
 export { readTree, TREE_LIMITS } from "./read-tree.ts";
+export {
+  identityOf,
+  MATURITY_STEPS,
+  type RegisteredVersion,
+  registeredVersion,
+  registryProblems,
+} from "./registry.ts";
 export { type ResourceFiles, resourceFiles, scopeChain, scopeOf } from "./resource-files.ts";
 export { timestampMs } from "./timestamps.ts";
 export type { Path } from "./yaml-document.ts";

@@ -1,0 +1,96 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { type Maturity, parseResources } from "../resources/index.ts";
+import { durableFiles, ensureDirectory } from "../revision/index.ts";
+import { type Registry, recordRevision, registryAt } from "./registry.ts";
+import { openRegistryFile, readRegistry } from "./registry-file.ts";
+
+function tree(versions: Readonly<Record<string, Maturity>>, approvers?: readonly string[]) {
+  const object = (kind: string, name: string, spec: object) =>
+    `${JSON.stringify({ apiVersion: "chancery.dev/v1", kind, metadata: { name }, spec })}\n---\n`;
+  const identity = { apiKeys: [{ id: "k", sha256: "a".repeat(64) }] };
+  const texts = [
+    object("Model", "m", {}),
+    object("Application", "chat", { purpose: "x", riskTier: "limited", ...identity }),
+    ...Object.entries(versions).map(([name, maturity]) =>
+      object("ModelVersion", name, { model: "m", version: name, provider: "Acme", maturity }),
+    ),
+    ...(approvers === undefined ? [] : [object("Approval", "ok", { version: "v1", application: "chat", approvers })]),
+  ];
+  const { inventory, problems } = parseResources(new Map([["a.yaml", texts.join("")]]));
+  expect(problems).toEqual([]);
+  return inventory;
+}
+
+const revision = (number: number) => ({ number, source: `sha256:${number}`, at: 1_000 * number });
+const said = (registry: Registry | undefined, at: number) =>
+  registry === undefined
+    ? undefined
+    : registryAt(registry, at)?.map((entry) =>
+        entry.kind === "version" ? `${entry.key} ${entry.maturity}` : entry.approvers.join(" "),
+      );
+
+describe("the registry", () => {
+  const first = recordRevision(undefined, tree({ v1: "canary" }), revision(1));
+  const second = recordRevision(first, tree({ v1: "production" }, ["alice", "bob"]), revision(2));
+  const third = recordRevision(second, tree({ v2: "shadow" }), revision(3));
+
+  test("tells what was in force at any time, and who had approved it", () => {
+    expect(said(third, 999)).toBeUndefined();
+    expect(said(third, 1_000)).toEqual(["v1 canary"]);
+    expect(said(third, 1_999)).toEqual(["v1 canary"]);
+    expect(said(third, 2_000)).toEqual(["alice bob", "v1 production"]);
+    expect(said(third, 9_999)).toEqual(["v2 shadow"]);
+  });
+
+  test("is the same where a revision changes nothing in it, and remembers versions that are gone", () => {
+    expect(recordRevision(third, tree({ v2: "shadow" }), revision(4))).toBe(third);
+    expect(third.identities["m@v1"]?.maturity).toBe("production");
+  });
+
+  test("lets old changes go without forgetting what they led to", () => {
+    const maturities = fc.constantFrom<Maturity>("shadow", "canary", "production");
+    const trees = fc.array(fc.dictionary(fc.constantFrom("v1", "v2", "v3"), maturities), {
+      minLength: 1,
+      maxLength: 8,
+    });
+    fc.assert(
+      fc.property(trees, fc.integer({ min: 1, max: 4 }), (states, most) => {
+        let whole: Registry | undefined;
+        let bounded: Registry | undefined;
+        for (const [index, state] of states.entries()) {
+          whole = recordRevision(whole, tree(state), revision(index + 1));
+          bounded = recordRevision(bounded, tree(state), revision(index + 1), most);
+        }
+        expect(bounded?.changes.length).toBeLessThanOrEqual(most);
+        for (const index of states.keys()) {
+          const at = revision(index + 1).at;
+          if (at < (bounded?.since ?? 0)) continue;
+          expect(said(bounded, at)?.toSorted()).toEqual(said(whole, at)?.toSorted());
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("is on disk whole, or told to be damaged", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "chancery-registry-"));
+    onTestFinished(() => rm(directory, { recursive: true, force: true }));
+    await ensureDirectory(join(directory, "tmp"));
+    const durable = durableFiles(join(directory, "tmp"));
+    expect(await readRegistry(directory)).toBeUndefined();
+    const file = await openRegistryFile(directory, durable, () => expect.unreachable());
+    await file.register(tree({ v1: "canary" }), revision(1));
+    const again = await openRegistryFile(directory, durable, () => expect.unreachable());
+    expect(again.identities.get("m@v1")?.maturity).toBe("canary");
+    expect(said(await readRegistry(directory), 1_000)).toEqual(["v1 canary"]);
+    await writeFile(join(directory, "registry.json"), '{"format":1}');
+    const alarms: string[] = [];
+    await openRegistryFile(directory, durable, ({ code }) => alarms.push(code));
+    expect(alarms).toEqual(["corrupt"]);
+    await expect(readRegistry(directory)).rejects.toThrow("registry.json cannot be read");
+  });
+});
