@@ -22,7 +22,14 @@ export function analysisProblems(
   settings: AnalysisSettings,
 ): readonly Problem[] {
   const { loaded, compiled } = directory;
-  const findings = analyseProgram(compiled.parts.program, { ...settings, asked: askedBy(directory, settings.now) });
+  const findings = analyseProgram(compiled.parts.program, {
+    ...settings,
+    laws: loaded.inventory.lawPacks.map(({ key, rules }) => ({
+      key,
+      unreviewed: rules.filter(({ mode, review }) => mode === "enforce" && review !== "reviewed").map(({ id }) => id),
+    })),
+    asked: askedBy(directory, settings.now),
+  });
   const places = placesIn(loaded.inventory);
   return findings.flatMap((finding): Problem[] => {
     const place = places.get(`${finding.about.kind} ${finding.about.key}`);
@@ -76,6 +83,7 @@ function placesIn(inventory: Inventory): ReadonlyMap<`${Finding["about"]["kind"]
     ["Approval", inventory.approvals],
     ["ModelVersion", inventory.modelVersions],
     ["Model", inventory.models],
+    ["LawPack", inventory.lawPacks],
   ] as const;
   for (const [kind, members] of objects) {
     for (const { key, scope, annotations } of members) {

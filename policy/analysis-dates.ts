@@ -27,14 +27,24 @@ export function endingSoon(program: PolicyProgram, { now, withinMs, scoreAgeMs }
     for (const { name, validUntil } of model.certifications) {
       report("certification-ends", `the certification ${name}`, timeOf(validUntil), about, "renew it, or remove it");
     }
-    if (scoreAgeMs === undefined) continue;
     for (const { metric, slice, evaluatedAt } of model.scores) {
       const evaluated = timeOf(evaluatedAt);
-      const until = evaluated === undefined ? undefined : evaluated + scoreAgeMs;
+      const age = Math.min(scoreAgeMs ?? Number.POSITIVE_INFINITY, ageAskedFor(program, metric, slice));
+      const until = evaluated === undefined || age === Number.POSITIVE_INFINITY ? undefined : evaluated + age;
       report("score-ages", `the score ${metric} (${slice})`, until, about, "evaluate again");
     }
   }
   return findings;
+}
+
+/** The least age at which an application no longer takes a score; milliseconds. */
+function ageAskedFor({ applications }: PolicyProgram, metric: string, slice: string): number {
+  const ages = applications.flatMap(({ minimumScores }) =>
+    minimumScores.flatMap((each) =>
+      each.metric === metric && each.slice === slice && each.maxAgeMs !== undefined ? [each.maxAgeMs] : [],
+    ),
+  );
+  return Math.min(Number.POSITIVE_INFINITY, ...ages);
 }
 
 /** Models with fewer targets than `minReady` in a region where they have any; retired versions do not count. */

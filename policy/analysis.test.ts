@@ -1,7 +1,17 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { analyseProgram, FINDING_CODES } from "./analysis.ts";
-import { ALLOW_ALL, APPLICATION, modelFacts, modelInput, modelTarget, NOW, program, rule } from "./fixtures.ts";
+import {
+  ALLOW_ALL,
+  APPLICATION,
+  application as applicationWith,
+  modelFacts,
+  modelInput,
+  modelTarget,
+  NOW,
+  program,
+  rule,
+} from "./fixtures.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 
 const DAY = 86_400_000;
@@ -147,9 +157,53 @@ describe("what ends", () => {
     expect(found({ targets: targets.slice(0, 1) }, { withinMs: 9 * DAY, scoreAgeMs: 90 * DAY })).toEqual([]);
   });
 
+  it("takes the age of a score from the applications too, the least one", () => {
+    const asking = (maxAgeMs: number, metric = "accuracy") =>
+      applicationWith({ minimumScores: [{ metric, slice: "all", value: 0, maxAgeMs }] });
+    const made = { targets: [modelTarget("m", 1, { scores: targets[0]?.model?.scores ?? [] })] };
+    const ages = (...applications: ReturnType<typeof applicationWith>[]) =>
+      found({ ...made, applications }, { withinMs: 10 * DAY });
+    expect(ages(asking(91 * DAY), asking(90 * DAY))).toEqual(["score-ages m@1"]);
+    expect(ages(asking(91 * DAY), asking(1, "toxicity"))).toEqual([]);
+  });
+
   it("counts the targets of a region, not the retired ones", () => {
     expect(found({ targets }, { withinMs: 0, minReady: 1 })).toEqual([]);
     expect(found({ targets }, { withinMs: 0, minReady: 2 })).toEqual(["few-targets m", "few-targets m"]);
+  });
+});
+
+describe("laws", () => {
+  const begins = (days: number) => new Date(NOW + days * DAY).toISOString();
+  const laws = [
+    rule("law:a/soon", { effect: "deny", effectiveFrom: begins(30) }),
+    rule("law:a/later", { effect: "deny", effectiveFrom: begins(31) }),
+    rule("law:a/now", { effect: "deny", when: "request.size < 0", effectiveFrom: begins(0) }),
+    rule("law:a/off", { effect: "deny", mode: "off", effectiveFrom: begins(1) }),
+    rule("law:a/nobody", { effect: "deny", when: "request.size == 7", effectiveFrom: begins(1) }),
+  ];
+
+  it("are told before they begin, with whom they then decide about", () => {
+    const asked = [modelInput("m", [modelTarget("m", 1)])];
+    const made = program({ rules: [ALLOW_ALL, ...laws], targets: [modelTarget("m", 1)] });
+    const findings = analyseProgram(made, { now: NOW, withinMs: 30 * DAY, asked }).filter(
+      ({ code }) => code === "law-begins",
+    );
+    expect(findings.map(({ about, message }) => [about.key, message])).toEqual([
+      ["law:a/soon", `it begins at ${begins(30)}: it then decides about ${APPLICATION.key}`],
+      ["law:a/nobody", `it begins at ${begins(1)}: nothing that is asked for today is decided by it`],
+    ]);
+  });
+
+  it("that counsel has not reviewed are told once a pack", () => {
+    const findings = analyseProgram(program(), {
+      ...{ now: NOW, withinMs: 0, asked: [] },
+      laws: [
+        { key: "gdpr", unreviewed: ["transfers", "lawful-basis"] },
+        { key: "hipaa", unreviewed: [] },
+      ],
+    });
+    expect(findings).toMatchObject([{ code: "law-unreviewed", about: { kind: "LawPack", key: "gdpr" } }]);
   });
 });
 

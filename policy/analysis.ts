@@ -1,6 +1,7 @@
 import type { Key } from "../resources/index.ts";
 import { type AskedContext, emptyContexts } from "./analysis-contexts.ts";
 import { endingSoon, fewTargets } from "./analysis-dates.ts";
+import { lawsThatBegin, unreviewedLaws } from "./analysis-law.ts";
 import { ruleFindings } from "./analysis-rules.ts";
 import type { PolicyProgram } from "./program.ts";
 
@@ -14,6 +15,8 @@ export const FINDING_CODES = {
   "few-targets": "A model has fewer targets in a region than are asked for.",
   "approval-ends": "An approval ends soon, or has ended.",
   "certification-ends": "A certification ends soon, or has ended.",
+  "law-begins": "A rule of a law pack begins soon.",
+  "law-unreviewed": "A law pack enforces rules that counsel has not reviewed.",
   "score-ages": "A score is, or soon will be, older than scores may be.",
 } as const;
 export type FindingCode = keyof typeof FINDING_CODES;
@@ -24,7 +27,10 @@ export interface Finding {
   readonly message: string;
   readonly hint?: string;
   /** What it is about: a rule by its id, other things by their key. */
-  readonly about: { readonly kind: "rule" | "Application" | "Approval" | "ModelVersion" | "Model"; readonly key: Key };
+  readonly about: {
+    readonly kind: "rule" | "Application" | "Approval" | "ModelVersion" | "Model" | "LawPack";
+    readonly key: Key;
+  };
 }
 
 export interface AnalysisOptions {
@@ -36,6 +42,8 @@ export interface AnalysisOptions {
   readonly scoreAgeMs?: number;
   /** Targets that a model should have in each region where it has any; absent: not looked at. */
   readonly minReady?: number;
+  /** Law packs, with the ids of rules that are enforced and not reviewed; absent: not looked at. */
+  readonly laws?: readonly { readonly key: Key; readonly unreviewed: readonly string[] }[];
   /** Requests of every application for models. */
   readonly asked: readonly AskedContext[];
 }
@@ -47,5 +55,7 @@ export function analyseProgram(program: PolicyProgram, options: AnalysisOptions)
     ...emptyContexts(program, options.asked),
     ...(options.minReady === undefined ? [] : fewTargets(program, options.minReady)),
     ...endingSoon(program, options),
+    ...lawsThatBegin(program, options),
+    ...unreviewedLaws(options.laws ?? []),
   ];
 }
