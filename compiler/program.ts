@@ -200,6 +200,7 @@ function modelTarget(deployment: Deployment, version: ModelVersion, age: number)
     trainingData: version.trainingData,
     certifications: version.certifications,
     scores: version.scores,
+    ...(deployment.latencyMs === undefined ? {} : { latencyMs: deployment.latencyMs }),
     ...(deployment.cost === undefined ? {} : { cost: deployment.cost }),
     ...(deployment.capacity === undefined ? {} : { capacity: deployment.capacity }),
     ...(deployment.subprocessors.length === 0 ? {} : { subprocessors: deployment.subprocessors }),

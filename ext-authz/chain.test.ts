@@ -55,6 +55,13 @@ describe("the chain of a plain route", () => {
     });
   });
 
+  it("names single backends in the order of preference where there is one", () => {
+    expect(chainOf(WEIGHTED, allow([B, A, C], { preferred: true }))).toMatchObject({
+      groups: ["upstream/b", "upstream/a"],
+      legal: ["upstream/b", "upstream/a"],
+    });
+  });
+
   it("names only what is legal when one member is not", () => {
     expect(chainOf(WEIGHTED, allow([B, C]))).toMatchObject({ groups: ["upstream/b"], legal: ["upstream/b"] });
     expect(chainOf(WEIGHTED, allow([C]))).toMatchObject({ groups: [], legal: [] });

@@ -32,8 +32,8 @@ export function chainOf(table: RouteTable, allow: Allow): Chain {
   if (own) targets = targets.filter((target) => weights.has(target.pool));
   targets = compatible(targets);
   const singles = targets.map((target) => target.pool);
-  // Envoy draws within the weighted group, so it is named only when every member may answer.
-  if (own && weighted !== undefined && targets.length === weighted.length) {
+  // Envoy draws within the weighted group, so it is named only when every member may answer and none is preferred.
+  if (own && weighted !== undefined && targets.length === weighted.length && allow.preferred !== true) {
     return { groups: [WEIGHTED_GROUP, ...singles].slice(0, route.attempts), legal: singles, targets };
   }
   const groups = singles.slice(0, route.attempts);

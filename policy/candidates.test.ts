@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import {
   ALLOW_ALL,
+  allowed,
   application,
   decide,
   denied,
@@ -77,8 +78,8 @@ describe("which candidates may answer", () => {
       return verdict.effect === "deny" ? [] : pools(verdict).map((pool) => pool.slice("model/".length));
     };
     expect(answering()).toEqual(["deprecated", "production", "canary"]);
-    expect(answering("experimental")).toEqual(["deprecated", "production", "canary", "shadow", "experimental"]);
-    expect(answering("shadow")).toEqual(["deprecated", "production", "canary", "shadow"]);
+    expect(answering("experimental")).toEqual(["deprecated", "production", "canary", "experimental"]);
+    expect(answering("shadow")).toEqual(["deprecated", "production", "canary"]);
     expect(answering("production")).toEqual(["deprecated", "production"]);
     expect(answering("retired")).toEqual([]);
   });
@@ -155,6 +156,35 @@ describe("order", () => {
     expect(pools(verdict)).toEqual(["model/r", "model/q", "model/p", "model/old"]);
   });
 
+  test("plain backends go by a preference that tells them apart, and by their weights where none does", () => {
+    const candidates = ["x", "y", "z"].map((name) =>
+      upstreamTarget(name, { labels: { tier: name === "y" ? "b" : "a" } }),
+    );
+    const requested = { upstream: "z", stream: false };
+    const by = (score: string) =>
+      allowed(decide({ rules: [ALLOW_ALL, rule("p", { effect: "prefer", score })] }, input({ candidates, requested })));
+    const preferred = by(`target.labels["tier"] == "b" ? 2 : 1`);
+    expect(preferred.preferred).toBe(true);
+    expect(pools(preferred)).toEqual(["upstream/y", "upstream/z", "upstream/x"]);
+    const alike = by("1");
+    expect(alike.preferred).toBeUndefined();
+    expect(pools(alike)[0]).toBe("upstream/z");
+  });
+
+  test("a cheaper, faster, nearer or better deployment goes first, equal ones by weight and name", () => {
+    const cost = (inputPerMillion: number) => ({ cost: { inputPerMillion, outputPerMillion: 1, currency: "EUR" } });
+    const targets = [
+      modelTarget("a", 1, { deployment: "p", ...cost(3), latencyMs: 200, region: "us" }),
+      modelTarget("a", 1, { deployment: "q", ...cost(1), latencyMs: 300, region: "us" }),
+      modelTarget("a", 1, { deployment: "r", ...cost(2), latencyMs: 100, region: "EU" }),
+    ];
+    const first = (score: string) =>
+      pools(decide({ rules: [ALLOW_ALL, rule("p", { effect: "prefer", score })] }, modelInput("a", targets)));
+    expect(first("-target.cost.input")).toEqual(["model/q", "model/r", "model/p"]);
+    expect(first("-target.latencyMs")).toEqual(["model/r", "model/p", "model/q"]);
+    expect(first("target.region == subject.region ? 1 : 0")).toEqual(["model/r", "model/p", "model/q"]);
+  });
+
   test("plain backends go by their weights, the drawn one first", () => {
     const candidates = ["x", "y", "z"].map((name) => upstreamTarget(name));
     const weights = new Map([
@@ -168,6 +198,7 @@ describe("order", () => {
       "upstream/z",
     ]);
     const requested = { upstream: "x", stream: false };
+    expect(allowed(decide({}, input({ candidates, weights, requested }))).preferred).toBeUndefined();
     expect(pools(decide({}, input({ candidates, weights, draw: 0.5, requested })))[0]).toBe("upstream/x");
   });
 });

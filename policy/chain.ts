@@ -39,6 +39,7 @@ export function chainOf(
   };
   const enforced = rules.filter((rule) => rule.mode === "enforce");
   const ordered = arrange(enforced);
+  if (enforced.some((rule) => distinguishes(scores.get(rule), legal))) session.trace.prefer();
   for (const rule of rules) {
     if (rule.mode !== "shadow") continue;
     const [first] = arrange(rules.filter((other) => other.mode === "enforce" || other === rule));
@@ -65,6 +66,14 @@ function scoresBy(
   return scores;
 }
 
+/** Whether not all candidates have the same score. */
+function distinguishes(scores: ReadonlyMap<Candidate, number> | undefined, legal: readonly Candidate[]): boolean {
+  const [first] = legal;
+  if (scores === undefined || first === undefined) return false;
+  const own = scores.get(first);
+  return legal.some((candidate) => scores.get(candidate) !== own);
+}
+
 function placed(
   session: Session,
   target: Target,
@@ -76,7 +85,8 @@ function placed(
   if (model === undefined) {
     const weight = session.input.weights?.get(pool) ?? 1;
     const drawn = session.input.requested.upstream === target.upstream ? 0 : 1;
-    return { target, name: pool, weight, keys: [drawn, ...preferences] };
+    // Weights are for what is equally good.
+    return { target, name: pool, weight, keys: [...preferences, drawn] };
   }
   const substitute = model.model === wanted.model ? -1 : session.input.application.substitutes.indexOf(model.model);
   const newer = model.model === wanted.model && model.age > head.age ? 1 : 0;

@@ -245,6 +245,7 @@ function allowed(
     rule,
     reason,
     ...(observed === undefined ? {} : { observed: { rule: observed.rule, reason: observed.reason } }),
+    ...(session.trace.preferred ? { preferred: true as const } : {}),
     ...(session.trace.exposure === undefined ? {} : { exposure: session.trace.exposure }),
     ...explanation(session.trace),
   };

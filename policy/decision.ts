@@ -164,6 +164,8 @@ export interface Allow extends VerdictBase {
   /** Set where only observe mode let it through: what enforcing would have answered. */
   readonly observed?: { readonly rule: string; readonly reason: string };
   readonly exposure?: Exposure;
+  /** A preference, and not weights alone, put the targets in this order. */
+  readonly preferred?: true;
 }
 
 export interface Deny extends VerdictBase {

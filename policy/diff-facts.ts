@@ -1,4 +1,5 @@
 import { MATURITIES, type MinimumScore } from "../resources/index.ts";
+import { splitId } from "./assignments.ts";
 import type { Change } from "./diff.ts";
 import type {
   AdequateCountry,
@@ -7,6 +8,7 @@ import type {
   ModelFacts,
   PolicyProgram,
   Restriction,
+  SplitFacts,
   Target,
 } from "./program.ts";
 
@@ -18,6 +20,8 @@ export function diffFacts(before: PolicyProgram, after: PolicyProgram): readonly
     ...pairs("approval", keyed(before.approvals), keyed(after.approvals), approvalLoosens),
     ...pairs("restriction", byId(before.restrictions), byId(after.restrictions), restrictionLoosens),
     ...pairs("target", pooled(before.targets), pooled(after.targets), targetLoosens),
+    // Whatever a split puts first is checked like anything else.
+    ...pairs("split", identified(before.splits), identified(after.splits), () => undefined),
     ...observed(before, after),
     ...pairs("adequacy", countries(before), countries(after), adequacyLoosens),
   ];
@@ -29,6 +33,10 @@ function keyed<T extends { readonly key: string }>(items: readonly T[]): Readonl
 
 function byId(restrictions: readonly Restriction[] = []): ReadonlyMap<string, Restriction> {
   return new Map(restrictions.map((restriction) => [restriction.id, restriction]));
+}
+
+function identified(splits: readonly SplitFacts[] = []): ReadonlyMap<string, SplitFacts> {
+  return new Map(splits.map((split) => [splitId(split), split]));
 }
 
 function pooled(targets: readonly Target[]): ReadonlyMap<string, Target> {

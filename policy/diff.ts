@@ -5,7 +5,16 @@ import type { ActualDecision } from "./test-runner.ts";
 
 /** Something that two programs do not have alike. */
 export interface Change {
-  readonly kind: "rule" | "application" | "model" | "approval" | "target" | "restriction" | "gateway" | "adequacy";
+  readonly kind:
+    | "rule"
+    | "application"
+    | "model"
+    | "approval"
+    | "target"
+    | "restriction"
+    | "split"
+    | "gateway"
+    | "adequacy";
   readonly key: string;
   /** In words. */
   readonly change: string;

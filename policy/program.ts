@@ -178,6 +178,8 @@ export interface ModelTarget {
     readonly n?: number;
     readonly evaluatedAt?: string;
   }[];
+  /** Declared: median time until an answer begins. */
+  readonly latencyMs?: number;
   readonly cost?: { readonly inputPerMillion: number; readonly outputPerMillion: number; readonly currency: string };
   readonly capacity?: Capacity;
   readonly subprocessors?: readonly Subprocessor[];

@@ -120,6 +120,7 @@ export const RECORD_READERS: Readonly<Record<string, Readonly<Record<string, Rea
     owner: (record) => (record instanceof TargetView ? record.owner : undefined),
     capacity: (record) => (record instanceof TargetView ? record.capacity : undefined),
     cost: (record) => (record instanceof TargetView ? record.cost : undefined),
+    latencyMs: (record) => (record instanceof TargetView ? record.latencyMs : undefined),
     approved: (record) => (record instanceof TargetView ? record.approved : undefined),
   },
   "chancery.Countries": {

@@ -19,6 +19,7 @@ const RANKS: Readonly<Record<Maturity, number>> = {
 export function maturityProblem(maturity: Maturity, minimum: Maturity | undefined): string | undefined {
   if (!MATURITIES.includes(maturity)) return `its maturity "${maturity}" is not known`;
   if (maturity === "retired") return "the version is retired";
+  if (maturity === "shadow") return "a shadow version answers nobody";
   const needed = minimum ?? "canary";
   if (RANKS[maturity] >= RANKS[needed]) return undefined;
   if (minimum === undefined) return `the version is ${maturity}, and the application does not ask for such versions`;

@@ -12,6 +12,7 @@ export interface Trace {
   readonly errors: readonly { readonly rule: string; readonly message: string }[];
   readonly shadow: readonly string[];
   readonly exposure: Exposure | undefined;
+  readonly preferred: boolean;
   /** Each rule (and pool) once. */
   consider(rule: CompiledRule, result: RuleResult, error?: string, pool?: string): void;
   remove(pool: string, rule: string, reason: string): void;
@@ -22,6 +23,8 @@ export interface Trace {
   wouldHave(line: string): void;
   /** The last one stands. */
   expose(exposure: Exposure | undefined): void;
+  /** A preference tells targets apart. */
+  prefer(): void;
 }
 
 export function newTrace(): Trace {
@@ -31,6 +34,7 @@ export function newTrace(): Trace {
   const errors = new Map<string, string>();
   const shadow = new Set<string>();
   let exposure: Exposure | undefined;
+  let preferred = false;
   return {
     get considered() {
       return [...considered.values()];
@@ -61,6 +65,12 @@ export function newTrace(): Trace {
       if (!errors.has(rule)) errors.set(rule, message);
     },
     wouldHave: (line) => shadow.add(line),
+    get preferred() {
+      return preferred;
+    },
+    prefer() {
+      preferred = true;
+    },
     get exposure() {
       return exposure;
     },

@@ -210,6 +210,7 @@ export class TargetView {
   readonly certifications: readonly string[] | undefined;
   readonly scores: ReadonlyMap<string, number> | undefined;
   readonly cost: CostView | undefined;
+  readonly latencyMs: bigint | undefined;
   readonly approved: boolean | undefined;
 
   constructor(target: Target, standing: TargetStanding) {
@@ -236,6 +237,7 @@ export class TargetView {
     this.certifications = standing.certifications;
     this.scores = standing.scores?.values;
     this.cost = model?.cost === undefined ? undefined : new CostView(model.cost);
+    this.latencyMs = model?.latencyMs === undefined ? undefined : BigInt(model.latencyMs);
     this.approved = standing.approved;
   }
 

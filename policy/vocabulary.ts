@@ -193,6 +193,7 @@ export const RECORDS: Readonly<Record<string, RecordDeclaration>> = {
       owner: sometimes("string", "Who answers for the version."),
       capacity: sometimes("chancery.Capacity", "What it is made for."),
       cost: sometimes("chancery.Cost", "What its tokens cost."),
+      latencyMs: sometimes("int", "Milliseconds in which its answers are declared to begin (median)."),
       approved: modelTarget("bool", "Whether a valid Approval for the version and the application exists."),
     },
   },

@@ -286,6 +286,8 @@ export interface Deployment extends Meta {
   /** Share among deployments of the same version; relative. */
   readonly weight: number;
   readonly cost?: { readonly inputPerMillion: number; readonly outputPerMillion: number; readonly currency: string };
+  /** Declared: median time until an answer begins. */
+  readonly latencyMs?: number;
   readonly capacity?: Capacity;
   readonly subprocessors: readonly Subprocessor[];
   readonly agreements: readonly Agreement[];

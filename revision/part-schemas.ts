@@ -121,6 +121,7 @@ const modelTarget = z.strictObject({
       evaluatedAt: optional(text),
     }),
   ),
+  latencyMs: optional(z.number()),
   cost: optional(z.strictObject({ inputPerMillion: z.number(), outputPerMillion: z.number(), currency: text })),
   capacity: optional(
     z.strictObject({ requestsPerMinute: optional(z.number()), tokensPerMinute: optional(z.number()) }),

@@ -27,6 +27,9 @@ export const deploymentSpec = z.strictObject({
       currency: formatted(/^[A-Z]{3}$/, "an ISO 4217 code such as EUR"),
     })
     .exactOptional(),
+  latencyMs: wholeNumber(1, 3_600_000)
+    .exactOptional()
+    .describe("Milliseconds in which an answer is expected to begin (median), as declared; prefer rules may read it."),
   capacity: z
     .strictObject({
       requestsPerMinute: wholeNumber(1, 1_000_000_000).exactOptional(),
