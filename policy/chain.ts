@@ -89,8 +89,9 @@ function placed(
     return { target, name: pool, weight, keys: [...preferences, drawn] };
   }
   const substitute = model.model === wanted.model ? -1 : session.input.application.substitutes.indexOf(model.model);
-  const newer = model.model === wanted.model && model.age > head.age ? 1 : 0;
-  const keys = [model.version === head.version ? 0 : 1, ...preferences, substitute, newer, -model.age];
+  const newer = model.model === wanted.model && model.age > head.age ? model.age + 1 : 0;
+  // Who is not moved yet meets newer versions last, the newest at the end, however much better they are.
+  const keys = [model.version === head.version ? 0 : 1, newer, ...preferences, substitute, -model.age];
   return { target, name: pool, weight: model.weight, keys };
 }
 
