@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
-import { armsOfUnits, digestOf, EXPERIMENT, rolloutAt, UNITS } from "./split-units.ts";
+import { armsOfUnits, digestOf, EXPERIMENT, rolloutAt, UNITS } from "./split-fixtures.ts";
 
 /** Σ (observed − expected)² / expected */
 function chiSquare(arms: readonly string[], expected: Readonly<Record<string, number>>): number {
@@ -30,7 +30,7 @@ describe("decisions about 100,000 units", () => {
   });
 
   test("are the same in another process, with another place and language", async () => {
-    const program = new URL("split-units.ts", import.meta.url).pathname;
+    const program = new URL("split-fixtures.ts", import.meta.url).pathname;
     const env = { ...process.env, TZ: "Asia/Kolkata", LANG: "tr_TR.UTF-8", LC_ALL: "tr_TR.UTF-8" };
     const { stdout } = await promisify(execFile)(process.execPath, [program], { env });
     expect(stdout.trim()).toBe(`${digestOf(tone)} ${digestOf(ten)}`);
