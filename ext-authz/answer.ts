@@ -122,11 +122,24 @@ const STATUS = {
 
 /** One line of at most 500 characters, whatever people wrote as a reason. */
 export function plainText(text: string): string {
+  if (isPlain(text)) return text;
   const line = text
     .toWellFormed()
     .replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ")
     .trim();
   return line.length <= 500 ? line : `${line.slice(0, 499).toWellFormed()}…`;
+}
+
+/** Whether all of it is visible ASCII, with single spaces within. */
+function isPlain(text: string): boolean {
+  if (text.length > 500) return false;
+  let before = 0x20;
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code < 0x20 || code > 0x7e || (code === 0x20 && before === 0x20)) return false;
+    before = code;
+  }
+  return text === "" || before !== 0x20;
 }
 
 /** @see https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md "Percent-Encoded" */

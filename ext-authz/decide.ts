@@ -15,7 +15,7 @@ import {
 } from "../policy/index.ts";
 import type { Key } from "../resources/index.ts";
 import type { Answer } from "./answer.ts";
-import { plainText } from "./answer.ts";
+import { encodeAnswer, plainText } from "./answer.ts";
 import { type Chain, rewrites } from "./chain.ts";
 import { type Check, readMetadata, readRequest, type WireCheck } from "./check-request.ts";
 import { DENIALS, type DenialCode, type Refusal, refusal } from "./denials.ts";
@@ -26,7 +26,10 @@ import type { DecisionTables, RouteTable } from "./tables.ts";
 
 /** A decision with everything that follows from it. */
 export interface Outcome {
+  /** What Envoy is told; holds until the Check is read over. */
   readonly answer: Answer;
+  /** The bytes of `answer`; to be called as long as that holds. */
+  encode(): Uint8Array;
   readonly record: DecisionRecord;
   /** Whose request it is; undefined while that is not known. */
   readonly application: ApplicationFacts | undefined;
@@ -259,41 +262,52 @@ class Draft {
   }
 
   refuse({ code, message }: Refusal, rule = this.verdict?.rule ?? ""): Outcome {
-    const { decisionId } = this.context;
-    const metadata = { ...this.#metadata("deny"), rule, code };
-    const shared = { kind: "refuse", decisionId, code, rule, message, metadata } as const;
-    const answer: Answer = this.check.grpc === undefined ? shared : { ...shared, grpc: this.check.grpc };
-    return this.#outcome(answer, { code, rule, reason: message, targets: [] });
+    const { grpc } = this.check;
+    const make = (decisionId: string): Answer => {
+      const metadata = { ...this.#metadata("deny", decisionId), rule, code };
+      const shared = { kind: "refuse", decisionId, code, rule, message, metadata } as const;
+      return grpc === undefined ? shared : { ...shared, grpc };
+    };
+    return this.#outcome(make, grpc ?? "", { code, rule, reason: message, targets: [] });
   }
 
   allow(chain: Chain, extra: JsonObject): Outcome {
-    const answer: Answer = {
+    const { identity } = this;
+    const headersToRemove = identity?.headersToRemove ?? [];
+    const make = (decisionId: string): Answer => ({
       kind: "allow",
-      decisionId: this.context.decisionId,
-      headersToRemove: this.identity?.headersToRemove ?? [],
+      decisionId,
+      headersToRemove,
       metadata: {
-        ...this.#metadata("allow"),
+        ...this.#metadata("allow", decisionId),
         legal: [...chain.legal],
         priority_groups: chain.groups.map((name) => ({ name })),
         ...extra,
       },
-    };
+    });
     const { rule = "", reason = "" } = this.verdict ?? {};
-    return this.#outcome(answer, { code: "ok", rule, reason, targets: chain.groups });
+    // Where names or paths are changed, the answer depends on more of the request.
+    const changes = "span" in extra || "paths" in extra;
+    const variant = headersToRemove.length === 0 ? `${extra.mode}` : `${extra.mode} ${headersToRemove.join(" ")}`;
+    return this.#outcome(make, changes ? undefined : variant, { code: "ok", rule, reason, targets: chain.groups });
   }
 
   reply(json: string): Outcome {
-    const { decisionId } = this.context;
-    const answer: Answer = { kind: "reply", decisionId, json, metadata: this.#metadata("answered") };
+    const make = (decisionId: string): Answer => ({
+      kind: "reply",
+      decisionId,
+      json,
+      metadata: this.#metadata("answered", decisionId),
+    });
     const reason = "the decision service lists the models itself";
-    return this.#outcome(answer, { code: "ok", rule: "chancery:model-list", reason, targets: [] });
+    return this.#outcome(make, undefined, { code: "ok", rule: "chancery:model-list", reason, targets: [] });
   }
 
-  #metadata(decision: "allow" | "deny" | "answered"): JsonObject {
+  #metadata(decision: "allow" | "deny" | "answered", decisionId: string): JsonObject {
     const { context } = this.check;
     return {
       decision,
-      decision_id: this.context.decisionId,
+      decision_id: decisionId,
       route: context.route,
       layout: context.layout,
       revision: this.context.tables.revision.number,
@@ -302,8 +316,10 @@ class Draft {
     };
   }
 
+  /** @param variant  what the answer depends on beside the verdict; undefined: on more than that */
   #outcome(
-    answer: Answer,
+    make: (decisionId: string) => Answer,
+    variant: string | undefined,
     said: {
       readonly code: DenialCode | "ok";
       readonly rule: string;
@@ -317,9 +333,9 @@ class Draft {
     const record: DecisionRecord = {
       format: 1,
       id: decisionId,
-      at: new Date(now).toISOString(),
+      at: timeText(now),
       service,
-      revision: { number: tables.revision.number, digest: tables.revision.digest, signed: tables.revision.signed },
+      revision: tables.recorded,
       layout: bounded(context.layout),
       route: bounded(context.route),
       gateway: this.table?.route.gateway ?? "",
@@ -346,7 +362,18 @@ class Draft {
       errors: verdict?.errors ?? [],
       decidedInUs: elapsedUs(),
     };
-    return { answer, record, application: identity?.application };
+    const templates = this.table?.templates;
+    return {
+      record,
+      application: identity?.application,
+      get answer() {
+        return make(decisionId);
+      },
+      encode: () =>
+        templates === undefined || verdict === undefined || variant === undefined
+          ? encodeAnswer(make(decisionId))
+          : templates.encode(verdict, variant, decisionId, make),
+    };
   }
 }
 
@@ -363,6 +390,18 @@ function unreadRequest(check: Check): { method: string; host: string; path: stri
     host: bounded(headers.pseudo(":authority") ?? ""),
     path: bounded(path),
   };
+}
+
+let lastTime = Number.NaN;
+let lastTimeText = "";
+
+/** RFC 3339; decisions of one millisecond share it. */
+function timeText(ms: number): string {
+  if (ms !== lastTime) {
+    lastTimeText = new Date(ms).toISOString();
+    lastTime = ms;
+  }
+  return lastTimeText;
 }
 
 function bounded(text: string): string {

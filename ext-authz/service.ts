@@ -3,7 +3,7 @@ import type { Layout } from "../compiler/index.ts";
 import type { Policy, PolicyCompiler, PolicyProgram, Restriction } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { encodeAnswer } from "./answer.ts";
-import { type Check, decodeCheck } from "./check-request.ts";
+import { type Check, CheckReader } from "./check-request.ts";
 import { decide, type Outcome } from "./decide.ts";
 import { DENIALS, type FailureCode } from "./denials.ts";
 import { DepartedTargets } from "./departed-targets.ts";
@@ -119,6 +119,7 @@ class Service implements DecisionService {
   readonly #layoutWaitMs: number;
   readonly #departed: DepartedTargets;
   readonly #waiters = new LayoutWaiters();
+  readonly #reader = new CheckReader();
   readonly #firstDecisions = new Map<string, string>();
   readonly #activeSince = new Map<number, string>();
   readonly #decidedSince = new Map<number, string>();
@@ -255,11 +256,16 @@ class Service implements DecisionService {
   async #decide(bytes: Uint8Array, nodeGroup: string | undefined, started: number): Promise<Uint8Array> {
     const { monotonic, clock, random, newId, serviceName } = this.#options;
     if (this.#tables === undefined) return this.#fail("no_revision");
-    const check = decodeCheck(bytes);
+    let check = this.#reader.read(bytes);
     if (check === undefined) return this.#fail("malformed_check");
-    if (nodeGroup !== undefined && check.context.nodeGroup !== nodeGroup) return this.#fail("foreign_node");
-    if (!this.#tables.layouts.has(check.context.layout)) await this.#awaitLayout(check);
-    this.#history.use(check.context.layout);
+    if (nodeGroup !== undefined && check.nodeGroup !== nodeGroup) return this.#fail("foreign_node");
+    if (!this.#tables.layouts.has(check.layout)) {
+      await this.#awaitLayout(check);
+      // Others have been read in between.
+      check = this.#reader.read(bytes);
+      if (check === undefined) return this.#fail("malformed_check");
+    }
+    this.#history.use(check.layout);
     const tables = this.#tables;
     const now = clock();
     const outcome = decide(check, {
@@ -273,14 +279,17 @@ class Service implements DecisionService {
     });
     this.#observe(check, outcome);
     if (outcome.record.code === "unknown_layout") this.#alarm(check, now);
-    if (!(await this.#record(outcome, now))) return this.#fail("record_unavailable", outcome, check.grpc);
+    const { grpc } = check;
+    const answer = outcome.encode();
+    // The Check is not to be read any more from here on: the next one is in its place.
+    if (!(await this.#record(outcome, now))) return this.#fail("record_unavailable", outcome, grpc);
     this.#count(outcome, now);
-    return encodeAnswer(outcome.answer);
+    return answer;
   }
 
   #observe(check: Check, { record }: Outcome): void {
     this.#metrics.decisionSeconds.observe(record.decidedInUs / 1e6);
-    if (check.http.rawBody.length > 0) this.#metrics.bodyBytes.inc(check.http.rawBody.length);
+    if (check.bodyBytes > 0) this.#metrics.bodyBytes.inc(check.bodyBytes);
     for (const { rule } of record.errors) this.#metrics.ruleErrors.inc({ rule });
   }
 

@@ -3,10 +3,12 @@ import { WEIGHTED_GROUP } from "../envoy/index.ts";
 import type { Allow, ModelFacts, Policy, PolicyProgram, Requested, Target } from "../policy/index.ts";
 import type { Key } from "../resources/index.ts";
 import type { Revision } from "../revision/index.ts";
+import { AnswerTemplates } from "./answer-templates.ts";
 import { type Chain, chainOf, drawWeighted } from "./chain.ts";
 import { IdentityCache } from "./identity-cache.ts";
 import { type IdentityIndex, indexIdentities } from "./identity-index.ts";
 import { type ModelReader, modelReader } from "./model-source.ts";
+import type { DecisionRecord } from "./record.ts";
 
 /** What the decision service needs of a revision. */
 export type ActiveRevision = Pick<Revision, "number" | "digest" | "createdAt" | "signedBy" | "program" | "layouts">;
@@ -20,6 +22,8 @@ export interface DecisionTables {
     /** Seconds since the epoch. */
     readonly createdAt: number;
   };
+  /** The revision as records name it. */
+  readonly recorded: DecisionRecord["revision"];
   readonly policy: Policy;
   readonly identities: IdentityIndex;
   /** Callers that were recognised by them. */
@@ -50,6 +54,8 @@ export interface RouteTable {
   drawBackend(random: () => number): Requested | undefined;
   /** What Envoy may try under a verdict of this route, worked out once. */
   chainOf(verdict: Allow): Chain;
+  /** Encoded answers by verdict. */
+  readonly templates: AnswerTemplates;
   /** Model list: the routes of the layout on which listed models are served. */
   readonly servedBy: readonly RouteTable[];
 }
@@ -73,6 +79,7 @@ export function buildTables(
       signed: revision.signedBy.length > 0,
       createdAt: Math.floor(Date.parse(revision.createdAt) / 1000) || 0,
     },
+    recorded: { number: revision.number, digest: revision.digest, signed: revision.signedBy.length > 0 },
     policy,
     identities: indexIdentities(program.applications),
     callers: new IdentityCache(),
@@ -129,6 +136,7 @@ function routeTable(route: LayoutRoute, context: Context, servedBy: readonly Rou
       }
       return chain;
     },
+    templates: new AnswerTemplates(),
     weights,
     weighted: weighted?.map((cluster) => cluster.name),
     names,

@@ -46,7 +46,7 @@ export function* policySteps(program: PolicyProgram, cache: ExpressionCache): Ge
 export function* programSteps(program: PolicyProgram, cache: ExpressionCache): Generator<void, CompiledProgram> {
   const splits = yield* indexSplits(program, cache);
   const rules = yield* indexRules(program, cache, splits.conditions);
-  cache.trim();
+  yield* cache.trim();
   const instants = [...(yield* instantsOf(program)), ...rules.instants].sort((a, b) => a - b);
   return compileProgram(program, rules, splits, instants);
 }

@@ -3,7 +3,8 @@ import type { DecisionInput, Verdict } from "./decision.ts";
 import { DecisionMemo } from "./decision-memo.ts";
 import { TestedField, WholeField } from "./dependency.ts";
 import { FieldSource, fieldOf } from "./fields.ts";
-import { input, NOW } from "./fixtures.ts";
+import { application, input, modelTarget, NOW, program } from "./fixtures.ts";
+import { instantsOf } from "./instants.ts";
 
 const field = fieldOf(["request", "url_path"]);
 if (field === undefined) throw new Error("there is no such field");
@@ -54,6 +55,22 @@ describe("DecisionMemo", () => {
     expect(memo.find(at("/a", { restrictions, now: NOW + 4 }))).toBeDefined();
     expect(memo.find(at("/a", { restrictions, now: NOW + 5 }))).toBeUndefined();
   });
+});
+
+test("time turns wherever a fact begins or ends, and where a score becomes too old", () => {
+  const model = modelTarget("m", 1, {
+    certifications: [{ name: "iso", validFrom: "2026-01-01", validUntil: "2027-01-01T00:00:00Z" }],
+    scores: [{ metric: "accuracy", slice: "all", value: 1, evaluatedAt: "2026-03-01T00:00:00Z" }],
+  });
+  const minimumScores = [{ metric: "accuracy", slice: "all", value: 0.5, maxAgeMs: 1_000 }];
+  const steps = instantsOf(program({ targets: [model], applications: [application({ minimumScores })] }));
+  let step = steps.next();
+  while (step.done !== true) step = steps.next();
+  const times = step.value.map((instant) => new Date(instant).toISOString());
+  for (const day of ["2026-01-01T00:00:00.000Z", "2027-01-01T00:00:00.000Z", "2026-03-01T00:00:01.000Z"]) {
+    expect(times).toContain(day);
+  }
+  expect(times).toEqual(times.toSorted());
 });
 
 describe("a field that is only tested", () => {

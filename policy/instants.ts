@@ -5,7 +5,7 @@ const STEP = 512;
 
 /**
  * When what a program says may change by time alone, in milliseconds, ascending: wherever a fact begins or ends, and
- * where a score becomes too old for an application. Every date in the facts counts, whatever it is for: one too many
+ * where a score becomes too old for an application. Every date in the program counts, whatever it is for: one too many
  * costs nothing, and one too few would keep a verdict beyond its time.
  */
 export function* instantsOf(program: PolicyProgram): Generator<void, readonly number[]> {

@@ -125,10 +125,15 @@ export class ExpressionCache {
     return guards;
   }
 
-  /** Forgets what was not asked for since the last time. For when a compilation is whole. */
-  trim(): void {
+  /** Forgets, in small steps, what was not asked for since the last time. For when a compilation is whole. */
+  *trim(): Generator<void, void> {
+    let looked = 0;
     for (const map of [this.#kept, this.#guards]) {
-      for (const key of map.keys()) if (!this.#used.has(key)) map.delete(key);
+      for (const key of map.keys()) {
+        if (!this.#used.has(key)) map.delete(key);
+        looked += 1;
+        if (looked % 512 === 0) yield;
+      }
     }
     this.#used = new Set();
   }
