@@ -120,7 +120,14 @@ async function control(options: ControlOptions): Promise<void> {
       name,
       holder: await holderOf(state),
       ttlMs: options.leaseSeconds * 1_000,
-      onLead: () => publisher?.refresh(),
+      onLead: (head) => {
+        const before = publisher?.status().number ?? 0;
+        if (head === undefined && before > 0) {
+          const message = `the bus has lost revision ${before}: everything is put there again`;
+          onAlarm(new ChanceryError("unavailable", message));
+        }
+        return publisher?.refresh();
+      },
       onLine: (line) => void process.stdout.write(`${line}\n`),
       onAlarm,
     });

@@ -20,8 +20,8 @@ export interface LeadOptions {
   /** As `holderOf` gives it. */
   readonly holder: string;
   readonly ttlMs: number;
-  /** This process leads from now on: publish. */
-  readonly onLead: () => unknown;
+  /** This process leads from now on: publish. `head`: number of the newest revision on the bus; undefined: it has none. */
+  readonly onLead: (head: number | undefined) => unknown;
   /** One line for people each time that the lead changes hands. */
   readonly onLine: (line: string) => void;
   readonly onAlarm: (alarm: ChanceryError) => void;
@@ -43,9 +43,10 @@ export async function startLead(options: LeadOptions): Promise<Lead> {
   let claiming: Promise<void> = Promise.resolve();
   const claim = async (epoch: number): Promise<void> => {
     const keeper = await keeping.promise;
+    let head: number | undefined;
     while (keeper.epoch() === epoch) {
       try {
-        await claimHead(bus, () => keeper.epoch());
+        head = await claimHead(bus, () => keeper.epoch());
         break;
       } catch (error) {
         // That another one leads ends the loop; where the bus gives no answer, publishing waits for it as well.
@@ -53,7 +54,7 @@ export async function startLead(options: LeadOptions): Promise<Lead> {
         await delay(CLAIM_AGAIN_MS);
       }
     }
-    if (keeper.epoch() === epoch) onLead();
+    if (keeper.epoch() === epoch) onLead(head);
   };
   const keeper = await startLeaseKeeper({
     cell: bus.lease,

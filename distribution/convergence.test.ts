@@ -133,10 +133,20 @@ test("measures from the save to each acknowledgement and first decision, by no c
     ...{ id: "edge-1", group: "edge", knownGroup: true, envoyVersion: "", plan: "full", connected: true },
     ...{ lastSeen: iso(0), acknowledged: 1, layout: "", acknowledgedAt: iso(1_200) },
   };
+  const early = { ...node, acknowledged: 0, acknowledgedAt: iso(400) };
   const inputs: ConvergenceInput[] = [
+    // Who is there: of others nothing is measured.
+    { type: "report", report: { ...base, role: "xds", reporter: "xds", nodes: [early] }, at: 500 },
+    { type: "report", report: { ...base, role: "authz", reporter: "a", active: 0 }, at: 500 },
+    { type: "report", report: { ...base, role: "authz", reporter: "b", active: 0 }, at: 500 },
     { type: "published", number: 1, at: 1_000, durationMs: 100 },
     { type: "report", report: { ...base, role: "xds", reporter: "xds", nodes: [node] }, at: 1_500 },
     { type: "report", report: { ...base, role: "xds", reporter: "xds", nodes: [node] }, at: 1_600 },
+    {
+      type: "report",
+      report: { ...base, role: "xds", reporter: "xds", nodes: [{ ...node, id: "edge-2" }] },
+      at: 1_600,
+    },
     // A clock that is ahead.
     { type: "report", report: { ...base, role: "authz", reporter: "a", decidedSince: { 1: iso(9_000) } }, at: 1_700 },
     // Away for an hour: no measure of the way.

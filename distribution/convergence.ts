@@ -4,6 +4,7 @@ import { addLatency, type LatencyWindow } from "./latency.ts";
 const KEPT_REVISIONS = 16;
 /** A process that reported within this time (milliseconds) takes part. */
 const LIVE_MS = 10_000;
+const MAX_NODES = 4_096;
 /** What comes later than this (milliseconds) after a revision is of somebody who was away, and no measure of the way. */
 const AWAY_MS = 10 * 60_000;
 
@@ -30,10 +31,9 @@ export type ConvergenceEvent =
 
 /** Opaque but for its windows; begin with `noConvergence`. Bounded: the newest sixteen revisions are followed. */
 export interface ConvergenceState {
-  readonly published: ReadonlyMap<
-    number,
-    { readonly at: number; readonly durationMs: number; readonly enforced: boolean }
-  >;
+  readonly published: ReadonlyMap<number, Published>;
+  /** Envoys that acknowledged something; the newest few thousand. */
+  readonly nodes: ReadonlySet<string>;
   /** `<number> <node>` of what was told already; of first decisions `<number> <service>`. */
   readonly acknowledged: ReadonlySet<string>;
   readonly decided: ReadonlySet<string>;
@@ -44,8 +44,18 @@ export interface ConvergenceState {
   readonly saveToDecision: LatencyWindow;
 }
 
+interface Published {
+  readonly at: number;
+  readonly durationMs: number;
+  readonly enforced: boolean;
+  /** Envoys and decision services that were there then: of others it says nothing when they came to it. */
+  readonly nodes: ReadonlySet<string>;
+  readonly services: ReadonlySet<string>;
+}
+
 export const noConvergence: ConvergenceState = {
   published: new Map(),
+  nodes: new Set(),
   acknowledged: new Set(),
   decided: new Set(),
   reports: new Map(),
@@ -66,7 +76,12 @@ export function convergence(state: ConvergenceState, input: ConvergenceInput): S
   switch (input.type) {
     case "published": {
       const { number, at, durationMs } = input;
-      const published = new Map([...state.published, [number, { at, durationMs, enforced: false }] as const]);
+      const { nodes } = state;
+      const services = new Set(state.reports.keys());
+      const published = new Map([
+        ...state.published,
+        [number, { at, durationMs, enforced: false, nodes, services }] as const,
+      ]);
       for (const old of [...published.keys()].slice(0, -KEPT_REVISIONS)) published.delete(old);
       const kept = (told: ReadonlySet<string>): ReadonlySet<string> =>
         new Set([...told].filter((entry) => published.has(Number(entry.split(" ", 1)[0]))));
@@ -85,12 +100,19 @@ export function convergence(state: ConvergenceState, input: ConvergenceInput): S
 function acknowledged(state: ConvergenceState, number: number, node: string, at: number): Step {
   const published = state.published.get(number);
   const id = `${number} ${node}`;
-  if (published === undefined || state.acknowledged.has(id)) return { state, events: [] };
+  const nodes = withNode(state.nodes, node);
+  if (published === undefined || state.acknowledged.has(id)) return { state: { ...state, nodes }, events: [] };
   const afterMs = Math.max(0, at - published.at);
   const event = { type: "acknowledged", number, node, afterMs } as const;
-  const saveToAcknowledged = sampled(state.saveToAcknowledged, afterMs, published.durationMs);
+  const saveToAcknowledged = published.nodes.has(node)
+    ? sampled(state.saveToAcknowledged, afterMs, published.durationMs)
+    : state.saveToAcknowledged;
   const told = new Set([...state.acknowledged, id]);
-  return { state: { ...state, acknowledged: told, saveToAcknowledged }, events: [event] };
+  return { state: { ...state, nodes, acknowledged: told, saveToAcknowledged }, events: [event] };
+}
+
+function withNode(nodes: ReadonlySet<string>, node: string): ReadonlySet<string> {
+  return nodes.has(node) ? nodes : new Set([...[...nodes].slice(1 - MAX_NODES), node]);
 }
 
 function sampled(window: LatencyWindow, afterMs: number, durationMs: number): LatencyWindow {
@@ -123,6 +145,7 @@ function serviceReport(state: ConvergenceState, input: Extract<ConvergenceInput,
     if (published === undefined || decided.has(id)) continue;
     decided.add(id);
     const afterMs = Math.max(0, heard(since, input.at) - published.at);
+    if (!published.services.has(report.reporter)) continue;
     saveToDecision = sampled(saveToDecision, afterMs, published.durationMs);
   }
   return enforced({ ...state, reports, decided, saveToDecision });

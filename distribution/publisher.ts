@@ -4,6 +4,7 @@ import {
   checkFiles,
   type FrozenScope,
   freeze,
+  type KnownFiles,
   type LoadResult,
   type OperationalLog,
   ParseCache,
@@ -116,6 +117,7 @@ class TreePublisher implements Publisher {
   readonly #watch: TreeWatch;
   readonly #cache = new ParseCache();
   readonly #told = new Map<PublisherEvent["type"], string>();
+  readonly #known: KnownFiles = new Map();
   #lastGood: ResourceFiles | undefined;
   /** Path → text, as last read. */
   #lastRead: ReadonlyMap<string, string> | undefined;
@@ -266,6 +268,7 @@ class TreePublisher implements Publisher {
         settleMs: SETTLE_MS,
         emptySettleMs: emptiedMs,
         now,
+        known: this.#known,
         onUnsettled: () => {
           unsettled += 1;
         },

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { UPSTREAM, yaml } from "./fixtures.ts";
 import { loadDirectory } from "./load-directory.ts";
 import { formatProblem } from "./problem.ts";
-import { readTree, TREE_LIMITS } from "./read-tree.ts";
+import { type KnownFiles, readTree, TREE_LIMITS } from "./read-tree.ts";
 import { resourceFiles } from "./resource-files.ts";
 
 let base: string;
@@ -42,6 +42,31 @@ describe("readTree", () => {
       ["b.yaml", "b"],
     ]);
     expect(tree.problems).toEqual([]);
+  });
+
+  it("does not read again what looks the same, once its times can tell", async () => {
+    const known: KnownFiles = new Map();
+    const reading = (laterMs: number) => ({
+      ...{ before: new Map<string, string>(), settleMs: 0, emptySettleMs: 0, onUnsettled: () => undefined },
+      now: () => Date.now() + laterMs,
+      known,
+    });
+    const texts = async (laterMs: number) => [...(await readTree(root, reading(laterMs))).files.values()];
+    await write("a.yaml", "a");
+    await write("b.yaml", "b");
+    // Written a moment ago: another change might leave the same times.
+    await texts(0);
+    expect([...known.keys()]).toEqual([]);
+    await texts(10_000);
+    expect([...known.keys()].sort()).toEqual(["a.yaml", "b.yaml"]);
+    // What is kept is what is given.
+    for (const [path, { looks }] of known) known.set(path, { looks, text: `kept ${path}` });
+    expect(await texts(10_000)).toEqual(["kept a.yaml", "kept b.yaml"]);
+    await write("a.yaml", "c");
+    expect(await texts(0)).toEqual(["c", "kept b.yaml"]);
+    await rm(join(root, "b.yaml"));
+    expect(await texts(10_000)).toEqual(["c"]);
+    expect([...known.keys()]).toEqual(["a.yaml"]);
   });
 
   it("takes a file as it was before while it is being written", async () => {

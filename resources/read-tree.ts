@@ -1,4 +1,4 @@
-import type { Dirent } from "node:fs";
+import type { BigIntStats, Dirent } from "node:fs";
 import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
 import { join, posix, sep } from "node:path";
 import { ChanceryError } from "./error.ts";
@@ -23,7 +23,15 @@ export interface SettledReading {
   readonly now: () => number;
   /** Told of each file for which `before` stands in; a new one is left out. */
   readonly onUnsettled: (path: string) => void;
+  /** What was read before, kept by the caller from one reading to the next: files that look the same are not read again. */
+  readonly known?: KnownFiles;
 }
+
+/** Path → what a file looked like to the file system, and its text. */
+export type KnownFiles = Map<string, { readonly looks: string; readonly text: string }>;
+
+/** File systems tell times apart by some milliseconds: what was changed this long ago (milliseconds) shows it by its times. */
+const TOLD_APART_MS = 2_000;
 
 /**
  * Reads every `*.yaml` and `*.yml` below `root`, without `node_modules` and whatever begins with a dot. What cannot be
@@ -44,6 +52,7 @@ export async function readTree(root: string, settled?: SettledReading): Promise<
       if (text !== undefined) files.set(path, text);
     }
   }
+  for (const path of settled?.known?.keys() ?? []) if (!files.has(path)) settled?.known?.delete(path);
   return resourceFiles(files, walk.problems);
 }
 
@@ -161,6 +170,10 @@ async function readText(
 ): Promise<string | undefined> {
   let handle: FileHandle | undefined;
   try {
+    const known = settled?.known?.get(path);
+    if (known !== undefined && known.looks === looksOf(await stat(join(root, path), { bigint: true }))) {
+      return known.text;
+    }
     handle = await open(join(root, path), "r");
     // Its size is asked for first, so that no file is read that will not be taken.
     const bytes = (await handle.stat()).size > TREE_LIMITS.fileBytes ? undefined : await handle.readFile();
@@ -168,11 +181,17 @@ async function readText(
       problems.push(unreadable("file-too-large", path, "a file may have 1 MiB", "split it"));
       return undefined;
     }
-    if (settled !== undefined && isBeingWritten((await handle.stat()).mtimeMs, bytes.length, settled)) {
+    const stats = await handle.stat({ bigint: true });
+    if (settled !== undefined && isBeingWritten(Number(stats.mtimeMs), bytes.length, settled)) {
       settled.onUnsettled(path);
       return settled.before.get(path);
     }
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    const isOld = settled !== undefined && settled.now() - Number(stats.ctimeMs) > TOLD_APART_MS;
+    // Its size before it was read is the one after it: nobody wrote in between.
+    if (isOld && stats.size === BigInt(bytes.length)) settled.known?.set(path, { looks: looksOf(stats), text });
+    else settled?.known?.delete(path);
+    return text;
   } catch (error) {
     // Removed since the directory was listed: then it is not part of the tree any more.
     if (codeOf(error) === "ENOENT") return undefined;
@@ -183,6 +202,10 @@ async function readText(
   } finally {
     await handle?.close();
   }
+}
+
+function looksOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
 }
 
 /** A time in the future says nothing: then the file system's clock is another one. */

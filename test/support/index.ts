@@ -24,5 +24,6 @@ export {
 export { type Answer, type Load, runLoad } from "./load.ts";
 export { type NatsOptions, type RunningNats, startNats } from "./nats.ts";
 export { type Ending, runProcess, type SpawnedProcess, type SpawnOptions, spawnProcess } from "./spawn-process.ts";
+export { startTcpRelay, type TcpRelay } from "./tcp-relay.ts";
 export { createTokenIssuer, type TokenIssuer, type TokenOptions } from "./tokens.ts";
 export { waitFor } from "./wait-for.ts";

@@ -53,7 +53,7 @@ export async function startNats(options: NatsOptions = {}): Promise<RunningNats>
     `listen: "127.0.0.1:${port}"`,
     `http: "127.0.0.1:${monitorPort}"`,
     `jetstream: { store_dir: ${JSON.stringify(store)}, max_file_store: 4GB, max_memory_store: 256MB${domain} }`,
-    ...(options.leafNodes === true ? [`leafnodes { listen: "127.0.0.1:${leafPort}" }`] : []),
+    ...(options.leafNodes === true ? [`leafnodes { listen: "127.0.0.1:${leafPort}", no_advertise: true }`] : []),
     options.config ?? "",
   ];
   const file = join(root, "nats.conf");

@@ -1,0 +1,255 @@
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { getStatus } from "../../admin/index.ts";
+import { readDecisions } from "../../audit/index.ts";
+import { bootstrapJson, findEnvoy } from "../../envoy/index.ts";
+import { startWebServer } from "../../examples/quickstart/web-server.ts";
+import { initKeys } from "../../revision/index.ts";
+import { startChancery } from "../support/chancery.ts";
+import { startEnvoy } from "../support/envoy.ts";
+import { freePorts } from "../support/free-port.ts";
+import { http } from "../support/http-client.ts";
+import { type RunningNats, startNats } from "../support/nats.ts";
+import { ALLOW_ALL, anonymous, policy, upstream, yaml } from "../support/resources.ts";
+import type { SpawnedProcess } from "../support/spawn-process.ts";
+import { startTcpRelay, type TcpRelay } from "../support/tcp-relay.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+export const WAIT_MS = 60_000;
+/** Milliseconds one way between a region and the hub. */
+const LINK_MS = 50;
+
+/** A process that can be started again as it was. */
+export interface Restartable {
+  readonly name: string;
+  /** Ends it at once (SIGKILL). */
+  kill(): Promise<void>;
+  start(): Promise<void>;
+}
+
+export interface Region {
+  readonly name: string;
+  readonly url: string;
+  readonly link: TcpRelay;
+  readonly nats: RunningNats;
+  readonly relay: Child;
+  readonly xds: Child;
+  readonly authz: readonly Child[];
+  /** Status of the answer to a GET; 0: none. */
+  ask(path: string): Promise<number>;
+}
+
+export interface Regions {
+  readonly hub: RunningNats;
+  readonly controls: readonly Child[];
+  readonly regions: readonly Region[];
+  /** Name of the control plane that leads; waits until one does. */
+  leader(): Promise<Child>;
+  status(): ReturnType<typeof getStatus>;
+  write(path: string, text: string): Promise<void>;
+  /** Adds a directory of files at once. */
+  add(directory: string, files: Readonly<Record<string, string>>): Promise<void>;
+  /** Writes the policies so that these paths are denied; `/open` never is, `/closed` always. */
+  deny(...paths: readonly string[]): Promise<void>;
+  /** Decisions on disk, of all decision services. */
+  recordCount(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** One `chancery` process. */
+export class Child implements Restartable {
+  readonly name: string;
+  readonly address: string;
+  readonly #args: readonly string[];
+  #process: SpawnedProcess | undefined;
+
+  constructor(name: string, address: string, args: readonly string[]) {
+    this.name = name;
+    this.address = address;
+    this.#args = args;
+  }
+
+  get process(): SpawnedProcess {
+    if (this.#process === undefined) throw new Error(`${this.name} was not started`);
+    return this.#process;
+  }
+
+  async start(): Promise<void> {
+    this.#process = await startChancery([...this.#args, "--log-format", "json"]);
+    await this.#process.waitForOutput(/^ready /m, WAIT_MS);
+  }
+
+  async kill(): Promise<void> {
+    this.process.signal("SIGKILL");
+    await this.process.ended;
+  }
+
+  async close(): Promise<void> {
+    this.#process?.signal("SIGCONT");
+    await this.#process?.close();
+  }
+}
+
+function tree(ports: ReadonlyMap<string, number>, web: number): string {
+  const documents = [...ports].map(
+    ([region, port]) => `
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: edge-${region} }
+spec:
+  gatewayClassName: chancery
+  listeners: [{ name: http, port: ${port}, protocol: HTTP }]`,
+  );
+  const parents = [...ports.keys()].map((region) => `{ name: edge-${region} }`).join(", ");
+  const route = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: all }
+spec:
+  parentRefs: [${parents}]
+  rules:
+    - matches: [{ path: { type: PathPrefix, value: / } }]
+      backendRefs: [{ group: chancery.dev, kind: Upstream, name: web, weight: 1 }]`;
+  return yaml(...documents, route, upstream("web", web), anonymous());
+}
+
+/**
+ * A hub with two control planes, and two regions, each a leaf node behind a link of 100 ms there and back, with a relay,
+ * an xDS server, two decision services and an Envoy. All are processes of their own.
+ */
+export async function startRegions(names: readonly string[] = ["eu", "us"]): Promise<Regions> {
+  const root = await mkdtemp(join(tmpdir(), "chancery-regions-"));
+  const things: { close(): unknown }[] = [];
+  const close = async (): Promise<void> => {
+    for (const thing of things.splice(0).reverse()) await thing.close();
+    await rm(root, { recursive: true, force: true });
+  };
+  const keep = <T extends { close(): unknown }>(thing: T): T => {
+    things.push(thing);
+    return thing;
+  };
+  const write = async (path: string, text: string): Promise<void> => {
+    const file = join(root, "tree", path);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(`${file}.saving`, text);
+    await rename(`${file}.saving`, file);
+  };
+  const deny = async (...paths: readonly string[]): Promise<void> => {
+    const rules = ["closed", ...paths].map(
+      (path) => `{ id: no-${path}, effect: deny, when: 'request.url_path == "/${path}"', reason: Closed }`,
+    );
+    await write("policies.yaml", policy("rules", ALLOW_ALL, ...rules));
+  };
+  try {
+    const keys = await initKeys(join(root, "keys"), { now: Date.now() });
+    const web = keep(await startWebServer({ name: "web" }));
+    const [controlA, controlB, ...others] = await freePorts(2 + 4 * names.length);
+    const portOf = (region: number, index: number): number => others[4 * region + index] ?? 0;
+    await write("tree.yaml", tree(new Map(names.map((name, region) => [name, portOf(region, 0)])), web.port));
+    await deny();
+
+    const hub = keep(await startNats({ domain: "hub", leafNodes: true }));
+    const controls = [controlA, controlB].map((port, index) => {
+      const name = `control-${index}`;
+      const address = `127.0.0.1:${port}`;
+      return keep(
+        new Child(name, address, [
+          ...["control", "--resources", join(root, "tree"), "--nats", hub.url, "--name", name, "--control", address],
+          ...["--state", join(root, name), "--lease-seconds", "2", "--services", String(2 * names.length)],
+          ...keys.signing.flatMap(({ file }) => ["--key", file]),
+        ]),
+      );
+    });
+    for (const control of controls) await control.start();
+
+    const regions: Region[] = [];
+    const journals: string[] = [];
+    for (const [index, name] of names.entries()) {
+      const link = keep(await startTcpRelay(Number(new URL(hub.leafUrl).port)));
+      link.delay(LINK_MS);
+      const config = `leafnodes { remotes: [{ url: "nats://127.0.0.1:${link.port}" }], reconnect: "1s" }`;
+      const nats = keep(await startNats({ domain: name, config }));
+      const bus = ["--nats", nats.url, "--nats-prefix", name, "--trust", keys.trust];
+      const state = (process: string): string[] => ["--state", join(root, name, process)];
+      const relay = new Child(`relay ${name}`, "", [
+        ...["relay", "--nats", nats.url, "--nats-domain", "hub", "--trust", keys.trust, ...state("relay")],
+        ...["--region", name, "--region-nats", nats.url],
+      ]);
+      const authz = [1, 2].map((number) => {
+        const listen = `127.0.0.1:${portOf(index, number)}`;
+        const own = `authz-${number}`;
+        journals.push(join(root, name, own, "journal"));
+        return new Child(`${own} ${name}`, listen, ["authz", ...bus, "--listen", listen, "--name", own, ...state(own)]);
+      });
+      const xdsAddress = `127.0.0.1:${portOf(index, 3)}`;
+      const xds = new Child(`xds ${name}`, xdsAddress, [
+        ...["xds", ...bus, "--listen", xdsAddress, "--secrets", join(root, "tree"), ...state("xds")],
+      ]);
+      for (const child of [relay, ...authz, xds]) await keep(child).start();
+      const bootstrap = bootstrapJson({
+        nodeId: `envoy-${name}`,
+        nodeGroup: `edge-${name}`,
+        xds: [xdsAddress],
+        extAuthz: authz.map(({ address }) => address),
+        admin: "127.0.0.1:0",
+      });
+      keep(await startEnvoy({ binary: (await findEnvoy(process.env)).path, concurrency: 1, bootstrap }));
+      const url = `http://127.0.0.1:${portOf(index, 0)}`;
+      const ask = async (path: string): Promise<number> => {
+        try {
+          return (await http(`${url}/${path}`, { timeoutMs: 5_000 })).status;
+        } catch {
+          // Refused or reset: what is asked here is only how it is answered.
+          return 0;
+        }
+      };
+      regions.push({ name, url, link, nats, relay, xds, authz, ask });
+    }
+    for (const { name, ask, xds } of regions) {
+      const open = async (): Promise<boolean> => (await ask("open")) === 200;
+      await waitFor(open, WAIT_MS, () => `an Envoy in ${name} that lets /open through\n${xds.process.stderr()}`);
+    }
+    const leader = async (): Promise<Child> =>
+      await waitFor(
+        async () => {
+          for (const control of controls) {
+            if (control.process.ending() !== undefined) continue;
+            const { leadership } = await getStatus({ control: control.address, timeoutMs: 1_000 }).catch(() => ({
+              leadership: undefined,
+            }));
+            if (leadership?.leading === true) return control;
+          }
+          return undefined;
+        },
+        WAIT_MS,
+        "a control plane that leads",
+      );
+    return {
+      hub,
+      controls,
+      regions,
+      leader,
+      status: async () => await getStatus({ control: (await leader()).address }),
+      write,
+      add: async (directory, files) => {
+        // Names that begin with a dot are no part of the tree.
+        const hidden = `.${directory}`;
+        for (const [name, text] of Object.entries(files)) await write(join(hidden, name), text);
+        await rename(join(root, "tree", hidden), join(root, "tree", directory));
+      },
+      deny,
+      recordCount: async () => {
+        let count = 0;
+        for (const journal of journals) {
+          for await (const { record } of readDecisions(journal)) if ("effect" in record) count += 1;
+        }
+        return count;
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
