@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { compilePolicy } from "./decide.ts";
 import type { DecisionInput, Verdict } from "./decision.ts";
 import { ALLOW_ALL, application, modelFacts, modelInput, modelTarget, program, rule, SUBJECT } from "./fixtures.ts";
-import type { ProgramRule, Restriction, Target } from "./program.ts";
+import type { ProgramRule, Restriction, SplitFacts, Target } from "./program.ts";
 import { scopeChain } from "./rules.ts";
 
 /**
@@ -128,10 +128,35 @@ const request = fc
     }),
   );
 
-function decide(list: readonly ProgramRule[], asked: DecisionInput): Verdict {
+function compiled(list: readonly ProgramRule[], asked: DecisionInput, splits: readonly SplitFacts[] = []) {
   const models = MODELS.map((key) => modelFacts(key));
-  return compilePolicy(program({ rules: list, targets: asked.candidates, models })).decide(asked);
+  return compilePolicy(program({ rules: list, targets: asked.candidates, models, splits }));
 }
+
+function decide(list: readonly ProgramRule[], asked: DecisionInput): Verdict {
+  return compiled(list, asked).decide(asked);
+}
+
+const version = fc.tuple(fc.constantFrom(...MODELS), fc.nat({ max: 3 })).map(([model, age]) => `${model}@${age}`);
+const split: fc.Arbitrary<SplitFacts> = fc
+  .record({
+    rollout: fc.boolean(),
+    key: fc.constantFrom("s", "t"),
+    scope: fc.constantFrom(".", "bank", "bank/retail", "shop"),
+    model: fc.constantFrom(...MODELS),
+    versions: fc.uniqueArray(version, { minLength: 2, maxLength: 4 }),
+    when: fc.constantFrom(...CONDITIONS.map(({ text }) => text), undefined),
+    share: fc.nat({ max: 100 }),
+    holdout: fc.nat({ max: 50 }),
+  })
+  .map(({ rollout, key, scope, model, versions, when, share, holdout }): SplitFacts => {
+    const common = { key, scope, model, salt: key, share, holdout, ...(when === undefined ? {} : { when }) };
+    const [to = "", pinned = ""] = versions;
+    if (rollout)
+      return { kind: "Rollout", ...common, to, segments: [{ when: `subject.id == "user-1"`, version: pinned }] };
+    const arms = versions.map((each, index) => ({ name: `arm-${index}`, version: each, weight: index + 1 }));
+    return { kind: "Experiment", ...common, arms };
+  });
 
 /** Pools that enforcing lets answer. */
 function legal(verdict: Verdict): ReadonlySet<string> {
@@ -301,6 +326,30 @@ describe("properties of decisions", () => {
           expect(about.slice(0, -1).concat(asked.application.substitutes)).toContain(answering.model?.model);
         }
       }),
+    );
+  });
+
+  test("splits change the order of what may answer, and nothing else", () => {
+    fc.assert(
+      fc.property(
+        rules,
+        enforced,
+        fc.array(split, { maxLength: 3 }),
+        fc.nat({ max: 9 }),
+        (list, asked, splits, user) => {
+          const input = { ...asked, subject: { ...asked.subject, id: `user-${user}` } };
+          const without = compiled(list, input).decide(input);
+          const policy = compiled(list, input, splits);
+          const verdict = policy.decide(input);
+          expect(verdict.effect).toBe(without.effect);
+          expect(legal(verdict)).toEqual(legal(without));
+          if (verdict.effect === "allow" && verdict.exposure !== undefined) {
+            expect(verdict.targets[0]?.model?.version).toBe(verdict.exposure.version);
+          }
+          expect(policy.decideAgain(input)).toEqual(verdict);
+          expect(policy.decideAgain(input)).toEqual(verdict);
+        },
+      ),
     );
   });
 
