@@ -21,7 +21,7 @@ export {
   openHttp,
   rawHttp,
 } from "./http-client.ts";
-export { type Answer, type Load, runLoad } from "./load.ts";
+export { type Answer, type Load, runInTurns, runLoad } from "./load.ts";
 export { type NatsOptions, type RunningNats, startNats } from "./nats.ts";
 export { type Ending, runProcess, type SpawnedProcess, type SpawnOptions, spawnProcess } from "./spawn-process.ts";
 export { startTcpRelay, type TcpRelay } from "./tcp-relay.ts";

@@ -55,3 +55,16 @@ export async function runLoad<T>(load: Load<T>): Promise<Answer<T>[]> {
   await Promise.all(open);
   return answers;
 }
+
+/** Gives each item to `work` once, in their order, at most `atOnce` at the same time: as fast as they are answered. */
+export async function runInTurns<T>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const waiting = items[Symbol.iterator]();
+  const next = async (): Promise<void> => {
+    for (const item of waiting) await work(item);
+  };
+  await Promise.all(Array.from({ length: atOnce }, next));
+}
