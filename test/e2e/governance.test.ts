@@ -118,7 +118,7 @@ function plan(): readonly Plan[] {
     const down = random() < 0.05;
     const stalled = random() < 0.004;
     const failures = Object.fromEntries(
-      [...servers.keys()].map((name) => {
+      [...servers.keys()].map((name): [string, Failure] => {
         const drawn = failure();
         if (!LEGAL.some((legal) => legal === name)) return [name, "well"];
         return [name, down ? "503" : drawn];
