@@ -15,6 +15,7 @@ import { ChanceryError } from "../resources/index.ts";
 import { HealthService } from "./health.ts";
 import type { DecisionService } from "./service.ts";
 import { listenTls } from "./tls-connections.ts";
+import { bufferOf } from "./wire.ts";
 
 export interface DecisionServerOptions {
   readonly service: DecisionService;
@@ -150,9 +151,7 @@ function createServer(options: DecisionServerOptions, health: HealthService, nod
             callback({ code: status.CANCELLED });
             return;
           }
-          void service.check(call.request, nodeGroup).then((answer) => {
-            callback(null, Buffer.from(answer.buffer, answer.byteOffset, answer.byteLength));
-          });
+          service.answer(call.request, nodeGroup, (response) => callback(null, bufferOf(response)));
         });
       },
     },

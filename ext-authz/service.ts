@@ -4,13 +4,14 @@ import type { Policy, PolicyCompiler, PolicyProgram, Restriction } from "../poli
 import { ChanceryError } from "../resources/index.ts";
 import { encodeAnswer } from "./answer.ts";
 import { type Check, CheckReader } from "./check-request.ts";
+import { Deadlines } from "./deadlines.ts";
 import { decide, type Outcome } from "./decide.ts";
 import { DENIALS, type FailureCode } from "./denials.ts";
 import { DepartedTargets } from "./departed-targets.ts";
 import { FloodGate } from "./flood-gate.ts";
 import { LayoutHistory } from "./layout-history.ts";
 import { LayoutWaiters } from "./layout-waiters.ts";
-import { createMetrics } from "./metrics.ts";
+import { DecisionMetrics } from "./metrics.ts";
 import type { JournalRecord } from "./record.ts";
 import { type ActiveRevision, buildTables, type DecisionTables } from "./tables.ts";
 
@@ -88,10 +89,13 @@ export interface DecisionService {
   /** Keeps the layouts of another revision, for Envoys that still (or already) run it. */
   keepLayouts(revision: { readonly number: number; readonly layouts: readonly Layout[] }): void;
   /**
-   * Bytes of a CheckRequest to bytes of a CheckResponse. Never rejects.
+   * Bytes of a CheckRequest to bytes of a CheckResponse. Never throws.
    *
    * @param nodeGroup  the group that the asking Envoy's certificate is for: about another one it gets no decision
+   * @param reply  called once, at once or later
    */
+  answer(request: Uint8Array, nodeGroup: string | undefined, reply: (response: Uint8Array) => void): void;
+  /** As `answer`. Never rejects. */
   check(request: Uint8Array, nodeGroup?: string): Promise<Uint8Array>;
   state(): DecisionServiceState;
   /** Whether a revision is active. */
@@ -100,6 +104,30 @@ export interface DecisionService {
   onReady(listener: () => void): void;
   /** Writes what is counted. Safe to call twice. */
   close(): Promise<void>;
+}
+
+/** A Check that came in. */
+interface Call {
+  readonly bytes: Uint8Array;
+  readonly nodeGroup: string | undefined;
+  /** Milliseconds of `monotonic`. */
+  readonly started: number;
+  readonly reply: (response: Uint8Array) => void;
+  answered: boolean;
+}
+
+/** A decision whose record is on its way. */
+interface PendingRecord {
+  readonly call: Call;
+  readonly outcome: Outcome;
+  readonly response: Uint8Array;
+  readonly grpc: string | undefined;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** Milliseconds of `monotonic`. */
+  readonly started: number;
+  /** When those that are not strict do not wait any longer. */
+  readonly due: number;
 }
 
 /** How many revisions `activeSince` and `decidedSince` report. */
@@ -111,11 +139,13 @@ export function createDecisionService(options: DecisionServiceOptions): Decision
 
 class Service implements DecisionService {
   readonly #options: DecisionServiceOptions;
-  readonly #metrics: ReturnType<typeof createMetrics>;
+  readonly #metrics: DecisionMetrics;
   readonly #gate: FloodGate;
   readonly #history: LayoutHistory;
   readonly #maxInFlight: number;
   readonly #recordWaitMs: number;
+  /** What does not wait for its record any longer than `recordWaitMs`. */
+  readonly #unrecorded: Deadlines<PendingRecord>;
   readonly #layoutWaitMs: number;
   readonly #departed: DepartedTargets;
   readonly #waiters = new LayoutWaiters();
@@ -129,7 +159,6 @@ class Service implements DecisionService {
   #adopting: { readonly number: number; readonly controller: AbortController } | undefined;
   #revision: ActiveRevision | undefined;
   #tables: DecisionTables | undefined;
-  #inFlight = 0;
   #decisions = 0;
   #countedSince: number;
   #alarmedAt = Number.NEGATIVE_INFINITY;
@@ -137,7 +166,8 @@ class Service implements DecisionService {
 
   constructor(options: DecisionServiceOptions) {
     this.#options = options;
-    this.#metrics = createMetrics(options.metrics);
+    this.#metrics = new DecisionMetrics(options.metrics);
+    this.#unrecorded = new Deadlines(options.monotonic, (pending) => this.#goOnWithout(pending));
     this.#gate = new FloodGate(options.refusalRecordsPerSecond ?? 100);
     this.#history = new LayoutHistory(options.layoutRevisions ?? 8);
     this.#maxInFlight = options.maxInFlight ?? 2_000;
@@ -201,7 +231,7 @@ class Service implements DecisionService {
     this.#build(revision, policy);
     this.#activeSince.set(revision.number, this.#now());
     for (const number of [...this.#activeSince.keys()].slice(0, -REPORTED_REVISIONS)) this.#activeSince.delete(number);
-    this.#metrics.revision.set(revision.number);
+    this.#metrics.revision = revision.number;
     this.#options.log.info({ revision: revision.number, digest: revision.digest }, "deciding by a revision");
     const listeners = this.#readyListeners;
     this.#readyListeners = [];
@@ -227,20 +257,41 @@ class Service implements DecisionService {
     };
   }
 
-  async check(bytes: Uint8Array, nodeGroup?: string): Promise<Uint8Array> {
+  check(bytes: Uint8Array, nodeGroup?: string): Promise<Uint8Array> {
+    return new Promise((resolve) => this.answer(bytes, nodeGroup, resolve));
+  }
+
+  answer(bytes: Uint8Array, nodeGroup: string | undefined, reply: (response: Uint8Array) => void): void {
     const started = this.#options.monotonic();
-    if (this.#inFlight >= this.#maxInFlight) return this.#fail("overloaded");
-    this.#inFlight++;
-    this.#metrics.inFlight.set(this.#inFlight);
-    try {
-      return await this.#decide(bytes, nodeGroup, started);
-    } catch (thrown) {
-      this.#options.log.error({ err: thrown }, "a decision failed");
-      return this.#fail("internal");
-    } finally {
-      this.#inFlight--;
-      this.#metrics.inFlight.set(this.#inFlight);
+    if (this.#metrics.inFlight >= this.#maxInFlight) {
+      reply(this.#fail("overloaded"));
+      return;
     }
+    this.#metrics.inFlight += 1;
+    this.#go({ bytes, nodeGroup, started, reply, answered: false }, true);
+  }
+
+  /** Decides as far as it goes without waiting. */
+  #go(call: Call, mayWait: boolean): void {
+    let response: Uint8Array | undefined;
+    try {
+      response = this.#decide(call, mayWait);
+    } catch (thrown) {
+      response = this.#broken(thrown);
+    }
+    if (response !== undefined) this.#reply(call, response);
+  }
+
+  #reply(call: Call, response: Uint8Array): void {
+    if (call.answered) return;
+    call.answered = true;
+    this.#metrics.inFlight -= 1;
+    call.reply(response);
+  }
+
+  #broken(thrown: unknown): Uint8Array {
+    this.#options.log.error({ err: thrown }, "a decision failed");
+    return this.#fail("internal");
   }
 
   async close(): Promise<void> {
@@ -253,20 +304,20 @@ class Service implements DecisionService {
     await this.#writeSummary();
   }
 
-  async #decide(bytes: Uint8Array, nodeGroup: string | undefined, started: number): Promise<Uint8Array> {
-    const { monotonic, clock, random, newId, serviceName } = this.#options;
-    if (this.#tables === undefined) return this.#fail("no_revision");
-    let check = this.#reader.read(bytes);
+  /** @returns undefined: it is answered later */
+  #decide(call: Call, mayWait: boolean): Uint8Array | undefined {
+    const { clock, random, newId, serviceName, restrictions } = this.#options;
+    const { bytes, nodeGroup } = call;
+    const tables = this.#tables;
+    if (tables === undefined) return this.#fail("no_revision");
+    const check = this.#reader.read(bytes);
     if (check === undefined) return this.#fail("malformed_check");
     if (nodeGroup !== undefined && check.nodeGroup !== nodeGroup) return this.#fail("foreign_node");
-    if (!this.#tables.layouts.has(check.layout)) {
-      await this.#awaitLayout(check);
-      // Others have been read in between.
-      check = this.#reader.read(bytes);
-      if (check === undefined) return this.#fail("malformed_check");
+    if (mayWait && !tables.layouts.has(check.layout)) {
+      void this.#awaitLayout(check).then(() => this.#go(call, false));
+      return undefined;
     }
     this.#history.use(check.layout);
-    const tables = this.#tables;
     const now = clock();
     const outcome = decide(check, {
       tables,
@@ -274,30 +325,33 @@ class Service implements DecisionService {
       decisionId: newId(),
       now,
       random,
-      restrictions: this.#options.restrictions?.(),
-      elapsedUs: () => Math.round((monotonic() - started) * 1000),
+      restrictions: restrictions?.(),
+      elapsedUs: () => Math.round((this.#options.monotonic() - call.started) * 1000),
     });
     this.#observe(check, outcome);
     if (outcome.record.code === "unknown_layout") this.#alarm(check, now);
+    // The Check is not to be read any more after this: the next one will be in its place.
+    const response = outcome.encode();
     const { grpc } = check;
-    const answer = outcome.encode();
-    // The Check is not to be read any more from here on: the next one is in its place.
-    if (!(await this.#record(outcome, now))) return this.#fail("record_unavailable", outcome, grpc);
+    if (outcome.application !== undefined || this.#gate.admit(outcome.record.code, now)) {
+      this.#record({ call, outcome, response, grpc, now });
+      return undefined;
+    }
     this.#count(outcome, now);
-    return answer;
+    return response;
   }
 
   #observe(check: Check, { record }: Outcome): void {
-    this.#metrics.decisionSeconds.observe(record.decidedInUs / 1e6);
-    if (check.bodyBytes > 0) this.#metrics.bodyBytes.inc(check.bodyBytes);
-    for (const { rule } of record.errors) this.#metrics.ruleErrors.inc({ rule });
+    this.#metrics.decisionSeconds.add(record.decidedInUs / 1e6);
+    this.#metrics.bodyBytes += check.bodyBytes;
+    for (const { rule } of record.errors) this.#metrics.ruleFailed(rule);
   }
 
   #count({ record }: Outcome, now: number): void {
     const { effect, code, application, layout } = record;
     const revision = record.revision.number;
     this.#decisions++;
-    this.#metrics.decisions.inc({ effect, code, application });
+    this.#metrics.decided(effect, code, application);
     if (effect !== "error" && !this.#firstDecisions.has(layout)) {
       this.#firstDecisions.set(layout, new Date(now).toISOString());
     }
@@ -309,29 +363,47 @@ class Service implements DecisionService {
     }
   }
 
-  /** @returns whether the answer may leave */
-  async #record({ record, application }: Outcome, now: number): Promise<boolean> {
-    if (application === undefined && !this.#gate.admit(record.code, now)) return true;
-    const { monotonic, appendRecord, log } = this.#options;
+  /** Answers when the record is durable. */
+  #record(decided: Omit<PendingRecord, "started" | "due">): void {
+    const { monotonic, appendRecord } = this.#options;
+    const { record, application } = decided.outcome;
     const started = monotonic();
-    this.#metrics.recordsPending.inc();
-    const written = appendRecord(record).then(
-      () => {
-        this.#metrics.recordSeconds.observe((monotonic() - started) / 1000);
-        return true;
-      },
-      (thrown: unknown) => {
-        this.#metrics.recordsLost.inc({ how: "lost" });
-        log.error({ err: thrown, decision: record.id }, "a decision could not be recorded");
-        return false;
-      },
+    const pending = { ...decided, started, due: started + this.#recordWaitMs };
+    const appended = appendRecord(record);
+    this.#metrics.recordsPending += 1;
+    appended.then(
+      () => this.#recorded(pending),
+      (thrown: unknown) => this.#lost(pending, thrown),
     );
-    void written.finally(() => this.#metrics.recordsPending.dec());
     // Without an application there is nobody who could have asked for more.
-    if (application?.durability === "strict") return written;
-    const inTime = await withinMs(written, this.#recordWaitMs);
-    if (!inTime) this.#metrics.recordsLost.inc({ how: "late" });
-    return true;
+    if (application?.durability !== "strict") this.#unrecorded.add(pending);
+  }
+
+  #recorded(pending: PendingRecord): void {
+    this.#metrics.recordsPending -= 1;
+    this.#metrics.recordSeconds.add((this.#options.monotonic() - pending.started) / 1000);
+    this.#settle(pending);
+  }
+
+  #lost(pending: PendingRecord, thrown: unknown): void {
+    const { record, application } = pending.outcome;
+    this.#metrics.recordsPending -= 1;
+    this.#metrics.recordsLost += 1;
+    this.#options.log.error({ err: thrown, decision: record.id }, "a decision could not be recorded");
+    if (application?.durability !== "strict") this.#settle(pending);
+    else this.#reply(pending.call, this.#fail("record_unavailable", pending.outcome, pending.grpc));
+  }
+
+  #goOnWithout(pending: PendingRecord): void {
+    this.#metrics.recordsLate += 1;
+    this.#settle(pending);
+  }
+
+  #settle(pending: PendingRecord): void {
+    if (pending.call.answered) return;
+    this.#unrecorded.delete(pending);
+    this.#count(pending.outcome, pending.now);
+    this.#reply(pending.call, pending.response);
   }
 
   /** An answer for a request of which nothing (more) is known or kept: fails closed, and is counted. */
@@ -339,7 +411,7 @@ class Service implements DecisionService {
     const decisionId = outcome?.record.id ?? this.#options.newId();
     const application = outcome?.record.application ?? "";
     this.#gate.count(code);
-    this.#metrics.decisions.inc({ effect: "error", code, application });
+    this.#metrics.decided("error", code, application);
     const metadata = { decision: "deny", decision_id: decisionId, code, application };
     const { meaning: message } = DENIALS[code];
     const answer = { kind: "refuse", decisionId, code, rule: "", message, metadata } as const;
@@ -347,7 +419,7 @@ class Service implements DecisionService {
   }
 
   #alarm(check: Check, now: number): void {
-    this.#metrics.unknownLayouts.inc();
+    this.#metrics.unknownLayouts += 1;
     if (now - this.#alarmedAt < 1000) return;
     this.#alarmedAt = now;
     const { layout, nodeGroup } = check.context;
@@ -405,18 +477,5 @@ class Service implements DecisionService {
 
   #now(): string {
     return new Date(this.#options.clock()).toISOString();
-  }
-}
-
-/** Whether the promise settled in time; it goes on either way. */
-async function withinMs(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
-  });
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
