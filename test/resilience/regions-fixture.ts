@@ -5,7 +5,7 @@ import { getStatus } from "../../admin/index.ts";
 import { readDecisions } from "../../audit/index.ts";
 import { bootstrapJson, findEnvoy } from "../../envoy/index.ts";
 import { startWebServer } from "../../examples/quickstart/web-server.ts";
-import { initKeys } from "../../revision/index.ts";
+import { initKeys, loadSigningKey, type SigningKey } from "../../revision/index.ts";
 import { startChancery } from "../support/chancery.ts";
 import { startEnvoy } from "../support/envoy.ts";
 import { freePorts } from "../support/free-port.ts";
@@ -18,7 +18,10 @@ import { waitFor } from "../support/wait-for.ts";
 
 export const WAIT_MS = 60_000;
 /** Milliseconds one way between a region and the hub. */
-const LINK_MS = 50;
+export const LINK_MS = 50;
+
+/** Ports of a region: Envoy, two decision services, xDS, the relay's admin API. */
+const PORTS = 5;
 
 /** A process that can be started again as it was. */
 export interface Restartable {
@@ -42,6 +45,8 @@ export interface Region {
 
 export interface Regions {
   readonly hub: RunningNats;
+  /** Signs restrictions that every process trusts. */
+  readonly signer: SigningKey;
   readonly controls: readonly Child[];
   readonly regions: readonly Region[];
   /** Name of the control plane that leads; waits until one does. */
@@ -110,13 +115,16 @@ spec:
   parentRefs: [${parents}]
   rules:
     - matches: [{ path: { type: PathPrefix, value: / } }]
-      backendRefs: [{ group: chancery.dev, kind: Upstream, name: web, weight: 1 }]`;
-  return yaml(...documents, route, upstream("web", web), anonymous());
+      backendRefs: [{ group: chancery.dev, kind: Upstream, name: web, weight: 1 }]
+    - matches: [{ path: { type: Exact, value: /spare } }]
+      backendRefs: [{ group: chancery.dev, kind: Upstream, name: spare, weight: 1 }]`;
+  return yaml(...documents, route, upstream("web", web), upstream("spare", web), anonymous());
 }
 
 /**
  * A hub with two control planes, and two regions, each a leaf node behind a link of 100 ms there and back, with a relay,
- * an xDS server, two decision services and an Envoy. All are processes of their own.
+ * an xDS server, two decision services and an Envoy. All are processes of their own. Everything goes to the upstream
+ * "web", but `/spare` to "spare".
  */
 export async function startRegions(names: readonly string[] = ["eu", "us"]): Promise<Regions> {
   const root = await mkdtemp(join(tmpdir(), "chancery-regions-"));
@@ -142,10 +150,11 @@ export async function startRegions(names: readonly string[] = ["eu", "us"]): Pro
     await write("policies.yaml", policy("rules", ALLOW_ALL, ...rules));
   };
   try {
-    const keys = await initKeys(join(root, "keys"), { now: Date.now() });
+    const keys = await initKeys(join(root, "keys"), { now: Date.now(), restrictionKeys: 1 });
+    const signer = await loadSigningKey(keys.restriction[0]?.file ?? "");
     const web = keep(await startWebServer({ name: "web" }));
-    const [controlA, controlB, ...others] = await freePorts(2 + 4 * names.length);
-    const portOf = (region: number, index: number): number => others[4 * region + index] ?? 0;
+    const [controlA, controlB, ...others] = await freePorts(2 + PORTS * names.length);
+    const portOf = (region: number, index: number): number => others[PORTS * region + index] ?? 0;
     await write("tree.yaml", tree(new Map(names.map((name, region) => [name, portOf(region, 0)])), web.port));
     await deny();
 
@@ -172,9 +181,10 @@ export async function startRegions(names: readonly string[] = ["eu", "us"]): Pro
       const nats = keep(await startNats({ domain: name, config }));
       const bus = ["--nats", nats.url, "--nats-prefix", name, "--trust", keys.trust];
       const state = (process: string): string[] => ["--state", join(root, name, process)];
-      const relay = new Child(`relay ${name}`, "", [
+      const relayAdmin = `127.0.0.1:${portOf(index, 4)}`;
+      const relay = new Child(`relay ${name}`, relayAdmin, [
         ...["relay", "--nats", nats.url, "--nats-domain", "hub", "--trust", keys.trust, ...state("relay")],
-        ...["--region", name, "--region-nats", nats.url],
+        ...["--region", name, "--region-nats", nats.url, "--admin", relayAdmin],
       ]);
       const authz = [1, 2].map((number) => {
         const listen = `127.0.0.1:${portOf(index, number)}`;
@@ -227,6 +237,7 @@ export async function startRegions(names: readonly string[] = ["eu", "us"]): Pro
       );
     return {
       hub,
+      signer,
       controls,
       regions,
       leader,

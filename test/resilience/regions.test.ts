@@ -1,7 +1,17 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { policy } from "../support/resources.ts";
+import { waitFor } from "../support/wait-for.ts";
 import { enforcedEverywhere, faultsOf, faultTable, runFault } from "./regions-faults.ts";
-import { type Regions, startRegions } from "./regions-fixture.ts";
+import { LINK_MS, type Regions, startRegions, WAIT_MS } from "./regions-fixture.ts";
+import {
+  giveToRelay,
+  isAtHub,
+  type LastIllegal,
+  lastIllegalAnswers,
+  putAtHub,
+  restriction,
+  spareAnswers,
+} from "./regions-kill-switch.ts";
 
 const EDITS = 10;
 
@@ -41,6 +51,44 @@ test("a change is in force in both regions, each 100 ms away", async () => {
   expect(xdsServers.map(({ id }) => id)).toEqual(["eu/xds", "us/xds"]);
   expect(decisionServices.map(({ id }) => id)).toEqual(["eu/authz-1", "eu/authz-2", "us/authz-1", "us/authz-2"]);
   expect(leadership?.leading).toBe(true);
+}, 120_000);
+
+function killSwitchLine(what: string, results: readonly LastIllegal[]): string {
+  const times = results.map(
+    ({ region, answeredMs, sentMs, refusedSince }) =>
+      `${region} ${answeredMs} ms (sent at ${sentMs} ms; ${refusedSince} refused since)`,
+  );
+  return `${what}: last illegal answer after ${times.join(", ")}`;
+}
+
+test("the kill switch given at the hub stops new answers in both regions, until it is lifted", async () => {
+  const statement = restriction("given at the hub");
+  const results = await lastIllegalAnswers(fleet.regions, (put) => putAtHub(fleet, statement, put));
+  console.info(killSwitchLine(`kill switch at the hub, ${LINK_MS} ms away`, results));
+  const { id, at } = statement;
+  await putAtHub(fleet, { format: 1, type: "lift", id, reason: "over", by: "test", at });
+  for (const region of fleet.regions) await spareAnswers(region, 200);
+}, 60_000);
+
+test("the kill switch given inside a region that is cut off works there, and reaches the others after healing", async () => {
+  const [inside, outside] = fleet.regions;
+  if (inside === undefined || outside === undefined) throw new Error("two regions are needed");
+  const statement = restriction("given inside");
+  inside.link.cut();
+  const results = await lastIllegalAnswers([inside], async (put) => {
+    put();
+    await giveToRelay(fleet, inside, statement);
+  });
+  console.info(killSwitchLine(`kill switch inside ${inside.name}, cut off`, results));
+  expect(await isAtHub(fleet, statement.id)).toBe(false);
+  expect(await outside.ask("spare")).toBe(200);
+  inside.link.heal();
+  const healed = performance.now();
+  await waitFor(() => isAtHub(fleet, statement.id), WAIT_MS, "the restriction at the hub");
+  const atHub = Math.round(performance.now() - healed);
+  await spareAnswers(outside, 403);
+  const inForce = Math.round(performance.now() - healed);
+  console.info(`after healing: at the hub after ${atHub} ms, in force in ${outside.name} after ${inForce} ms`);
 }, 120_000);
 
 test("whatever breaks, no answer is wrong, no record is lost, and changes come through", async () => {
