@@ -84,6 +84,7 @@ function placesIn(inventory: Inventory): ReadonlyMap<`${Finding["about"]["kind"]
     ["ModelVersion", inventory.modelVersions],
     ["Model", inventory.models],
     ["LawPack", inventory.lawPacks],
+    ["Upstream", inventory.upstreams],
   ] as const;
   for (const [kind, members] of objects) {
     for (const { key, scope, annotations } of members) {

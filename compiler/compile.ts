@@ -47,7 +47,10 @@ export function compile(inventory: Inventory, options: CompileOptions): CompileR
     parts: {
       program,
       layouts: groups.map(({ compiled }) => compiled.layout),
-      nodeGroups: groups.map(({ compiled }) => compiled.group),
+      nodeGroups: groups.flatMap(({ compiled: { group, ungoverned } }) => [
+        group,
+        ...(ungoverned === undefined ? [] : [ungoverned]),
+      ]),
       secrets: byKey(inventory.secrets).map(secretReference),
     },
     problems: [

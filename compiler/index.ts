@@ -8,3 +8,4 @@ export { type CompileOptions, type CompileResult, compile, type Locator } from "
 export { type Jwks, jwksSource } from "./jwt.ts";
 export { lawRuleId } from "./law-rules.ts";
 export type * from "./revision-parts.ts";
+export { ungovernedGroupName } from "./ungoverned.ts";

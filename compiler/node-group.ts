@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { create, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import {
   blackholeCluster,
   DECISION_HEADER,
@@ -13,8 +13,6 @@ import {
   priorityGroups,
   TYPE_URLS,
   usesEds,
-  type Violation,
-  validate,
 } from "../envoy/index.ts";
 import { ClusterSchema } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
 import { HeaderValueOption_HeaderAppendAction } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
@@ -28,16 +26,15 @@ import { type Jwks, jwtFilter } from "./jwt.ts";
 import { envoyListener, portGroups } from "./listeners.ts";
 import { credentialHeaders, modelPool, plainPool } from "./pools.ts";
 import { byKey } from "./program.ts";
-import type { EncodedResource, Layout, LayoutRoute, NodeGroup } from "./revision-parts.ts";
+import { createResourceList, order, type ResourceViolation } from "./resource-list.ts";
+import type { Layout, LayoutRoute, NodeGroup } from "./revision-parts.ts";
 import { type RouteTable, routeTable, type TableContext } from "./route-table.ts";
-
-/** A generated resource that breaks a rule of Envoy's protos: a defect here or a value that the schema let through. */
-export interface ResourceViolation extends Violation {
-  readonly resource: string;
-}
+import { addUngoverned, ungovernedGroupName } from "./ungoverned.ts";
 
 export interface CompiledGroup {
   readonly group: NodeGroup;
+  /** What its clients without the floors may have; absent: nothing. */
+  readonly ungoverned?: NodeGroup;
   readonly layout: Layout;
   readonly violations: readonly ResourceViolation[];
 }
@@ -49,14 +46,8 @@ export function compileNodeGroup(
   context: TableContext,
   jwks: Jwks,
 ): CompiledGroup {
-  const violations: ResourceViolation[] = [];
-  const resources: EncodedResource[] = [];
-  const add = <Desc extends DescMessage>(schema: Desc, typeUrl: string, name: string, message: MessageShape<Desc>) => {
-    for (const violation of validate(schema, message))
-      violations.push({ ...violation, resource: `${schema.name} ${name}` });
-    resources.push(encode(typeUrl, name, toBinary(schema, message)));
-  };
-
+  const resources = createResourceList();
+  const { add } = resources;
   const ports = portGroups(gateway);
   const tables = new Map<string, RouteTable>();
   for (const port of ports) {
@@ -78,16 +69,17 @@ export function compileNodeGroup(
   }
   const jwt = jwtFilter(inventory, jwks);
   add(TypedExtensionConfigSchema, TYPE_URLS.extensionConfig, jwt.name, jwt);
-  resources.sort((a, b) => order(a.typeUrl, b.typeUrl) || order(a.name, b.name));
-  return { group: { name: gateway.key, layout: layout.hash, resources }, layout, violations };
-}
-
-function order(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function encode(typeUrl: string, name: string, value: Uint8Array): EncodedResource {
-  return { typeUrl, name, version: createHash("sha256").update(value).digest("hex").slice(0, 16), value };
+  const ungoverned = createResourceList();
+  addUngoverned(ungoverned, [...tables.values()], byKey(inventory.upstreams));
+  const open = ungoverned.sorted();
+  return {
+    group: { name: gateway.key, layout: layout.hash, resources: resources.sorted() },
+    ...(open.length === 0
+      ? {}
+      : { ungoverned: { name: ungovernedGroupName(gateway.key), layout: layout.hash, resources: open } }),
+    layout,
+    violations: [...resources.violations, ...ungoverned.violations],
+  };
 }
 
 /** The layout: what the routes can name, and the hash of the tables as generated without the hash in them. */

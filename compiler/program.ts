@@ -56,6 +56,7 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
       upstream: upstream.key,
       labels: upstream.labels,
       credential: upstream.credential.mode,
+      ...(upstream.governed === undefined ? {} : { governed: upstream.governed }),
     }),
   );
   const splits = [...byKey(inventory.rollouts).map(rolloutFacts), ...byKey(inventory.experiments).map(experimentFacts)];

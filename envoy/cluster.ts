@@ -6,10 +6,7 @@ import {
   Cluster_LbPolicy,
   ClusterSchema,
 } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
-import type {
-  LbEndpointSchema,
-  LocalityLbEndpointsSchema,
-} from "../protos/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts";
+import type { LbEndpointSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts";
 import {
   type ClusterLoadAssignment,
   ClusterLoadAssignmentSchema,
@@ -107,35 +104,45 @@ export function poolCluster(pool: Pool): Cluster {
         }),
     lbPolicy: LB_POLICIES[pool.loadBalancer],
     connectTimeout: duration(pool.connectTimeoutMs),
-    circuitBreakers: { thresholds: [{ ...pool.circuitBreakers, maxRetries: MAX_RETRIES }] },
+    circuitBreakers: breakers(pool),
     ...(pool.tls === undefined ? {} : { transportSocket: tlsSocket(pool.tls) }),
-    ...(pool.healthCheck === undefined
-      ? {}
-      : {
-          healthChecks: [
-            {
-              timeout: duration(pool.healthCheck.timeoutMs),
-              interval: duration(pool.healthCheck.intervalMs),
-              unhealthyThreshold: pool.healthCheck.unhealthyThreshold,
-              healthyThreshold: pool.healthCheck.healthyThreshold,
-              healthChecker: { case: "httpHealthCheck" as const, value: { path: pool.healthCheck.path } },
-            },
-          ],
-        }),
-    ...(pool.outlierDetection === undefined
-      ? {}
-      : {
-          outlierDetection: {
-            consecutive5xx: pool.outlierDetection.consecutiveErrors,
-            interval: duration(pool.outlierDetection.intervalMs),
-            baseEjectionTime: duration(pool.outlierDetection.baseEjectionMs),
-            maxEjectionPercent: pool.outlierDetection.maxEjectionPercent,
-          },
-        }),
+    ...httpHealthChecks(pool),
+    ...outliers(pool),
     typedExtensionProtocolOptions: {
       "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(HttpProtocolOptionsSchema, httpOptions(pool)),
     },
   });
+}
+
+export function breakers({ circuitBreakers }: Pick<Pool, "circuitBreakers">) {
+  return { thresholds: [{ ...circuitBreakers, maxRetries: MAX_RETRIES }] };
+}
+
+export function httpHealthChecks({ healthCheck: check }: Pick<Pool, "healthCheck">) {
+  if (check === undefined) return {};
+  return {
+    healthChecks: [
+      {
+        timeout: duration(check.timeoutMs),
+        interval: duration(check.intervalMs),
+        unhealthyThreshold: check.unhealthyThreshold,
+        healthyThreshold: check.healthyThreshold,
+        healthChecker: { case: "httpHealthCheck" as const, value: { path: check.path } },
+      },
+    ],
+  };
+}
+
+export function outliers({ outlierDetection: detection }: Pick<Pool, "outlierDetection">) {
+  if (detection === undefined) return {};
+  return {
+    outlierDetection: {
+      consecutive5xx: detection.consecutiveErrors,
+      interval: duration(detection.intervalMs),
+      baseEjectionTime: duration(detection.baseEjectionMs),
+      maxEjectionPercent: detection.maxEjectionPercent,
+    },
+  };
 }
 
 /** Every address of every name is an endpoint of its own (what used to be STRICT_DNS). */
@@ -158,15 +165,7 @@ const LB_POLICIES = {
 function httpOptions(pool: Pool): HttpProtocolOptions {
   const removed = pool.removedHeaders.map((name) => ({ action: { case: "remove" as const, value: name } }));
   return create(HttpProtocolOptionsSchema, {
-    upstreamProtocolOptions: {
-      case: "explicitHttpConfig",
-      value: {
-        protocolConfig:
-          pool.protocol === "http2"
-            ? { case: "http2ProtocolOptions", value: {} }
-            : { case: "httpProtocolOptions", value: {} },
-      },
-    },
+    ...explicitHttp(pool),
     ...(pool.tls !== undefined && pool.tls.sni === undefined
       ? { upstreamHttpProtocolOptions: { autoSni: true, autoSanValidation: true } }
       : {}),
@@ -196,6 +195,14 @@ function httpOptions(pool: Pool): HttpProtocolOptions {
       configured("envoy.filters.http.upstream_codec", pack(UpstreamCodecSchema, {})),
     ],
   });
+}
+
+export function explicitHttp({ protocol }: Pick<Pool, "protocol">) {
+  const protocolConfig =
+    protocol === "http2"
+      ? { case: "http2ProtocolOptions" as const, value: {} }
+      : { case: "httpProtocolOptions" as const, value: {} };
+  return { upstreamProtocolOptions: { case: "explicitHttpConfig" as const, value: { protocolConfig } } };
 }
 
 function injector(injected: NonNullable<Pool["injected"]>) {
@@ -281,15 +288,31 @@ function extensionSocket(init: MessageInitShape<typeof UpstreamTlsContextSchema>
  * usable endpoint then *fails* an attempt, which the next hop answers, instead of ending the chain.
  */
 export function endpointsOf(pool: Pool): ClusterLoadAssignment {
+  const localities = byLocality(pool.endpoints);
+  const last = 1 + Math.max(-1, ...localities.map(({ priority }) => priority));
+  return create(ClusterLoadAssignmentSchema, {
+    clusterName: pool.name,
+    endpoints: [
+      ...localities.map(({ members, ...locality }) => locality),
+      { priority: last, lbEndpoints: [sentinel()] },
+    ],
+    // Envoy moves traffic to the next priority as soon as fewer than 72 % of a priority are healthy. The sentinel must
+    // get it only when none is.
+    policy: { overprovisioningFactor: 1_000_000 },
+  });
+}
+
+/** Endpoints by priority (numbered without a gap) and locality, in that order. */
+export function byLocality(endpoints: readonly PoolEndpoint[]) {
   const localities = new Map<string, PoolEndpoint[]>();
-  for (const endpoint of pool.endpoints) {
+  for (const endpoint of endpoints) {
     const key = `${String(endpoint.priority).padStart(3, "0")}/${endpoint.region ?? ""}/${endpoint.zone ?? ""}`;
     const members = localities.get(key);
     if (members === undefined) localities.set(key, [endpoint]);
     else members.push(endpoint);
   }
-  const priorities = [...new Set(pool.endpoints.map((endpoint) => endpoint.priority))].sort((a, b) => a - b);
-  const groups: MessageInitShape<typeof LocalityLbEndpointsSchema>[] = [...localities.entries()]
+  const priorities = [...new Set(endpoints.map((endpoint) => endpoint.priority))].sort((a, b) => a - b);
+  return [...localities.entries()]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([, members]) => {
       const first = members[0];
@@ -299,15 +322,9 @@ export function endpointsOf(pool: Pool): ClusterLoadAssignment {
           ? {}
           : { locality: { region: first?.region ?? "", zone: first?.zone ?? "" } }),
         lbEndpoints: members.map((endpoint) => lbEndpoint(endpoint)),
+        members,
       };
     });
-  return create(ClusterLoadAssignmentSchema, {
-    clusterName: pool.name,
-    endpoints: [...groups, { priority: priorities.length, lbEndpoints: [sentinel()] }],
-    // Envoy moves traffic to the next priority as soon as fewer than 72 % of a priority are healthy. The sentinel must
-    // get it only when none is.
-    policy: { overprovisioningFactor: 1_000_000 },
-  });
 }
 
 function lbEndpoint(endpoint: PoolEndpoint): MessageInitShape<typeof LbEndpointSchema> {

@@ -21,5 +21,13 @@ export {
   type RouteAction,
 } from "./route.ts";
 export { fixedCertificate, mutualTls, type ServerCertificate, type ServerCertificates } from "./server-certificates.ts";
+export {
+  apiListener,
+  type UngovernedPool,
+  type UngovernedRoute,
+  ungovernedCluster,
+  ungovernedEndpoints,
+  ungovernedRoutes,
+} from "./ungoverned.ts";
 export { type Violation, validate } from "./validate.ts";
 export { duration, fromAds, socketAddress } from "./values.ts";

@@ -11,6 +11,7 @@ import {
   NOW,
   program,
   rule,
+  upstreamTarget,
 } from "./fixtures.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 
@@ -21,6 +22,11 @@ function found(changes: Partial<PolicyProgram>, options: Partial<Parameters<type
     ({ code, about }) => `${code} ${about.key}`,
   );
 }
+
+it("warns of upstreams that are reached without a decision", () => {
+  const targets = [upstreamTarget("web"), upstreamTarget("open", { governed: false })];
+  expect(found({ targets })).toEqual(["ungoverned-upstream open"]);
+});
 
 describe("rules", () => {
   it.each<[string, readonly ProgramRule[], readonly string[]]>([

@@ -18,6 +18,7 @@ export const FINDING_CODES = {
   "law-begins": "A rule of a law pack begins soon.",
   "law-unreviewed": "A law pack enforces rules that counsel has not reviewed.",
   "score-ages": "A score is, or soon will be, older than scores may be.",
+  "ungoverned-upstream": "An upstream is served to clients that ask for no decision.",
 } as const;
 export type FindingCode = keyof typeof FINDING_CODES;
 
@@ -28,7 +29,7 @@ export interface Finding {
   readonly hint?: string;
   /** What it is about: a rule by its id, other things by their key. */
   readonly about: {
-    readonly kind: "rule" | "Application" | "Approval" | "ModelVersion" | "Model" | "LawPack";
+    readonly kind: "rule" | "Application" | "Approval" | "ModelVersion" | "Model" | "LawPack" | "Upstream";
     readonly key: Key;
   };
 }
@@ -57,5 +58,15 @@ export function analyseProgram(program: PolicyProgram, options: AnalysisOptions)
     ...endingSoon(program, options),
     ...lawsThatBegin(program, options),
     ...unreviewedLaws(options.laws ?? []),
+    ...ungoverned(program),
   ];
+}
+
+function ungoverned(program: PolicyProgram): readonly Finding[] {
+  return program.targets.flatMap(({ governed, upstream }): Finding[] => {
+    if (governed !== false) return [];
+    const message = "clients that ask for no decision may reach it: no rule holds for them, and nothing is recorded";
+    const hint = "set spec.governed: true unless that is meant (docs/xds.md)";
+    return [{ code: "ungoverned-upstream", message, hint, about: { kind: "Upstream", key: upstream } }];
+  });
 }

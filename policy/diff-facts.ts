@@ -169,7 +169,9 @@ function timeOf(text: string | undefined, otherwise: number): number {
 
 function targetLoosens(from: Target | undefined, to: Target | undefined): string | undefined {
   if (to === undefined) return undefined;
-  if (from === undefined) return "there is more that may answer";
+  const opened =
+    to.governed === false && from?.governed !== false ? "clients may reach it without a decision" : undefined;
+  if (from === undefined) return opened ?? "there is more that may answer";
   const facts = ["labels", "credential", "upstream"] as const;
   const changed: string[] = facts.filter((field) => !same(from[field], to[field]));
   if (from.model !== undefined && to.model !== undefined) {
@@ -177,7 +179,8 @@ function targetLoosens(from: Target | undefined, to: Target | undefined): string
     const harmless = new Set(["weight", "wireName", "path", "age", "cost"]);
     changed.push(...differing(from.model, to.model).filter((field) => !harmless.has(field)));
   }
-  return changed.length === 0 ? undefined : `rules may judge it otherwise by ${changed.join(", ")}`;
+  const judged = changed.length === 0 ? undefined : `rules may judge it otherwise by ${changed.join(", ")}`;
+  return joined([opened, judged].filter((why) => why !== undefined));
 }
 
 function observed(before: PolicyProgram, after: PolicyProgram): readonly Change[] {

@@ -1,7 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { compilePolicy } from "./decide.ts";
 import { diffDecisions, diffPrograms } from "./diff.ts";
-import { ALLOW_ALL, APPLICATION, modelFacts, modelInput, modelTarget, program, rule } from "./fixtures.ts";
+import {
+  ALLOW_ALL,
+  APPLICATION,
+  modelFacts,
+  modelInput,
+  modelTarget,
+  program,
+  rule,
+  upstreamTarget,
+  WEB,
+} from "./fixtures.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 import { actualDecision } from "./test-runner.ts";
 
@@ -112,6 +122,13 @@ describe("diffPrograms", () => {
     ],
     ["an observed gateway", {}, { observedGateways: ["edge"] }, true],
     ["a target more", { targets: TARGETS.slice(0, 1), models: [] }, { targets: TARGETS, models: [] }, true],
+    [
+      "an upstream without decisions",
+      { targets: WEB },
+      { targets: [upstreamTarget("web", { governed: false })] },
+      true,
+    ],
+    ["an upstream governed again", { targets: [upstreamTarget("web", { governed: false })] }, { targets: WEB }, false],
     [
       "a target's weight",
       { targets: TARGETS },

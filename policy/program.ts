@@ -138,6 +138,8 @@ export interface Target {
   readonly labels: Readonly<Record<string, string>>;
   /** Whether the client's own Authorization is passed on. */
   readonly credential: "passThrough" | "none" | "inject";
+  /** false: also served to clients that ask for no decision. */
+  readonly governed?: false;
   /** Present for kind "model". */
   readonly model?: ModelTarget;
 }

@@ -145,6 +145,8 @@ export interface Upstream extends Meta {
   readonly protocol: "http1" | "http2";
   readonly tls?: UpstreamTls;
   readonly credential: Credential;
+  /** false: nodes that cannot hold the floors may be given it, too; absent: governed. */
+  readonly governed?: false;
   readonly loadBalancer: "roundRobin" | "leastRequest" | "random" | "ringHash";
   readonly connectTimeoutMs: number;
   readonly healthCheck?: HealthCheck;

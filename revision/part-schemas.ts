@@ -157,6 +157,7 @@ const target = z.strictObject({
   upstream: text,
   labels: textMap,
   credential: z.enum(["passThrough", "none", "inject"]),
+  governed: optional(z.literal(false)),
   model: optional(modelTarget),
 });
 

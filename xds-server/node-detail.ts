@@ -131,7 +131,9 @@ function standingOf(
   typeUrl: string,
   name: string,
 ): Standing {
-  const general = generalReason(identity, facts);
+  // What is not governed, a node without the floors is given like any other.
+  const open = identity.plan === "none" && facts.view.types.get(typeUrl)?.resources.has(name) === true;
+  const general = open ? undefined : generalReason(identity, facts);
   if (general !== undefined) return general;
   const entry = facts.heldBack.find((held) => held.typeUrl === typeUrl && held.name === name);
   if (entry !== undefined) return heldBack(entry);
@@ -167,7 +169,7 @@ function standingOf(
 function generalReason(identity: NodeIdentity, { groupView }: DetailFacts): Standing | undefined {
   if (identity.plan === "none") {
     const missing = identity.missingExtensions.join(", ");
-    return say("lacks-extensions", `the node lacks extensions that governed traffic rests on: ${missing}`);
+    return say("lacks-extensions", `only upstreams with governed: false are given to a node without ${missing}`);
   }
   if (groupView.known) return undefined;
   return say("group-unknown", `no revision has a gateway "${identity.group}": the node is given nothing`);

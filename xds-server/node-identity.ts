@@ -1,3 +1,4 @@
+import { ungovernedGroupName } from "../compiler/index.ts";
 import { REQUIRED_EXTENSIONS } from "../envoy/index.ts";
 import type { Node } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
 
@@ -21,7 +22,7 @@ export interface NodeIdentity {
   readonly supportsResourceInSotw?: boolean;
 }
 
-/** What a node is given: all of its group's resources, or none, since it lacks a floor that they rest on. */
+/** What a node is given: all of its group's resources, or none of the governed ones, since it lacks a floor. */
 export type NodePlan = "full" | "none";
 
 export interface IdentitySettings {
@@ -45,6 +46,11 @@ export function identityOf(node: Node, { trustUnlistedNodes, groupBy }: Identity
     supportsTtl: node.clientFeatures.includes("xds.config.supports-resource-ttl"),
     supportsResourceInSotw: node.clientFeatures.includes("xds.config.supports-resource-in-sotw"),
   };
+}
+
+/** Whose resources a node is given: its group's, or those that its group has for nodes without the floors. */
+export function subscriberOf(node: NodeIdentity): Pick<NodeIdentity, "id" | "group" | "build"> {
+  return node.plan === "none" ? { ...node, group: ungovernedGroupName(node.group) } : node;
 }
 
 function buildOf(node: Node): string {

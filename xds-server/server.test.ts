@@ -216,6 +216,32 @@ test("a node that lacks a floor gets no resources, and its missing extensions ar
   expect([...old.responses, ...unlisted.responses]).toEqual([]);
 });
 
+test("a node that lacks a floor gets what is there for such nodes, as it changes, and nothing of its gateway", async () => {
+  const { server, port } = await start();
+  server.setSnapshot(snapshot(1, [cluster("a")]));
+  const stream = openDelta(port);
+  stream.send({ node: { id: "n", cluster: "g" }, typeUrl: CDS });
+  const first = await stream.next();
+  expect(first.resources).toEqual([]);
+  stream.ack(first);
+  server.setSnapshot(snapshot(2, [cluster("open")], "g#ungoverned"));
+  const second = await stream.next();
+  expect(second.resources.map(({ name }) => name)).toEqual(["open"]);
+  stream.ack(second);
+  await waitFor(
+    () => server.nodeDetails("n").some(({ resources }) => resources.some(({ standing }) => standing === "in-force")),
+    5_000,
+    "the acknowledgement",
+  );
+  expect(server.nodeDetails("n")[0]?.resources.map(({ name, standing }) => `${name} ${standing}`)).toEqual([
+    "open in-force",
+    "a lacks-extensions",
+  ]);
+  expect(server.nodes()).toMatchObject([{ id: "n", group: "g", plan: "none", knownGroup: true }]);
+  server.removeGroup("g#ungoverned");
+  expect((await stream.next()).removedResources).toEqual(["open"]);
+});
+
 test("a setting trusts clients that list no extensions at all", async () => {
   const { server, port } = await start({ settings: { trustUnlistedNodes: true } });
   server.setSnapshot(snapshot(1, [cluster("a")]));

@@ -19,6 +19,7 @@ import { type ClusterLoad, createLoadTable } from "./load-table.ts";
 import { createXdsMetrics } from "./metrics.ts";
 import { NameLists } from "./name-lists.ts";
 import { type NodeDetail, nodeDetail } from "./node-detail.ts";
+import { subscriberOf } from "./node-identity.ts";
 import { createNodeTable, type NodeState } from "./node-state.ts";
 import { DEFAULT_QUARANTINE_SETTINGS, heldBackFrom, keyOf, type Quarantine, widestScope } from "./quarantine.ts";
 import type { RequestPaceSettings } from "./request-pace.ts";
@@ -260,10 +261,11 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
         const { group } = identity;
         const groupsWith = (wanted: string) =>
           store.groups().filter((other) => other !== group && hasResource(store.view(other), wanted));
+        const subscriber = subscriberOf(identity);
         const facts = {
-          view: dispatcher.view(identity),
+          view: dispatcher.view(subscriber),
           groupView: store.view(group),
-          heldBack: heldBackFrom(dispatcher.quarantine(group), identity),
+          heldBack: heldBackFrom(dispatcher.quarantine(subscriber.group), identity),
           groupsWith: (wanted: string) => groupsWith(wanted).slice(0, 20),
           isSecret: (wanted: string) => secretNames.has(wanted),
         };

@@ -7,7 +7,7 @@ import type { Clock } from "./clock.ts";
 import type { Dispatcher, Subscription } from "./dispatch.ts";
 import type { XdsMetrics } from "./metrics.ts";
 import type { NameLists } from "./name-lists.ts";
-import type { IdentitySettings, NodeIdentity } from "./node-identity.ts";
+import { type IdentitySettings, type NodeIdentity, subscriberOf } from "./node-identity.ts";
 import type { NodeTable } from "./node-state.ts";
 import type { QuarantineScope } from "./quarantine.ts";
 import { createRequestPace, type RequestPace, type RequestPaceSettings } from "./request-pace.ts";
@@ -182,18 +182,21 @@ export class XdsStream {
     const now = clock.now();
     this.#connectedAt = now;
     const { leftovers } = nodes.connected(this.#session, node, now);
+    const subscriber = subscriberOf(node);
+    const view = dispatcher.view(subscriber);
+    this.#subscription = dispatcher.subscribe(subscriber, (next, changes) =>
+      this.#deliver({ kind: "view", view: next, changes, now: clock.now() }),
+    );
     if (node.plan === "none") {
       log.warn(
         { node: node.id, group: node.group, version: node.version, missing: node.missingExtensions },
-        "node lacks extensions that governed traffic rests on; it is given no resources",
+        "node lacks extensions that governed traffic rests on; it is given ungoverned upstreams only",
       );
-      onEvent({ kind: "connected", node, knownGroup: store.view(node.group).known });
-      return { view: emptyGroup(node.group, 0, now), leftovers };
+      const { known } = store.view(node.group);
+      onEvent({ kind: "connected", node, knownGroup: known });
+      // Where its gateway is known and has nothing for it, that is what it is told.
+      return { view: known && !view.known ? emptyGroup(view.group, 0, now) : view, leftovers };
     }
-    const view = dispatcher.view(node);
-    this.#subscription = dispatcher.subscribe(node, (next, changes) =>
-      this.#deliver({ kind: "view", view: next, changes, now: clock.now() }),
-    );
     if (view.known) log.info({ node: node.id, group: node.group, version: node.version }, "node connected");
     else
       log.warn(
@@ -247,9 +250,11 @@ export class XdsStream {
         return;
       }
       case "acknowledged": {
-        if (node === undefined || node.plan === "none") return;
+        if (node === undefined) return;
         const { revision, layout, publishedAt } = effect;
         this.#subscription?.settled(revision);
+        // It runs none of what the layout says.
+        if (node.plan === "none") return;
         // It runs all but what it refused, which is not that revision.
         if (this.#session.view.heldBack !== undefined) return;
         nodes.acknowledged(this.#session, revision, layout);

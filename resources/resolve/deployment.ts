@@ -32,6 +32,10 @@ export function resolveDeployment(object: Authored<"Deployment">, linking: Linki
   const version = references.upwards(object, "ModelVersion", versionRef, ["spec", "version"]);
   const upstream = references.upwards(object, "Upstream", upstreamRef, ["spec", "upstream"]);
   if (version === undefined || upstream === undefined) return undefined;
+  if (references.object("Upstream", upstream)?.spec.governed === false) {
+    const message = `Upstream "${upstream}" is not governed, and what serves a model is`;
+    problems.error(object, ["spec", "upstream"], "conflict", message, "give the model an Upstream of its own");
+  }
   const served = references.object("ModelVersion", version)?.spec.version;
   return { ...metaOf(object), version, upstream, wireName: wireName ?? served ?? object.name, ...spec };
 }

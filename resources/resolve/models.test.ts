@@ -155,6 +155,14 @@ describe("Deployment", () => {
     });
   });
 
+  it("is not served by what is reached without a decision", () => {
+    const open = UPSTREAM.replace("spec:", "spec:\n  governed: false");
+    const text = MODEL + VERSION + open + deployment("country: DE").replace("upstream: web", "upstream: ▸web");
+    expect(said(onlyProblem({ "a.yaml": text })).message).toBe(
+      'Upstream "web" is not governed, and what serves a model is',
+    );
+  });
+
   it("says who else processes requests, and under which terms", () => {
     const lines = [
       "country: DE",

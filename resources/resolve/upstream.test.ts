@@ -168,6 +168,16 @@ describe("Upstream", () => {
     expect(one(BY_IP, line).message).toBe(message);
   });
 
+  it("is governed unless it says otherwise, and then has nothing that clients without Envoy may not see", () => {
+    expect(read(BY_IP, "governed: true")).not.toHaveProperty("governed");
+    expect(read(BY_IP, "governed: false", "credential: { mode: passThrough }")?.governed).toBe(false);
+    const refused = (...lines: string[]) => one("governed: false", ...lines).message;
+    const start = "an upstream that is not governed cannot have";
+    expect(refused(BY_IP, "tls: ▸{ sni: a.example.com }")).toBe(`${start} TLS settings`);
+    expect(refused(BY_IP, "credential: { mode: ▸inject, secret: key }")).toBe(`${start} an injected credential`);
+    expect(refused(NAMED.replace("api.", "▸api."))).toBe(`${start} endpoints by name`);
+  });
+
   it("uses a secret of another scope only where that grants it, a CA from above freely", () => {
     const inject = yaml("Upstream", "web", `${NAMED}\ntls: { ca: ca }\ncredential: { mode: inject, secret: ▸key }`);
     expect(said(onlyProblem({ "team/a.yaml": inject, "a.yaml": SECRETS }))).toEqual({

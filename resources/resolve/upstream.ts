@@ -12,6 +12,7 @@ const REFERRER = { group: "chancery.dev", kind: "Upstream" } as const;
 export function resolveUpstream(object: Authored<"Upstream">, linking: Linking): Upstream | undefined {
   const { spec } = object;
   checkEndpoints(object, linking);
+  if (!spec.governed) checkUngoverned(object, linking);
   const credential = credentialOf(object, linking);
   const tls = spec.tls === undefined ? undefined : tlsOf(object, spec.tls, linking);
   if (credential === undefined) return undefined;
@@ -21,6 +22,7 @@ export function resolveUpstream(object: Authored<"Upstream">, linking: Linking):
     protocol: spec.protocol,
     ...(tls === undefined ? {} : { tls }),
     credential,
+    ...(spec.governed ? {} : { governed: false as const }),
     loadBalancer: spec.loadBalancer,
     connectTimeoutMs: spec.connectTimeout,
     ...(spec.healthCheck === undefined ? {} : { healthCheck: healthCheckOf(object, spec.healthCheck, linking) }),
@@ -62,6 +64,20 @@ function checkEndpoints(object: Authored<"Upstream">, { problems }: Linking): vo
       message,
       "priorities run from 0 without a gap",
     );
+  }
+}
+
+/** Clients without floors are given no secrets, and gRPC knows neither SDS nor names among endpoints. */
+function checkUngoverned({ spec, ...rest }: Authored<"Upstream">, { problems }: Linking): void {
+  const object = { ...rest, spec };
+  const refuse = (at: Path, what: string, hint: string) =>
+    problems.error(object, at, "conflict", `an upstream that is not governed cannot have ${what}`, hint);
+  const hint = "remove it, or make the upstream governed";
+  if (spec.credential.mode === "inject") refuse(["spec", "credential", "mode"], "an injected credential", hint);
+  if (spec.tls !== undefined) refuse(["spec", "tls"], "TLS settings", hint);
+  for (const [index, { address }] of spec.endpoints.entries()) {
+    if (isIP(address) !== 0) continue;
+    refuse(["spec", "endpoints", index, "address"], "endpoints by name", "write their IP addresses");
   }
 }
 

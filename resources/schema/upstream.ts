@@ -79,6 +79,13 @@ export const upstreamSpec = z.strictObject({
     .describe(
       "none: the client's Authorization is removed. passThrough: it is passed on. inject: a secret is written instead.",
     ),
+  governed: z
+    .boolean()
+    .default(true)
+    .describe(
+      "false: also served to clients that cannot ask for decisions, such as proxyless gRPC. Nothing is decided or " +
+        "recorded about what they send.",
+    ),
   loadBalancer: z.enum(["roundRobin", "leastRequest", "random", "ringHash"]).default("roundRobin"),
   connectTimeout: duration(10, 60_000).prefault("1s"),
   healthCheck: healthCheck.exactOptional(),
