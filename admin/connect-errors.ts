@@ -9,6 +9,8 @@ const CODES: Readonly<Record<ErrorCode, Code>> = {
   conflict: Code.AlreadyExists,
   corrupt: Code.InvalidArgument,
   untrusted: Code.PermissionDenied,
+  "self-approval": Code.PermissionDenied,
+  forbidden: Code.PermissionDenied,
   stale: Code.FailedPrecondition,
   "unsupported-format": Code.Unimplemented,
   unavailable: Code.Unavailable,

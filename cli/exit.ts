@@ -23,6 +23,8 @@ const BY_CODE: Readonly<Record<ErrorCode, number>> = {
   conflict: EXIT.problem,
   corrupt: EXIT.problem,
   untrusted: EXIT.problem,
+  "self-approval": EXIT.problem,
+  forbidden: EXIT.problem,
   stale: EXIT.problem,
   "unsupported-format": EXIT.problem,
   unavailable: EXIT.unavailable,

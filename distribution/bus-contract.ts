@@ -226,6 +226,55 @@ export function busContract(name: string, create: () => Promise<BusUnderTest>): 
       expect(kept).toContain("last");
     });
 
+    test("the log is read back in the order of appending, whoever appended", async () => {
+      const writer = await subject.open();
+      expect(await bus.log.after(0)).toEqual([]);
+      const buffer = blob("one");
+      const first = await bus.log.append(buffer, 0);
+      buffer.fill(0);
+      const second = await writer.log.append(blob("two"), first);
+      const third = await bus.log.append(blob("one"), second);
+      const read = (await (await subject.open()).log.after(0)).map(({ sequence, entry }) => [sequence, text(entry)]);
+      expect(read).toEqual([
+        [first, "one"],
+        [second, "two"],
+        [third, "one"],
+      ]);
+      expect((await writer.log.after(second)).map(({ entry }) => text(entry))).toEqual(["one"]);
+      expect(await writer.log.after(third)).toEqual([]);
+    });
+
+    test("of writers that compete for an entry of the log exactly one wins, and one that is too large is refused", async () => {
+      const writers = await Promise.all(Array.from({ length: 3 }, () => subject.open()));
+      for (let expected = 0; expected < 5; expected++) {
+        const results = await Promise.allSettled(
+          writers.map((writer, index) => writer.log.append(blob(`${index}`), expected)),
+        );
+        expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+        for (const result of results) {
+          if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "conflict" });
+        }
+      }
+      expect(await bus.log.after(0)).toHaveLength(5);
+      for (const expected of [0, 4, 6]) {
+        await expect(bus.log.append(blob("a"), expected)).rejects.toMatchObject({ code: "conflict" });
+      }
+      for (const size of [0, 100_000]) {
+        await expect(bus.log.append(new Uint8Array(size), 5)).rejects.toMatchObject({ code: "invalid-argument" });
+      }
+    });
+
+    test("a watcher of the log is called at once and when it has grown, until it is closed", async () => {
+      const reader = await subject.open();
+      const sizes = new Set<number>();
+      const subscription = reader.log.watch(() => void reader.log.after(0).then(({ length }) => sizes.add(length)));
+      await vi.waitFor(() => expect(sizes).toContain(0), DEADLINE);
+      await bus.log.append(blob("one"), 0);
+      await vi.waitFor(() => expect(sizes).toContain(1), DEADLINE);
+      subscription.close();
+      subscription.close();
+    });
+
     test("closing twice is safe, and a closed bus says so", async () => {
       await bus.close();
       await bus.close();
@@ -235,6 +284,9 @@ export function busContract(name: string, create: () => Promise<BusUnderTest>): 
       await expect(bus.putRestriction(blob("a"))).rejects.toMatchObject({ code: "unavailable" });
       await expect(bus.restrictions()).rejects.toMatchObject({ code: "unavailable" });
       expect(() => bus.watchRestrictions(() => undefined)).toThrow(expect.objectContaining({ code: "unavailable" }));
+      await expect(bus.log.append(blob("a"), 0)).rejects.toMatchObject({ code: "unavailable" });
+      await expect(bus.log.after(0)).rejects.toMatchObject({ code: "unavailable" });
+      expect(() => bus.log.watch(() => undefined)).toThrow(expect.objectContaining({ code: "unavailable" }));
       expect(() => bus.watchHead(() => undefined)).toThrow(expect.objectContaining({ code: "unavailable" }));
     });
   });
@@ -251,6 +303,10 @@ function watched(bus: Bus): readonly SequencedHead[] {
   const heads: SequencedHead[] = [];
   bus.watchHead((head) => heads.push(head));
   return heads;
+}
+
+function text(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString();
 }
 
 function blob(text: string): Uint8Array {

@@ -16,5 +16,8 @@ export const MAX_RESTRICTION_BYTES = 8 * 1024;
 export const MAX_RESTRICTION_MS = 7 * 86_400_000;
 /** Clocks of two machines may differ by this much (milliseconds). */
 export const RESTRICTION_SKEW_MS = 10 * 60_000;
+/** Entries of the operational log; beyond, no more are taken: nothing of it may be forgotten. */
+export const MAX_LOG_ENTRIES = 16_384;
+export const MAX_LOG_ENTRY_BYTES = 8 * 1024;
 /** How long (milliseconds) a bus keeps an entry: no entry means anything for longer. */
 export const RESTRICTION_KEPT_MS = MAX_RESTRICTION_MS + 86_400_000;

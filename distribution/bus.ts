@@ -25,7 +25,27 @@ export interface Bus {
   restrictions(): Promise<readonly Uint8Array[]>;
   /** Calls back with every entry at least once, now and as they come, in any order; not verified. */
   watchRestrictions(listener: (entry: Uint8Array) => void): Subscription;
+  readonly log: LogStream;
   close(): Promise<void>;
+}
+
+/** The operational log as a bus has it: signed entries in the order in which they were appended, never dropped. */
+export interface LogStream {
+  /**
+   * @returns the sequence of the entry
+   * @throws ChanceryError "conflict" when the newest sequence is not `expected`, "unavailable" when no more fit
+   */
+  append(entry: Uint8Array, expected: number): Promise<number>;
+  /** Those after a sequence, oldest first; not verified. */
+  after(sequence: number): Promise<readonly SequencedEntry[]>;
+  /** Calls back now and whenever there may be more, or less. */
+  watch(listener: () => void): Subscription;
+}
+
+export interface SequencedEntry {
+  /** Greater than that of every entry before it; where the log was lost it may start anew. */
+  readonly sequence: number;
+  readonly entry: Uint8Array;
 }
 
 export interface Subscription {

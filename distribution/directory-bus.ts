@@ -4,6 +4,7 @@ import { type Digest, durableFiles, ensureDirectory, readBlob, writeBlob } from 
 import type { Bus, HeadAnnouncement, NodeReport, SequencedHead, Subscription } from "./bus.ts";
 import { DirectoryBlobs } from "./directory-blobs.ts";
 import { DirectoryHeads } from "./directory-heads.ts";
+import { DirectoryLog } from "./directory-log.ts";
 import { DirectoryReports } from "./directory-reports.ts";
 import { DirectoryRestrictions } from "./directory-restrictions.ts";
 import { doorbell } from "./doorbell.ts";
@@ -26,8 +27,9 @@ export interface DirectoryBusOptions {
 
 /**
  * The bus of several processes on one machine: `blobs/sha256/ab/cdef…`, `heads/<sequence>.json`, `reports/<reporter>.json`,
- * `restrictions/<digest>.json` and `tmp/` for what is being written. Every file is written whole or not at all, and of several writers of a sequence
- * the file system lets one win, so a writer that is killed leaves a bus that can be read and written on.
+ * `restrictions/<digest>.json`, `log/<sequence>.json` and `tmp/` for what is being written. Every file is written whole or
+ * not at all, and of several writers of a sequence the file system lets one win, so a writer that is killed leaves a bus
+ * that can be read and written on.
  */
 export async function openDirectoryBus(directory: string, options: DirectoryBusOptions = {}): Promise<Bus> {
   const { pollMs = DEFAULT_POLL_MS, random = Math.random, onAlarm = () => undefined } = options;
@@ -36,6 +38,7 @@ export async function openDirectoryBus(directory: string, options: DirectoryBusO
     heads: join(directory, "heads"),
     reports: join(directory, "reports"),
     restrictions: join(directory, "restrictions"),
+    log: join(directory, "log"),
     temporary: join(directory, "tmp"),
   };
   for (const path of Object.values(paths)) await ensureDirectory(path);
@@ -45,6 +48,7 @@ export async function openDirectoryBus(directory: string, options: DirectoryBusO
   const heads = new DirectoryHeads(paths.heads, files, onAlarm);
   const reports = new DirectoryReports(paths.reports, files, onAlarm);
   const restrictions = new DirectoryRestrictions(paths.restrictions, files);
+  const log = new DirectoryLog(paths.log, files);
 
   const subscriptions = new Set<Subscription>();
   let closed = false;
@@ -149,6 +153,25 @@ export async function openDirectoryBus(directory: string, options: DirectoryBusO
       return watching(paths.restrictions, async (isOpen) => {
         for (const entry of await restrictions.changed(seen)) if (isOpen()) listener(entry);
       });
+    },
+    log: {
+      append: async (entry: Uint8Array, expected: number) => {
+        refuseClosed();
+        return await log.append(entry, expected);
+      },
+      after: async (sequence: number) => {
+        refuseClosed();
+        return await log.after(sequence);
+      },
+      watch: (listener: () => void) => {
+        let seen: number | undefined;
+        return watching(paths.log, async (isOpen) => {
+          const newest = await log.newestSequence();
+          if (newest === seen || !isOpen()) return;
+          seen = newest;
+          listener();
+        });
+      },
     },
     close: async () => {
       closed = true;

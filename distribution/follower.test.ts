@@ -313,6 +313,7 @@ function delegate(to: Bus): Bus {
     putRestriction: (entry) => to.putRestriction(entry),
     restrictions: () => to.restrictions(),
     watchRestrictions: (listener) => to.watchRestrictions(listener),
+    log: to.log,
     close: () => to.close(),
   };
 }

@@ -3,6 +3,8 @@ import { type Digest, digestOf, MAX_BLOB_BYTES } from "../revision/index.ts";
 import type { Bus, HeadAnnouncement, NodeReport, SequencedHead, Subscription } from "./bus.ts";
 import { KEPT_GENERATIONS, MAX_REPORTERS, MAX_RESTRICTION_BYTES, MAX_RESTRICTIONS } from "./bus-limits.ts";
 import { encodeHead, encodeReport, parseHead, parseReport } from "./bus-schema.ts";
+import { InProcessLog } from "./in-process-log.ts";
+import { subscribe } from "./subscribe.ts";
 
 /** The bus of `chancery start` and of tests: everything in memory, nothing outlives the process. */
 export function createInProcessBus(): Bus {
@@ -15,6 +17,7 @@ class InProcessBus implements Bus {
   readonly #reports = new Map<string, NodeReport>();
   readonly #restrictions = new Map<Digest, Uint8Array>();
   readonly #restrictionListeners = new Set<(entry: Uint8Array) => void>();
+  readonly log = new InProcessLog(() => this.#refuseClosed());
   readonly #headListeners = new Set<(head: SequencedHead) => void>();
   readonly #reportListeners = new Set<(report: NodeReport) => void>();
   #head: SequencedHead | undefined;
@@ -100,6 +103,7 @@ class InProcessBus implements Bus {
     this.#closed = true;
     this.#restrictionListeners.clear();
     this.#restrictions.clear();
+    this.log.clear();
     this.#headListeners.clear();
     this.#reportListeners.clear();
     this.#blobs.clear();
@@ -113,20 +117,6 @@ class InProcessBus implements Bus {
   #refuseClosed(): void {
     if (this.#closed) throw closedBus();
   }
-}
-
-/** Calls are never made from within another call: a listener may use the bus. */
-function subscribe<T>(listeners: Set<(value: T) => void>, listener: (value: T) => void, now: () => readonly T[]) {
-  let open = true;
-  const call = (value: T): void => queueMicrotask(() => open && listener(value));
-  listeners.add(call);
-  for (const value of now()) call(value);
-  return {
-    close: () => {
-      open = false;
-      listeners.delete(call);
-    },
-  };
 }
 
 export function checkBlob(digest: Digest, bytes: Uint8Array): void {

@@ -2,6 +2,8 @@
  * In: a resource tree that changes, revisions, node reports. Out: the same revision everywhere, in order, and what each
  * process made of it. Promises: blob before head, head with expected sequence, last good kept.
  */
+
+export type { ApprovalState, ApprovalStep, Approvals } from "./approval-state.ts";
 export type * from "./bus.ts";
 export { MAX_RESTRICTION_BYTES, MAX_RESTRICTION_MS } from "./bus-limits.ts";
 export {
@@ -25,10 +27,17 @@ export {
   type LeaseStatus,
   startLeaseKeeper,
 } from "./lease-keeper.ts";
+export type { ApprovalRequest, LogAction, SignedLogEntry } from "./log-statement.ts";
 export { type NatsBus, type NatsBusOptions, openNatsBus } from "./nats-bus.ts";
 export { natsCredentials } from "./nats-credentials.ts";
 export { keepFilled, type RefillOptions } from "./nats-refill.ts";
 export { type Relay, type RelayOptions, type RelayStatus, startRelay } from "./nats-relay.ts";
+export {
+  type LogEvent,
+  type OperationalLogKeeper,
+  type OperationalLogOptions,
+  startOperationalLog,
+} from "./operational-log.ts";
 export { claimHead, type PublishOptions, type PublishResult, publish } from "./publish.ts";
 export {
   type Publisher,

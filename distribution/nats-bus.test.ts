@@ -21,7 +21,7 @@ busContract("NATS", async () => {
   const buses: Bus[] = [];
   return {
     open: async () => {
-      const options = { servers: [nats.url], name: "contract", prefix, manageStreams: true };
+      const options = { servers: [nats.url], name: "contract", prefix, manageStreams: true, log: true };
       const bus = await openNatsBus({ ...options, maximumBytes: 64 * 1024 * 1024 });
       buses.push(bus);
       return bus;

@@ -9,6 +9,7 @@ import { NatsLink } from "./nats-connection.ts";
 import { watchNatsHead } from "./nats-head-watch.ts";
 import { NatsHeads } from "./nats-heads.ts";
 import { natsLease } from "./nats-lease.ts";
+import { natsLog } from "./nats-log.ts";
 import { watchNatsReports } from "./nats-report-watch.ts";
 import { NatsReports } from "./nats-reports.ts";
 import { NatsRestrictions, watchNatsRestrictions } from "./nats-restrictions.ts";
@@ -40,6 +41,8 @@ export interface NatsBusOptions {
   readonly manageStreams?: boolean;
   /** Whether several processes publish, of which one at a time leads: its stream is made with the others. */
   readonly lease?: boolean;
+  /** Whether the operational log is kept on this bus: its stream is made with the others. */
+  readonly log?: boolean;
   /** Copies of each stream in a cluster, where this process makes them. */
   readonly replicas?: number;
   /** Bytes of content that the bus keeps; 1 GiB unless given. */
@@ -78,6 +81,7 @@ export async function openNatsBus(options: NatsBusOptions): Promise<NatsBus> {
     manage: manageStreams,
     maximumBytes: options.maximumBytes ?? DEFAULT_MAXIMUM_BYTES,
     lease: options.lease === true,
+    log: options.log === true,
     ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
   });
   const blobs = new NatsBlobs(streams);
@@ -148,6 +152,7 @@ export async function openNatsBus(options: NatsBusOptions): Promise<NatsBus> {
       refuseClosed();
       return keep(watchNatsRestrictions(listener, { ...watchOptions, restrictions }));
     },
+    log: natsLog({ ...watchOptions, refuseClosed, keep }),
     close: async () => {
       closed = true;
       for (const subscription of [...subscriptions]) subscription.close();

@@ -5,6 +5,8 @@ import type { Digest } from "../revision/index.ts";
 import type { NodeReport } from "./bus.ts";
 import {
   KEPT_REPORT_MS,
+  MAX_LOG_ENTRIES,
+  MAX_LOG_ENTRY_BYTES,
   MAX_NATS_REPORTERS,
   MAX_REPORT_BYTES,
   MAX_RESTRICTION_BYTES,
@@ -48,6 +50,10 @@ export interface NatsNames {
   /** The subject of the record that says who leads. */
   readonly leaseCell: string;
   readonly leaseBell: string;
+  readonly log: string;
+  /** The subject of its entries. */
+  readonly logEntry: string;
+  readonly logBell: string;
 }
 
 /** @throws ChanceryError "invalid-argument" */
@@ -77,6 +83,9 @@ export function natsNames(prefix: string): NatsNames {
     lease: `${prefix}_lease`,
     leaseCell: `${prefix}.lease`,
     leaseBell: `${prefix}.bell.lease`,
+    log: `${prefix}_log`,
+    logEntry: `${prefix}.log`,
+    logBell: `${prefix}.bell.log`,
   };
 }
 
@@ -89,6 +98,8 @@ export interface StreamOptions {
   readonly maximumBytes: number;
   /** Makes the stream of the lease, too: the hub's. */
   readonly lease?: boolean;
+  /** Likewise the stream of the operational log. */
+  readonly log?: boolean;
 }
 
 /** Speaks to the streams of a bus; where this process manages them, those that are lost are made again. */
@@ -136,7 +147,7 @@ export class NatsStreams {
 
   #configurations(): readonly (Partial<StreamConfig> & { readonly name: string })[] {
     const { names } = this;
-    const { replicas, maximumBytes, lease } = this.#options;
+    const { replicas, maximumBytes, lease, log } = this.#options;
     const both = {
       retention: RetentionPolicy.Limits,
       discard: DiscardPolicy.Old,
@@ -152,6 +163,17 @@ export class NatsStreams {
       max_msgs_per_subject: 1,
       max_msg_size: MAX_HEAD_BYTES,
       republish: { src: names.leaseCell, dest: names.leaseBell },
+    };
+    const logStream = {
+      ...both,
+      name: names.log,
+      subjects: [names.logEntry],
+      storage: StorageType.File,
+      // A revocation that was dropped for want of room would be a grant again.
+      discard: DiscardPolicy.New,
+      max_msgs: MAX_LOG_ENTRIES,
+      max_msg_size: MAX_LOG_ENTRY_BYTES + 1024,
+      republish: { src: names.logEntry, dest: names.logBell },
     };
     return [
       {
@@ -198,6 +220,7 @@ export class NatsStreams {
         republish: { src: names.anyRestriction, dest: names.restrictionBell.replace("*", "{{wildcard(1)}}") },
       },
       ...(lease === true ? [leaseStream] : []),
+      ...(log === true ? [logStream] : []),
     ];
   }
 }

@@ -228,6 +228,7 @@ function bind(to: Bus): Bus {
     putRestriction: (bytes) => to.putRestriction(bytes),
     restrictions: () => to.restrictions(),
     watchRestrictions: (listener) => to.watchRestrictions(listener),
+    log: to.log,
     close: () => to.close(),
   };
 }

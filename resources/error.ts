@@ -7,6 +7,8 @@ export const ERROR_CODES = {
   conflict: "Somebody else appended first; read again and retry.",
   corrupt: "Stored or received bytes do not match their digest or cannot be decoded.",
   untrusted: "A signature is missing, wrong, or not covered by the trust file.",
+  "self-approval": "Whoever requested an approval may not grant it: four eyes.",
+  forbidden: "The caller's roles do not allow what was asked for.",
   stale: "A revision older than the one in force was offered.",
   "unsupported-format": "A part has a format version that this build does not read.",
   unavailable: "A process or address that is needed does not answer.",

@@ -1,0 +1,221 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import type { ChanceryError } from "../resources/index.ts";
+import { initKeys, loadSigningKey, loadTrust, type SigningKey, signStatement, type Trust } from "../revision/index.ts";
+import type { Bus } from "./bus.ts";
+import { createInProcessBus } from "./in-process-bus.ts";
+import { type LogAction, signLogEntry } from "./log-statement.ts";
+import { type OperationalLogKeeper, startOperationalLog } from "./operational-log.ts";
+
+const NOW = Date.parse("2026-05-01T00:00:00Z");
+const HOUR = 3_600_000;
+const DEADLINE = { timeout: 10_000, interval: 5 };
+
+let root: string;
+let key: SigningKey;
+let trust: Trust;
+let alarms: ChanceryError[];
+let now: number;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "chancery-log-"));
+  onTestFinished(() => rm(root, { recursive: true, force: true }));
+  const keys = await initKeys(join(root, "keys"), { now: NOW });
+  key = await loadSigningKey(keys.signing[0]?.file ?? "");
+  trust = await loadTrust(keys.trust);
+  alarms = [];
+  now = NOW;
+});
+
+interface Started {
+  readonly bus: Bus;
+  readonly directory?: string;
+  readonly onChange?: () => void;
+}
+
+async function starting({ bus, directory = "one", onChange }: Started): Promise<OperationalLogKeeper> {
+  const keeper = await startOperationalLog({
+    bus: bus.log,
+    directory: join(root, directory),
+    trust,
+    signers: [key],
+    onAlarm: (alarm) => alarms.push(alarm),
+    ...(onChange === undefined ? {} : { onChange }),
+    now: () => now,
+    retryMs: 10,
+  });
+  onTestFinished(() => keeper.close());
+  return keeper;
+}
+
+const idOf = (index: number): string => `a-${String(index).padStart(16, "0")}`;
+const request = (index: number, more: object = {}): LogAction => ({
+  ...{ type: "approval-request", id: idOf(index), version: "team/atlas-v1", application: "team/sub/assistant" },
+  ...{ jurisdictions: [], conditions: [], reason: "needed" },
+  ...more,
+});
+const grant = (index: number): LogAction => ({ type: "approval-grant", id: idOf(index), reason: "tested" });
+const revoke = (index: number): LogAction => ({ type: "approval-revoke", id: idOf(index), reason: "wrong" });
+const names = (keeper: OperationalLogKeeper): readonly string[] =>
+  keeper.entries().map(({ action }) => `${action?.type} ${action?.id}`);
+
+test("an approval is requested by one, granted by another, in force until it ends or is revoked", async () => {
+  const keeper = await starting({ bus: createInProcessBus() });
+  await keeper.append(request(1, { until: new Date(NOW + HOUR).toISOString(), jurisdictions: ["EU"] }), "ann");
+  expect(keeper.replay()).toEqual([]);
+  await expect(keeper.append(grant(1), "ann")).rejects.toMatchObject({ code: "self-approval" });
+  await keeper.append(grant(1), "bob");
+  expect(keeper.replay()).toEqual([
+    {
+      ...{ sequence: 1, at: new Date(NOW).toISOString(), by: "bob" },
+      operation: {
+        type: "put",
+        object: {
+          ...{ apiVersion: "chancery.dev/v1", kind: "Approval" },
+          metadata: { name: idOf(1), namespace: "team" },
+          spec: {
+            version: { name: "atlas-v1", namespace: "team" },
+            application: { name: "assistant", namespace: "team/sub" },
+            jurisdictions: ["EU"],
+            approvers: ["bob"],
+            validUntil: new Date(NOW + HOUR).toISOString(),
+          },
+        },
+      },
+    },
+  ]);
+  now += HOUR;
+  expect(keeper.replay()).toEqual([]);
+  now = NOW;
+  await keeper.append(revoke(1), "ann");
+  expect(keeper.replay()).toEqual([]);
+  await expect(keeper.append(grant(1), "bob")).rejects.toMatchObject({ code: "conflict" });
+  await expect(keeper.append(grant(2), "bob")).rejects.toMatchObject({ code: "not-found" });
+  expect(alarms).toEqual([]);
+});
+
+test("every process comes to the same log, whoever appends, and competing grants are one", async () => {
+  const bus = createInProcessBus();
+  const changed = vi.fn();
+  const [one, two] = [await starting({ bus, onChange: changed }), await starting({ bus, directory: "two" })];
+  await Promise.all(
+    [1, 2, 3].flatMap((index) => [one.append(request(index), "ann"), two.append(request(index + 3), "ann")]),
+  );
+  const grants = await Promise.allSettled([one.append(grant(1), "bob"), two.append(grant(1), "carol")]);
+  expect(grants.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  await vi.waitFor(() => expect(one.entries()).toHaveLength(7), DEADLINE);
+  await vi.waitFor(
+    () => expect(two.entries().map(({ digest }) => digest)).toEqual(one.entries().map(({ digest }) => digest)),
+    DEADLINE,
+  );
+  expect(one.entries().map(({ sequence }) => sequence)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  expect(changed).toHaveBeenCalled();
+  expect(alarms).toEqual([]);
+});
+
+test("everything is there after a restart, also without the bus, and a wiped bus is filled again", async () => {
+  const first = await starting({ bus: createInProcessBus() });
+  await first.append(request(1), "ann");
+  await first.append(grant(1), "bob");
+  await first.close();
+  const dead = createInProcessBus();
+  const log = {
+    ...dead.log,
+    append: dead.log.append,
+    after: async () => Promise.reject(new Error("gone")),
+    watch: () => ({ close: () => undefined }),
+  };
+  const alone = await starting({ bus: { ...dead, log } as Bus });
+  expect(alone.replay()).toHaveLength(1);
+  await expect(alone.append(revoke(1), "ann")).rejects.toThrow("gone");
+  await alone.close();
+  const empty = createInProcessBus();
+  const again = await starting({ bus: empty });
+  await vi.waitFor(async () => expect(await empty.log.after(0)).toHaveLength(2), DEADLINE);
+  expect(names(again)).toEqual([`approval-request ${idOf(1)}`, `approval-grant ${idOf(1)}`]);
+  expect(again.entries().map(({ bytes }) => Buffer.from(bytes))).toEqual(
+    (await empty.log.after(0)).map(({ entry }) => Buffer.from(entry)),
+  );
+});
+
+test("what was appended on two sides of a cut is all there, in one order", async () => {
+  const [hub, cut] = [createInProcessBus(), createInProcessBus()];
+  const one = await starting({ bus: hub });
+  await one.append(request(1), "ann");
+  await one.close();
+  const other = await starting({ bus: cut, directory: "one" });
+  await other.append(grant(1), "bob");
+  await other.append(revoke(1), "ann");
+  await other.close();
+  const third = await starting({ bus: hub, directory: "three" });
+  await third.append(request(2), "ann");
+  await third.append(grant(1), "carol");
+  const healed = await starting({ bus: hub });
+  await vi.waitFor(() => expect(third.approvals.get(idOf(1))?.revoked).toMatchObject({ by: "ann" }), DEADLINE);
+  await vi.waitFor(() => expect(names(healed)).toEqual(names(third)), DEADLINE);
+  expect(names(third)).toEqual([
+    `approval-request ${idOf(1)}`,
+    `approval-request ${idOf(2)}`,
+    `approval-grant ${idOf(1)}`,
+    `approval-revoke ${idOf(1)}`,
+  ]);
+  expect(third.replay()).toEqual([]);
+  await vi.waitFor(
+    async () => expect((await readdir(join(root, "one"))).filter((name) => name !== "tmp")).toHaveLength(4),
+    DEADLINE,
+  );
+});
+
+test("entries that are not covered, broken or of an unknown kind are refused, told once, and nothing is done by them", async () => {
+  const bus = createInProcessBus();
+  const stranger = await initKeys(join(root, "stranger"), { now: NOW });
+  const theirs = await loadSigningKey(stranger.signing[0]?.file ?? "");
+  const at = new Date(NOW).toISOString();
+  const statement = { format: 1, sequence: 1, previous: "", at, by: "eve", action: request(9) } as const;
+  await bus.log.append(signLogEntry(statement, [theirs]), 0);
+  await bus.log.append(Buffer.from("nonsense"), 1);
+  const late = { ...statement, at: new Date(NOW + 30 * HOUR).toISOString() };
+  await bus.log.append(signLogEntry(late, [key]), 2);
+  const unknown = { ...statement, action: { type: "rollout-step", percent: 5 } };
+  const signatures = signStatement("log", unknown, [key]);
+  await bus.log.append(Buffer.from(JSON.stringify({ statement: unknown, signatures })), 3);
+  // Signed as a restriction, it says nothing here.
+  const wrong = { statement, signatures: signStatement("restriction", statement, [key]) };
+  await bus.log.append(Buffer.from(JSON.stringify(wrong)), 4);
+  const keeper = await starting({ bus });
+  await vi.waitFor(() => expect(keeper.refused()).toBe(5), DEADLINE);
+  expect(alarms.map(({ code }) => code).sort()).toEqual([
+    "corrupt",
+    "unsupported-format",
+    "untrusted",
+    "untrusted",
+    "untrusted",
+  ]);
+  expect([...keeper.approvals]).toEqual([]);
+  await keeper.append(request(1), "ann");
+  // The unknown entry keeps its place.
+  expect(keeper.entries().map(({ kind, sequence }) => [sequence, kind])).toEqual([
+    [1, "rollout-step"],
+    [2, "approval-request"],
+  ]);
+});
+
+test("a damaged file of the disk is told, what follows holds, and the bus mends it", async () => {
+  const bus = createInProcessBus();
+  const first = await starting({ bus });
+  await first.append(request(1), "ann");
+  await first.append(grant(1), "bob");
+  await first.append(revoke(1), "ann");
+  await first.close();
+  const [, second = ""] = (await readdir(join(root, "one"))).sort();
+  await writeFile(join(root, "one", second), "torn");
+  const again = await starting({ bus });
+  expect(alarms).toMatchObject([{ code: "corrupt" }]);
+  expect(names(again)).toHaveLength(3);
+  expect(again.replay()).toEqual([]);
+  await again.close();
+  alarms = [];
+  await starting({ bus: createInProcessBus() });
+  expect(alarms).toEqual([]);
+});
