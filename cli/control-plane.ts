@@ -9,12 +9,13 @@ import { type Address, demandFree, formatAddress } from "./address.ts";
 import { EnvoyChild, type EnvoyOptions } from "./envoy-child.ts";
 import { Fleet } from "./fleet.ts";
 import type { Logger } from "./logging.ts";
+import { openOperationalLog } from "./operational-log.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
 import type { ShutdownStack } from "./shutdown.ts";
 import { openSigningKeys } from "./signing-keys.ts";
 import { lockState } from "./state-lock.ts";
 import { supervise } from "./supervise.ts";
-import { publishTree } from "./tree-publisher.ts";
+import { publishTree, type TreePublisher } from "./tree-publisher.ts";
 import { startXdsProcess } from "./xds-process.ts";
 
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
@@ -113,16 +114,24 @@ export async function startControlPlane(
 
   const restrictions = await openRestrictions({ buses: [bus], state, trust, spreads: true, log });
   stack.add({ name: "restrictions", close: () => restrictions.close() });
-  const publisher = await publishTree({
+  let publisher: TreePublisher | undefined;
+  const operationalLog = await openOperationalLog({
+    ...{ bus: bus.log, state, trust, signers, log },
+    onChange: () => void publisher?.refresh(),
+  });
+  stack.add({ name: "operational log", close: () => operationalLog.close() });
+  const publishing = await publishTree({
     resources: options.resources,
     stateDirectory: join(state, "publisher"),
     bus,
     signers,
     trust: trust.text,
     log,
+    operationalLog: () => operationalLog.replay(),
     onEvent: (event) => fleet.onPublisher(event),
   });
-  stack.add({ name: "publisher", close: () => publisher.close() });
+  publisher = publishing;
+  stack.add({ name: "publisher", close: () => publishing.close() });
 
   const store = await openRevisionStore(join(state, "xds", "revisions"), { trust, now: Date.now, onAlarm });
   stack.add({ name: "revisions", close: () => store.close() });
@@ -146,11 +155,11 @@ export async function startControlPlane(
 
   const status = (): ControlStatus => {
     const served = xds.revision();
-    const parts = { publisher: publisher.status(), nodes: xds.nodes() };
+    const parts = { publisher: publishing.status(), nodes: xds.nodes() };
     return fleet.status(served === undefined ? parts : { ...parts, served: revisionFacts(served) });
   };
   const notReady = (): string[] => {
-    const { number, refused } = publisher.status();
+    const { number, refused } = publishing.status();
     if (number === 0) return [refused.length > 0 ? "the resource tree has errors" : "no revision is published yet"];
     const reasons: string[] = [];
     if ((xds.revision()?.number ?? 0) < number) reasons.push(`revision ${number} is not served yet`);

@@ -8,6 +8,7 @@ import { type Address, DEFAULT_ADDRESSES, parseAddress } from "./address.ts";
 import { Fleet } from "./fleet.ts";
 import { holderOf, startLead } from "./lead.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
+import { openOperationalLog } from "./operational-log.ts";
 import { addressOption, collect, parseCount, parseSeconds } from "./options.ts";
 import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
@@ -87,6 +88,7 @@ async function control(options: ControlOptions): Promise<void> {
       {
         manageStreams: true,
         lease: true,
+        log: trust !== undefined,
         onAlarm,
         ...(natsMonitor === undefined ? {} : { monitor: natsMonitor }),
         ...(natsReplicas === undefined ? {} : { replicas: natsReplicas }),
@@ -132,6 +134,16 @@ async function control(options: ControlOptions): Promise<void> {
       onAlarm,
     });
     stack.add({ name: "lead", close: () => lead.close() });
+    const operationalLog =
+      trust === undefined
+        ? undefined
+        : await openOperationalLog({
+            ...{ bus: bus.log, state, trust, signers, log },
+            onChange: () => void publisher?.refresh(),
+          });
+    if (operationalLog !== undefined) {
+      stack.add({ name: "operational log", close: () => operationalLog.close() });
+    }
     const publishing = await publishTree({
       resources: options.resources,
       stateDirectory: join(state, "publisher"),
@@ -140,6 +152,7 @@ async function control(options: ControlOptions): Promise<void> {
       trust: trust?.text,
       log,
       epoch: () => lead.epoch(),
+      ...(operationalLog === undefined ? {} : { operationalLog: () => operationalLog.replay() }),
       onEvent: (event) => {
         fleet.onPublisher(event);
         if (event.type === "published" || event.type === "unchanged" || event.type === "standby") tellReady();

@@ -63,7 +63,7 @@ export function demandWholeNats(options: NatsOptions): void {
 export async function openNats(
   options: NatsOptions,
   { role, name }: NatsIdentity,
-  more: Pick<NatsBusOptions, "manageStreams" | "lease" | "monitor" | "replicas" | "onAlarm">,
+  more: Pick<NatsBusOptions, "manageStreams" | "lease" | "log" | "monitor" | "replicas" | "onAlarm">,
 ): Promise<NatsBus> {
   const { nats, natsCreds, natsCa, natsCertificate, natsKey, natsPrefix, natsDomain } = options;
   demandWholeNats(options);

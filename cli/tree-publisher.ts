@@ -8,7 +8,7 @@ import {
   startPublisher,
 } from "../distribution/index.ts";
 import type { PolicyProgram } from "../policy/index.ts";
-import { formatProblem } from "../resources/index.ts";
+import { formatProblem, type Inventory, type OperationalLog } from "../resources/index.ts";
 import type { SigningKey } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
 
@@ -29,19 +29,24 @@ export interface TreePublisherOptions {
   readonly maximumWaitMs?: number;
   /** As in `PublisherOptions`. */
   readonly epoch?: () => number | undefined;
+  /** What the operational log adds to the tree; call `refresh` when it has changed. */
+  readonly operationalLog?: () => OperationalLog;
   readonly onEvent?: (event: PublisherEvent) => void;
 }
 
 export interface TreePublisher extends Publisher {
   /** Policy of the tree that was compiled last; undefined before the first. */
   program(): PolicyProgram | undefined;
+  /** Likewise what it holds. */
+  inventory(): Inventory | undefined;
 }
 
 /** Compiles and publishes a resource tree, now and after each change of it or of the keys of its token issuers. */
 export async function publishTree(options: TreePublisherOptions): Promise<TreePublisher> {
-  const { resources, stateDirectory, bus, signers, log } = options;
+  const { resources, stateDirectory, bus, signers, log, operationalLog } = options;
   let publisher: Publisher | undefined;
   let program: PolicyProgram | undefined;
+  let inventory: Inventory | undefined;
   const jwks = createJwksReader({
     root: resources,
     cacheDirectory: join(stateDirectory, "jwks"),
@@ -62,10 +67,12 @@ export async function publishTree(options: TreePublisherOptions): Promise<TreePu
       const keys = await jwks.read(loaded.inventory.applications.flatMap((application) => application.jwt));
       const compiled = compile(loaded.inventory, { jwks: keys, positions: loaded.positions });
       program = compiled.parts.program;
+      inventory = loaded.inventory;
       return compiled;
     },
     now: Date.now,
     ...(options.epoch === undefined ? {} : { epoch: options.epoch }),
+    ...(operationalLog === undefined ? {} : { log: async () => operationalLog() }),
     ...(options.maximumWaitMs === undefined ? {} : { maximumWaitMs: options.maximumWaitMs }),
     onEvent: (event) => {
       logPublisherEvent(log, event);
@@ -75,6 +82,7 @@ export async function publishTree(options: TreePublisherOptions): Promise<TreePu
   const started = publisher;
   return {
     program: () => program,
+    inventory: () => inventory,
     status: () => started.status(),
     refresh: () => started.refresh(),
     close: async () => {

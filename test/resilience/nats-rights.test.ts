@@ -56,6 +56,7 @@ async function openAs(place: Place, user: string, role: string, manageStreams: b
     authenticator: natsCredentials(file),
     manageStreams,
     lease: user === "CONTROL",
+    log: user === "CONTROL",
     maximumBytes: 128 * 1024 * 1024,
   });
   onTestFinished(() => bus.close());
@@ -142,6 +143,8 @@ describe.each([
       `$JS.API.DIRECT.GET.${prefix}_heads`,
       `$JS.API.STREAM.PURGE.${prefix}_restrictions`,
       `$JS.API.STREAM.MSG.DELETE.${prefix}_restrictions`,
+      `${prefix}.log`,
+      `$JS.API.DIRECT.GET.${prefix}_log`,
     ]) {
       expect([subject, await isDenied(connection, "publish", subject)]).toEqual([subject, true]);
     }
@@ -168,6 +171,9 @@ describe.each([
       `${prefix}.report.region.eu.${own.role}.one`,
       `${prefix}.lease`,
       `$JS.API.DIRECT.GET.${prefix}_lease`,
+      `${prefix}.log`,
+      `${prefix}.bell.log`,
+      `$JS.API.DIRECT.GET.${prefix}_log`,
       `$JS.API.STREAM.CREATE.${prefix}_heads`,
       `$JS.API.STREAM.DELETE.${prefix}_heads`,
       `$JS.API.STREAM.PURGE.${prefix}_blobs`,
@@ -194,6 +200,9 @@ describe.each([
       `$JS.API.STREAM.PURGE.${prefix}_heads`,
       `$JS.API.STREAM.PURGE.${prefix}_restrictions`,
       `$JS.API.STREAM.MSG.DELETE.${prefix}_restrictions`,
+      `$JS.API.STREAM.PURGE.${prefix}_log`,
+      `$JS.API.STREAM.MSG.DELETE.${prefix}_log`,
+      `${prefix}.bell.log`,
       `${prefix}.bell.restriction.00`,
       "$JS.API.STREAM.CREATE.other_heads",
       "other.head",
@@ -216,6 +225,27 @@ test("control takes the lease with the rights of its user, and nobody else may r
   await expect(other.read()).rejects.toMatchObject({ message: expect.stringContaining("does not allow") });
 });
 
+test("control alone writes and reads the operational log", async () => {
+  const { log } = await openAs(hub, "CONTROL", "control", true);
+  const entry = new TextEncoder().encode("by control");
+  const sequence = await log.append(entry, 0);
+  await expect(log.append(entry, 0)).rejects.toMatchObject({ code: "conflict" });
+  expect(await log.after(0)).toMatchObject([{ sequence }]);
+  const rung = Promise.withResolvers<void>();
+  log.watch(() => void log.after(0).then(({ length }) => length > 1 && rung.resolve()));
+  await log.append(entry, sequence);
+  await rung.promise;
+  for (const [user, role] of [
+    ["EU", "relay"],
+    ["OPERATOR", "operator"],
+  ] as const) {
+    const { log: other } = await openAs(hub, user, role, false);
+    const denied = { message: expect.stringContaining("does not allow") };
+    await expect(other.append(entry, 0)).rejects.toMatchObject(denied);
+    await expect(other.after(0)).rejects.toMatchObject(denied);
+  }
+});
+
 test("a region at the hub can publish restrictions alone, and report for its own processes alone", async () => {
   const relay = await openAs(hub, "EU", "relay", false);
   await relay.putRestriction(new TextEncoder().encode("by a region"));
@@ -229,6 +259,7 @@ test("a region at the hub can publish restrictions alone, and report for its own
   for (const subject of [
     "chancery.head",
     "chancery.lease",
+    "chancery.log",
     "chancery.blob.00.0",
     "chancery.report.authz.one",
     "chancery.report.region.us.authz.one",

@@ -1,0 +1,38 @@
+import { join } from "node:path";
+import { type LogStream, type OperationalLogKeeper, startOperationalLog } from "../distribution/index.ts";
+import type { SigningKey, Trust } from "../revision/index.ts";
+import type { Logger } from "./logging.ts";
+
+export interface OpenOperationalLogOptions {
+  readonly bus: LogStream;
+  /** Of the process. */
+  readonly state: string;
+  readonly trust: Trust;
+  /** Of the process: those that may sign log entries do. */
+  readonly signers: readonly SigningKey[];
+  readonly log: Logger;
+  /** What it adds to the tree has changed. */
+  readonly onChange: () => void;
+}
+
+/** The operational log of a control plane, with what happens to it in the log of the process. */
+export async function openOperationalLog(options: OpenOperationalLogOptions): Promise<OperationalLogKeeper> {
+  const { bus, state, trust, signers, log, onChange } = options;
+  return await startOperationalLog({
+    bus,
+    directory: join(state, "log"),
+    trust,
+    signers: signers.filter(({ keyId }) => trust.keys.get(keyId)?.purposes.has("log") === true),
+    onChange,
+    onEvent: (event) => {
+      if (event.type === "refused") return;
+      const { sequence, kind, at, by, action, signedBy } = event.entry;
+      log.info(
+        { sequence, kind, at, by, action, signedBy, restored: event.restored },
+        "an entry of the operational log",
+      );
+    },
+    onAlarm: (alarm) => log.error({ code: alarm.code }, alarm.message),
+    now: Date.now,
+  });
+}
