@@ -9,6 +9,7 @@ import { logical } from "./logic.ts";
 import { compileLoop } from "./loops.ts";
 import { type Compiled, constant, located, type Run } from "./run.ts";
 import { specialised } from "./specialise.ts";
+import { internalised } from "./text-tests.ts";
 import { NAMED_TYPES, type Type } from "./type.ts";
 import { CelError, Failure, noOverload, Optional, UintKeyMap } from "./value.ts";
 import { makeWrapper } from "./wrappers.ts";
@@ -39,18 +40,32 @@ export type CompilableTree = Pick<CheckedTree, "expr"> & Partial<Pick<CheckedTre
 export function compile(tree: CompilableTree, environment: Environment, options: CompileOptions = {}): Program {
   const compiler = new Compiler(environment, tree.types ?? new Map(), options);
   const { run } = compiler.compile(tree.expr);
-  const frame = new Frame();
-  return {
-    evaluate(activation, work = DEFAULT_WORK) {
-      frame.activation = activation;
-      frame.work = work;
-      const value = run(frame);
-      // What a request brought along is not held until the next one.
-      frame.activation = undefined;
-      if (frame.locals.length > 0) frame.locals.length = 0;
-      return value;
-    },
-  };
+  return new CompiledProgram(run, compiler.slots);
+}
+
+/** A class, so that what calls programs always calls the same function. */
+class CompiledProgram implements Program {
+  readonly #run: Run;
+  readonly #frame: Frame;
+  readonly #slots: number;
+
+  constructor(run: Run, slots: number) {
+    this.#run = run;
+    this.#frame = new Frame(slots);
+    this.#slots = slots;
+  }
+
+  evaluate(activation: unknown, work = DEFAULT_WORK): unknown {
+    const frame = this.#frame;
+    frame.activation = activation;
+    frame.work = work;
+    const run = this.#run;
+    const value = run(frame);
+    // What a request brought along is not held until the next one.
+    frame.activation = undefined;
+    for (let slot = 0; slot < this.#slots; slot += 1) frame.locals[slot] = undefined;
+    return value;
+  }
 }
 
 export class Compiler {
@@ -59,12 +74,18 @@ export class Compiler {
   readonly #types: ReadonlyMap<number, Type>;
   readonly #observe: CompileOptions["observe"];
   readonly #locals: string[] = [];
+  #slots = 0;
 
   constructor(environment: Environment, types: ReadonlyMap<number, Type>, options: CompileOptions) {
     this.environment = environment;
     this.recordOf = recordFinder(environment);
     this.#types = types;
     this.#observe = options.observe;
+  }
+
+  /** How many variables of loops there are at the same time. */
+  get slots(): number {
+    return this.#slots;
   }
 
   compile(expr: Expr): Compiled {
@@ -161,7 +182,7 @@ export class Compiler {
           },
         };
       }
-      const variable = this.#observe === undefined ? this.#reader(inner) : undefined;
+      const variable = this.#reader(inner);
       if (variable !== undefined) {
         return {
           run: (frame) => {
@@ -171,6 +192,7 @@ export class Compiler {
             // A reader finds nothing in what is no record: a failure, or a variable that is missing.
             return record === undefined || record instanceof Failure ? operand(frame) : missing;
           },
+          source: { kind: "field", variable, field: declared },
         };
       }
       return {
@@ -183,25 +205,28 @@ export class Compiler {
       };
     }
     if (expr.testOnly) return { run: (frame) => located(hasField(operand(frame), field, recordOf), offset) };
-    return { run: this.#memberOf(inner, operand, field, offset) };
+    return this.#memberOf(inner, operand, field, offset);
   }
 
   /** As `#member`; a variable is read without a step of its own. */
-  #memberOf(inner: Expr, operand: Run, field: string, offset: number): Run {
-    const read = this.#reader(inner);
+  #memberOf(inner: Expr, operand: Run, field: string, offset: number): Compiled {
+    const variable = this.#reader(inner);
     const general = this.#member(operand, field, offset);
-    if (read === undefined || this.#observe !== undefined) return general;
+    if (variable === undefined) return { run: general };
     const missing = new CelError(`no such key: "${field}"`, offset);
-    return (frame) => {
-      const target = read(frame.activation);
+    const key = internalised(field);
+    const run: Run = (frame) => {
+      const target = variable(frame.activation);
       if (!(target instanceof Map)) return general(frame);
-      const value: unknown = target.get(field);
+      const value: unknown = target.get(key);
       return value === undefined ? missing : value;
     };
+    return { run, source: { kind: "key", variable, key } };
   }
 
   /** How a variable is read that has a reader of its own. */
   #reader(expr: Expr): Variable["read"] {
+    if (this.#observe !== undefined) return undefined;
     if (expr.kind !== "ident" || this.#localSlot(expr.name) >= 0) return undefined;
     const { container, variables } = this.environment;
     const name = candidateNames(container, expr.name).find((candidate) => variables.has(candidate));
@@ -232,7 +257,7 @@ export class Compiler {
     const { offset } = expr;
     const [name, operands] = this.#callee(expr);
     const special = this.#operator(name, operands, offset);
-    if (special !== undefined) return { run: special };
+    if (special !== undefined) return special;
     const compiled = operands.map((each) => this.compile(each));
     const faster = specialised(name, compiled, offset);
     if (faster !== undefined) return { run: faster };
@@ -263,29 +288,29 @@ export class Compiler {
   }
 
   /** Operators that do not evaluate all their operands, or look at more than values. */
-  #operator(name: string, operands: readonly Expr[], offset: number): Run | undefined {
+  #operator(name: string, operands: readonly Expr[], offset: number): Compiled | undefined {
     const [first, second, third] = operands;
     if (first === undefined) return undefined;
-    if (name === "type" && operands.length === 1) return this.#typeCall(this.compile(first).run);
+    if (name === "type" && operands.length === 1) return { run: this.#typeCall(this.compile(first).run) };
     if (second === undefined) return undefined;
     switch (name) {
       case "_&&_":
-        return logical(name, false, this.#chain(name, operands), offset);
+        return { run: logical(name, false, this.#chain(name, operands), offset) };
       case "_||_":
-        return logical(name, true, this.#chain(name, operands), offset);
+        return { run: logical(name, true, this.#chain(name, operands), offset) };
       case "_?_:_":
-        return third === undefined ? undefined : this.#conditional(first, second, third, offset);
+        return third === undefined ? undefined : { run: this.#conditional(first, second, third, offset) };
       case "_[_]":
         return this.#index(first, second, offset);
       case "_[?_]": {
         const [left, right] = [this.compile(first).run, this.compile(second).run];
-        return (frame) => located(optionalElement(left(frame), right(frame)), offset);
+        return { run: (frame) => located(optionalElement(left(frame), right(frame)), offset) };
       }
       case "_?._":
         return this.#optionalSelect(first, second, offset);
       case "or":
       case "orValue":
-        return operands.length === 2 ? this.#alternative(name, first, second, offset) : undefined;
+        return operands.length === 2 ? { run: this.#alternative(name, first, second, offset) } : undefined;
       default:
         return undefined;
     }
@@ -320,33 +345,32 @@ export class Compiler {
     };
   }
 
-  #index(first: Expr, second: Expr, offset: number): Run {
+  #index(first: Expr, second: Expr, offset: number): Compiled {
     const operand = this.compile(first);
     const index = this.compile(second);
     const key = index.constant?.value;
     if (typeof key === "string") {
-      const get = this.#memberOf(first, operand.run, key, offset);
-      const type = this.typeOf(first);
       // A string finds nothing in a record or a list; only maps and optionals of maps have such a member.
-      if (type?.kind === "map") return get;
+      if (this.typeOf(first)?.kind === "map") return this.#memberOf(first, operand.run, key, offset);
       const general = operand.run;
-      return (frame) => {
+      const run: Run = (frame) => {
         const value = general(frame);
         if (!(value instanceof Map)) return located(element(value, key), offset);
         const found: unknown = value.get(key);
         return found === undefined ? new CelError(`no such key: "${key}"`, offset) : found;
       };
+      return { run };
     }
     const [left, right] = [operand.run, index.run];
-    return (frame) => located(element(left(frame), right(frame)), offset);
+    return { run: (frame) => located(element(left(frame), right(frame)), offset) };
   }
 
-  #optionalSelect(first: Expr, second: Expr, offset: number): Run | undefined {
+  #optionalSelect(first: Expr, second: Expr, offset: number): Compiled | undefined {
     if (second.kind !== "literal" || typeof second.value !== "string") return undefined;
     const field = second.value;
     const operand = this.compile(first).run;
     const { recordOf } = this;
-    return (frame) => located(optionalField(operand(frame), field, recordOf), offset);
+    return { run: (frame) => located(optionalField(operand(frame), field, recordOf), offset) };
   }
 
   /** `or` and `orValue` evaluate what is written in them only where it is needed. */
@@ -415,6 +439,7 @@ export class Compiler {
       declare: (name) => {
         const known = this.#locals.length;
         this.#locals.push(name);
+        this.#slots = Math.max(this.#slots, this.#locals.length);
         return known;
       },
       forget: (count) => {

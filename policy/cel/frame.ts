@@ -11,7 +11,11 @@ export class Frame {
    */
   work = 0;
   /** Variables of loops, by the slots that the compiler gave them. */
-  readonly locals: unknown[] = [];
+  readonly locals: unknown[];
+
+  constructor(slots = 0) {
+    this.locals = new Array<unknown>(slots).fill(undefined);
+  }
 }
 
 /** Draws on the work that is left; false when there is none. */

@@ -8,7 +8,19 @@ export type Run = (frame: Frame) => unknown;
 export interface Compiled {
   readonly run: Run;
   readonly constant?: { readonly value: unknown };
+  /** Where the value can be read in one step by who needs it. */
+  readonly source?: Source;
 }
+
+/** How a value is read out of an activation: undefined where there is none, and then the node says what is missing. */
+export type Source =
+  /** `variable.field` of a record */
+  | { readonly kind: "field"; readonly variable: Reader; readonly field: Reader }
+  /** `variable.key`, `variable["key"]` of a map */
+  | { readonly kind: "key"; readonly variable: Reader; readonly key: string };
+
+/** undefined: there is none. Must not throw. */
+export type Reader = (from: unknown) => unknown;
 
 export function constant(value: unknown): Compiled {
   return { run: () => value, constant: { value } };

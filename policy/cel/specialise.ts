@@ -1,7 +1,8 @@
 import { contains, equals, isNumber, order, orderNumbers } from "./compare.ts";
 import { charge, type Frame, sizeOf } from "./frame.ts";
-import { compilePattern, matchPattern } from "./patterns.ts";
+import { compilePattern } from "./patterns.ts";
 import { type Compiled, located, type Run } from "./run.ts";
+import { differsText, equalsText, inTexts, internalised, matchesPattern, startsWithText } from "./text-tests.ts";
 import { CelError, Failure, noOverload, OUT_OF_WORK } from "./value.ts";
 
 /** Calls with a literal operand, which most rules are made of: they do in one step what the general ones do in several. */
@@ -14,8 +15,8 @@ export function specialised(name: string, compiled: readonly Compiled[], offset:
     case "_==_":
     case "_!=_": {
       const wanted = name === "_==_";
-      if (isPlain(second.constant?.value)) return equalsLiteral(first.run, second.constant?.value, wanted, offset);
-      if (isPlain(first.constant?.value)) return equalsLiteral(second.run, first.constant?.value, wanted, offset);
+      if (isPlain(second.constant?.value)) return equalsLiteral(first, second.constant?.value, wanted, offset);
+      if (isPlain(first.constant?.value)) return equalsLiteral(second, first.constant?.value, wanted, offset);
       return undefined;
     }
     case "_<_":
@@ -24,14 +25,15 @@ export function specialised(name: string, compiled: readonly Compiled[], offset:
     case "_>=_":
       return compared(name, compiled, offset);
     case "@in":
-      if (typeof first.constant?.value === "string") return literalIn(first.constant.value, second.run, offset);
-      return inLiterals(first.run, second.constant?.value, offset);
+      if (typeof first.constant?.value === "string")
+        return literalIn(internalised(first.constant.value), second.run, offset);
+      return inLiterals(first, second.constant?.value, offset);
     case "startsWith":
     case "endsWith":
     case "contains":
-      return textTest(name, first.run, second.constant?.value, offset);
+      return textTest(name, first, second.constant?.value, offset);
     case "matches":
-      return matchesLiteral(first.run, second.constant?.value, offset);
+      return matchesLiteral(first, second.constant?.value, offset);
     default:
       return undefined;
   }
@@ -44,33 +46,25 @@ function isPlain(value: unknown): value is Plain {
 }
 
 /** One function for each type: a `typeof` that is compared with a constant is a look at the value's map. */
-function equalsLiteral(operand: Run, literal: unknown, wanted: boolean, offset: number): Run {
+function equalsLiteral(compiled: Compiled, literal: unknown, wanted: boolean, offset: number): Run {
   const general = (value: unknown, frame: Frame) => {
     const same = equals(value, literal, frame);
     return typeof same === "boolean" ? same === wanted : same.at(offset);
   };
-  switch (typeof literal) {
-    case "string":
-      return wanted
-        ? (frame) => {
-            const value = operand(frame);
-            return typeof value === "string" ? value === literal : general(value, frame);
-          }
-        : (frame) => {
-            const value = operand(frame);
-            return typeof value === "string" ? value !== literal : general(value, frame);
-          };
-    case "boolean":
-      return (frame) => {
-        const value = operand(frame);
-        return typeof value === "boolean" ? (value === literal) === wanted : general(value, frame);
-      };
-    default:
-      return (frame) => {
-        const value = operand(frame);
-        return typeof value === "bigint" ? (value === literal) === wanted : general(value, frame);
-      };
+  if (typeof literal === "string")
+    return wanted ? equalsText(compiled, literal, general) : differsText(compiled, literal, general);
+  const operand = compiled.run;
+  if (typeof literal === "boolean") {
+    const other = literal === wanted;
+    return (frame) => {
+      const value = operand(frame);
+      return typeof value === "boolean" ? value === other : general(value, frame);
+    };
   }
+  return (frame) => {
+    const value = operand(frame);
+    return typeof value === "bigint" ? (value === literal) === wanted : general(value, frame);
+  };
 }
 
 type Test = (order: number) => boolean;
@@ -122,53 +116,40 @@ function literalIn(literal: string, container: Run, offset: number): Run {
 }
 
 /** `x in ["a", "b"]` with literals alone. */
-function inLiterals(operand: Run, list: unknown, offset: number): Run | undefined {
+function inLiterals(operand: Compiled, list: unknown, offset: number): Run | undefined {
   if (!Array.isArray(list) || !list.every((each) => typeof each === "string")) return undefined;
-  const members = new Set<unknown>(list);
-  return (frame) => {
-    const value = operand(frame);
-    if (typeof value === "string") return members.has(value);
-    return value instanceof Failure ? value.at(offset) : false;
-  };
+  return inTexts(operand, list, (value) => (value instanceof Failure ? value.at(offset) : false));
 }
 
 function textTest(
   name: "startsWith" | "endsWith" | "contains",
-  operand: Run,
+  operand: Compiled,
   part: unknown,
   offset: number,
 ): Run | undefined {
   if (typeof part !== "string") return undefined;
   const odd = (text: unknown) => noOverload(name, text, part).at(offset);
-  if (name === "startsWith") {
-    return (frame) => {
-      const text = operand(frame);
-      return typeof text === "string" ? text.startsWith(part) : odd(text);
-    };
-  }
+  if (name === "startsWith") return startsWithText(operand, part, odd);
+  const { run } = operand;
   if (name === "endsWith") {
     return (frame) => {
-      const text = operand(frame);
+      const text = run(frame);
       return typeof text === "string" ? text.endsWith(part) : odd(text);
     };
   }
   return (frame) => {
-    const text = operand(frame);
+    const text = run(frame);
     if (typeof text !== "string") return odd(text);
     return charge(frame, sizeOf(text)) ? text.includes(part) : OUT_OF_WORK;
   };
 }
 
-function matchesLiteral(operand: Run, text: unknown, offset: number): Run | undefined {
+function matchesLiteral(operand: Compiled, text: unknown, offset: number): Run | undefined {
   if (typeof text !== "string") return undefined;
   const pattern = compilePattern(text);
   if (typeof pattern === "string") {
     const failure = new CelError(`not an RE2 pattern: ${pattern}`, offset);
     return () => failure;
   }
-  return (frame) => {
-    const subject = operand(frame);
-    if (typeof subject !== "string") return noOverload("matches", subject, text).at(offset);
-    return located(matchPattern(subject, pattern, frame), offset);
-  };
+  return matchesPattern(operand, pattern, offset, (subject) => noOverload("matches", subject, text).at(offset));
 }
