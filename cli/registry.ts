@@ -97,8 +97,11 @@ function inForce(
 ): readonly RegistryEntry[] {
   const entries = registryAt(registry, at);
   if (entries === undefined) {
-    const since = new Date(registry.since).toISOString();
-    throw new ChanceryError("not-found", `what was in force then is not known: the registry begins at ${since}`);
+    const why =
+      registry.since === undefined
+        ? "what this process stood by for was published from other trees"
+        : `the registry begins at ${new Date(registry.since).toISOString()}`;
+    throw new ChanceryError("not-found", `what was in force then is not known: ${why}`);
   }
   const current = entries.filter((entry) => entry.kind === "version" || isValid(entry, at));
   const { version, application } = options;

@@ -1,7 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ChanceryError, type Inventory, type RegisteredVersion } from "../resources/index.ts";
+import {
+  ChanceryError,
+  type Inventory,
+  parseResources,
+  type RegisteredVersion,
+  resourceFiles,
+} from "../resources/index.ts";
 import { canonicalJson, digestOf, durableFiles, ensureDirectory, errorCode } from "../revision/index.ts";
 import { openRegistryFile } from "./registry-file.ts";
 
@@ -24,12 +30,22 @@ export interface PublisherState {
   readonly identities: ReadonlyMap<string, RegisteredVersion>;
   /** Notes what a published revision says of versions and approvals. */
   register(inventory: Inventory, revision: { number: number; source: string; at: number }): Promise<void>;
+  /** Notes versions that another process has published. */
+  learn(versions: readonly RegisteredVersion[]): Promise<void>;
 }
 
-/** @param onAlarm  told of a file that is damaged; it counts as not there */
+export interface PublisherStateOptions {
+  /** Nobody else publishes: what was compiled last was published. */
+  readonly alone: boolean;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Told of a file that is damaged; it counts as not there. */
+  readonly onAlarm: (alarm: ChanceryError) => void;
+}
+
 export async function openPublisherState(
   directory: string,
-  onAlarm: (alarm: ChanceryError) => void,
+  { alone, now, onAlarm }: PublisherStateOptions,
 ): Promise<PublisherState> {
   const temporary = join(directory, "tmp");
   await ensureDirectory(temporary);
@@ -45,9 +61,16 @@ export async function openPublisherState(
     if (digestOf(canonicalJson(stored.files)) === stored.checksum) lastGood = new Map(Object.entries(stored.files));
     else onAlarm(new ChanceryError("corrupt", `${lastGoodFile} does not match its checksum`));
   }
+  const number = (await read(numberFile, publishedSchema, onAlarm))?.number ?? 0;
+  // Without a registry the last good tree tells what was published last.
+  if (alone && registryFile.isEmpty && lastGood !== undefined && number > 0) {
+    const files = resourceFiles(lastGood);
+    const source = `sha256:${files.digest}`;
+    await registryFile.register(parseResources(files).inventory, { number, source, at: now() });
+  }
   return {
     lastGood,
-    number: (await read(numberFile, publishedSchema, onAlarm))?.number ?? 0,
+    number,
     saveLastGood: async (files) => {
       const texts = Object.fromEntries(files);
       const state = { format: 1, checksum: digestOf(canonicalJson(texts)), files: texts };
@@ -57,6 +80,7 @@ export async function openPublisherState(
       return registryFile.identities;
     },
     register: (inventory, revision) => registryFile.register(inventory, revision),
+    learn: (versions) => registryFile.learn(versions),
     saveNumber: (number) => durable.write(numberFile, Buffer.from(JSON.stringify({ format: 1, number }))),
   };
 }

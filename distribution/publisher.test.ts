@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { ChanceryError } from "../resources/index.ts";
 import {
   decodeRevision,
   digestOf,
@@ -16,6 +17,7 @@ import {
 import type { Bus } from "./bus.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
 import { type Publisher, type PublisherEvent, type PublisherOptions, startPublisher } from "./publisher.ts";
+import { readRegistry } from "./registry-file.ts";
 import { compileLoaded, policy, save, upstream } from "./tree-fixture.ts";
 
 const DEADLINE = { timeout: 15_000, interval: 5 };
@@ -298,4 +300,87 @@ test("a published version keeps its digest and its maturity goes step by step, a
   await save(tree, "models/models.yaml", MODELS.replace("a".repeat(64), "b".repeat(64)));
   const restarted = await starting();
   expect(frozen(restarted)).toEqual([["models", "identity-changed"]]);
+});
+
+const DEPLOYED = `${MODELS}---
+apiVersion: chancery.dev/v1
+kind: Deployment
+metadata: { name: atlas-v1-here }
+spec: { version: atlas-v1, upstream: web, region: here, country: DE, wireName: atlas }
+---
+apiVersion: chancery.dev/v1
+kind: Application
+metadata: { name: chat }
+spec: { purpose: Answers, riskTier: limited, apiKeys: [{ id: one, sha256: ${"c".repeat(64)} }] }
+---
+apiVersion: chancery.dev/v1
+kind: Approval
+metadata: { name: chat-v1 }
+spec: { version: atlas-v1, application: chat, approvers: [alice, bob] }
+`;
+const OTHER_DIGEST = DEPLOYED.replace("a".repeat(64), "b".repeat(64));
+
+test("whoever takes over refuses another digest of what the one before has published, and knows who approved it", async () => {
+  await save(tree, "models/models.yaml", DEPLOYED);
+  const first = await starting({ epoch: () => 1 });
+  let epoch: number | undefined;
+  const second = await starting({ stateDirectory: join(root, "second"), epoch: () => epoch });
+  expect(second.status()).toMatchObject({ standby: true });
+  await vi.waitFor(async () => {
+    const registry = await readRegistry(join(root, "second"));
+    expect(registry?.changes.map(({ revision, after }) => [revision, after?.key])).toEqual([
+      [1, "models/chat-v1"],
+      [1, "models/atlas-v1"],
+    ]);
+    const sides = (of: typeof registry) => of?.changes.map(({ at: _, ...change }) => change);
+    expect(sides(registry)).toEqual(sides(await readRegistry(join(root, "state"))));
+  }, DEADLINE);
+
+  await first.close();
+  epoch = 2;
+  await save(tree, "models/models.yaml", OTHER_DIGEST);
+  await vi.waitFor(
+    () => expect(second.status().frozen.map(({ problems }) => problems[0]?.code)).toEqual(["identity-changed"]),
+    DEADLINE,
+  );
+});
+
+test("a process that was never there before learns from the bus what was published", async () => {
+  await save(tree, "models/models.yaml", DEPLOYED);
+  await (await starting({ epoch: () => 1 })).close();
+  await save(tree, "models/models.yaml", OTHER_DIGEST);
+  const taking = await starting({ stateDirectory: join(root, "third"), epoch: () => 2 });
+  expect(taking.status().refused.map(({ code }) => code)).toEqual(["identity-changed"]);
+  expect(taking.status().number).toBe(0);
+  expect(await readRegistry(join(root, "third"))).toMatchObject({ changes: [], identities: { "models/atlas@v1": {} } });
+});
+
+test("nothing is published while it is not known what others have published", async () => {
+  await save(tree, "models/models.yaml", DEPLOYED);
+  await (await starting({ epoch: () => 1 })).close();
+  const blob = vi.spyOn(bus, "getBlob").mockRejectedValue(new ChanceryError("unavailable", "the bus is away"));
+  await save(tree, "models/models.yaml", OTHER_DIGEST);
+  const taking = await starting({ stateDirectory: join(root, "third"), epoch: () => 2, pollMs: 20 });
+  expect(taking.status()).toMatchObject({ number: 0, error: { message: "the bus is away" } });
+  blob.mockRestore();
+  await vi.waitFor(
+    () => expect(taking.status().refused.map(({ code }) => code)).toEqual(["identity-changed"]),
+    DEADLINE,
+  );
+});
+
+test("a damaged registry is put aside, and made again from what was published last", async () => {
+  await save(tree, "models/models.yaml", DEPLOYED);
+  await (await starting()).close();
+  const file = join(root, "state/registry.json");
+  await truncate(file, 100);
+  await bus.close();
+  bus = createInProcessBus();
+  await save(tree, "models/models.yaml", OTHER_DIGEST);
+  const restarted = await starting();
+  expect(told("alarm").map(({ error }) => error.message)).toEqual([`${file} cannot be read`]);
+  expect(restarted.status().frozen.map(({ problems }) => problems[0]?.code)).toEqual(["identity-changed"]);
+  expect((await stat(join(root, "state/registry.damaged.json"))).size).toBe(100);
+  const registry = await readRegistry(join(root, "state"));
+  expect(registry?.changes.map(({ after }) => after?.key)).toEqual(["models/chat-v1", "models/atlas-v1"]);
 });

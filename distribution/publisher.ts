@@ -18,6 +18,7 @@ import type { Digest, SigningKey } from "../revision/index.ts";
 import type { Bus, Subscription } from "./bus.ts";
 import { publish } from "./publish.ts";
 import { openPublisherState, type PublisherState } from "./publisher-state.ts";
+import { RegistryWatch } from "./registry-watch.ts";
 import { type Compiled, resolveTree } from "./resolve-tree.ts";
 import { type TreeWatch, watchTree } from "./tree-watch.ts";
 
@@ -105,7 +106,8 @@ export interface Publisher {
 /** Publishes the tree as it is, then after each change of it. Resolves after the first attempt, whatever came of it. */
 export async function startPublisher(options: PublisherOptions): Promise<Publisher> {
   const alarm = (error: ChanceryError): void => options.onEvent({ type: "alarm", error });
-  const state = await openPublisherState(options.stateDirectory, alarm);
+  const { now, epoch } = options;
+  const state = await openPublisherState(options.stateDirectory, { alone: epoch === undefined, now, onAlarm: alarm });
   const publisher = new TreePublisher(options, state);
   await publisher.refresh();
   return publisher;
@@ -123,6 +125,7 @@ class TreePublisher implements Publisher {
   #lastRead: ReadonlyMap<string, string> | undefined;
   #floor: number;
   #heads: Subscription | undefined;
+  readonly #others: RegistryWatch;
   /** Never rejects: whoever waits for a number to be kept is told by its own promise. */
   #saving: Promise<void> = Promise.resolve();
   #status: PublisherStatus = { number: 0, frozen: [], refused: [] };
@@ -139,10 +142,12 @@ class TreePublisher implements Publisher {
     this.#state = state;
     this.#floor = state.number;
     this.#lastGood = state.lastGood === undefined ? undefined : resourceFiles(state.lastGood);
-    // Whoever takes over goes on after the newest number, also where the bus has lost it.
+    this.#others = new RegistryWatch({ ...options, state });
+    // Whoever takes over goes on after the newest number, also where the bus has lost it, and knows what was published.
     if (options.epoch !== undefined) {
-      this.#heads = options.bus.watchHead(({ number }) => {
-        if (number > this.#floor) void this.#keepNumber(number).catch((error) => this.#alarm(error));
+      this.#heads = options.bus.watchHead((head) => {
+        if (head.number > this.#floor) void this.#keepNumber(head.number).catch((error) => this.#alarm(error));
+        void this.#others.learn(head).catch((error) => this.#alarm(error));
       });
     }
     this.#watch = watchTree(directory, (since) => void this.#enqueue(since), {
@@ -171,6 +176,7 @@ class TreePublisher implements Publisher {
     clearTimeout(this.#settling);
     await this.#last;
     await this.#saving;
+    await this.#others.close();
   }
 
   /** One attempt at a time, and at most one that waits; `#attempt` never throws. */
@@ -200,6 +206,7 @@ class TreePublisher implements Publisher {
 
   async #publish(since: number): Promise<void> {
     const { directory, compile, bus, signers, trust, now, onEvent, epoch } = this.#options;
+    const unlearnt = await this.#learn();
     const log = (await this.#options.log?.()) ?? [];
     const current = await this.#readTree(since);
     const resolved = await resolveTree(current, this.#lastGood, {
@@ -220,14 +227,18 @@ class TreePublisher implements Publisher {
     this.#lastGood = resolved.files;
     const source = `sha256:${resolved.files.digest}`;
     if (epoch !== undefined && epoch() === undefined) {
+      await this.#others.standBy(resolved.inventory, source);
       this.#status = { number: this.#status.number, frozen: resolved.frozen, refused: [], standby: true };
       this.#tell({ type: "standby", source }, source);
       return;
     }
+    // The tree was not held against what others have published: it must not replace that.
+    if (unlearnt !== undefined) throw unlearnt;
     const fence = epoch === undefined ? {} : { epoch };
     const options = { bus, signers, trust, now, numberFloor: this.#floor, ...fence };
     const result = await publish(resolved.parts, source, options);
     if (result.number > this.#floor) await this.#keepNumber(result.number);
+    this.#others.published(result.number);
     await this.#state.register(resolved.inventory, { number: result.number, source, at: now() });
     this.#told.delete("standby");
     this.#status = { number: result.number, frozen: resolved.frozen, refused: [] };
@@ -241,6 +252,17 @@ class TreePublisher implements Publisher {
     }
     const { number, digest, at } = result;
     onEvent({ type: "published", number, digest, at, durationMs: at - since, warnings: resolved.warnings });
+  }
+
+  /** What the newest revision on the bus says, before a tree is held against it. @returns why that is not known */
+  async #learn(): Promise<ChanceryError | undefined> {
+    try {
+      const head = await this.#options.bus.head();
+      if (head !== undefined) await this.#others.learn(head);
+      return undefined;
+    } catch (thrown) {
+      return ChanceryError.from(thrown, "unavailable");
+    }
   }
 
   /** One write at a time, each of the greatest number then. */

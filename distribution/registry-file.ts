@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { ChanceryError, type Inventory, MATURITIES, type RegisteredVersion } from "../resources/index.ts";
 import { canonicalJson, type DurableFiles, digestOf, errorCode } from "../revision/index.ts";
-import { type Registry, recordRevision } from "./registry.ts";
+import { type Registry, recordIdentities, recordRevision } from "./registry.ts";
 
 const text = z.string();
 const optional = <T extends z.ZodType>(schema: T) => z.exactOptional(schema);
@@ -34,7 +34,7 @@ const entry = z.discriminatedUnion("kind", [version, approval]);
 
 const registrySchema = z.strictObject({
   base: z.record(text, entry),
-  since: z.number(),
+  since: optional(z.number()),
   changes: z.array(
     z.strictObject({
       revision: z.int().nonnegative(),
@@ -50,6 +50,8 @@ const registrySchema = z.strictObject({
 const fileSchema = z.strictObject({ format: z.literal(1), checksum: text, registry: registrySchema });
 
 const FILE = "registry.json";
+/** Where a damaged one is put aside, for people to look at. */
+const DAMAGED = "registry.damaged.json";
 
 /**
  * The registry that a publisher keeps in its state directory.
@@ -70,16 +72,20 @@ export async function readRegistry(stateDirectory: string): Promise<Registry | u
   throw new ChanceryError("corrupt", `${file} does not match its checksum`);
 }
 
-/** The registry of the running publisher. */
+/** The registry of the running publisher. One change at a time. */
 export interface RegistryFile {
   readonly identities: ReadonlyMap<string, RegisteredVersion>;
+  /** Whether any revision was recorded. */
+  readonly isEmpty: boolean;
   register(
     inventory: Pick<Inventory, "modelVersions" | "approvals">,
     revision: { readonly number: number; readonly source: string; readonly at: number },
   ): Promise<void>;
+  /** Takes in versions that another process has published. */
+  learn(versions: readonly RegisteredVersion[]): Promise<void>;
 }
 
-/** @param onAlarm  told where the file is damaged: what was published before is then not known any more */
+/** @param onAlarm  told where the file is damaged: it is put aside, and what changed before is then not known any more */
 export async function openRegistryFile(
   stateDirectory: string,
   durable: DurableFiles,
@@ -90,19 +96,31 @@ export async function openRegistryFile(
     registry = await readRegistry(stateDirectory);
   } catch (error) {
     onAlarm(ChanceryError.from(error));
+    await rename(join(stateDirectory, FILE), join(stateDirectory, DAMAGED));
   }
   let identities = new Map(Object.entries(registry?.identities ?? {}));
+  let last: Promise<void> = Promise.resolve();
+  const change = (next: (registry: Registry | undefined) => Registry | undefined): Promise<void> => {
+    const changed = last.then(async () => {
+      const value = next(registry);
+      if (value === undefined || value === registry) return;
+      const file = { format: 1, checksum: digestOf(canonicalJson(value)), registry: value };
+      await durable.write(join(stateDirectory, FILE), Buffer.from(JSON.stringify(file)));
+      registry = value;
+      identities = new Map(Object.entries(value.identities));
+    });
+    // Whoever asked for it is told that it failed; the next change does not depend on it.
+    last = changed.catch(() => undefined);
+    return changed;
+  };
   return {
     get identities() {
       return identities;
     },
-    register: async (inventory, revision) => {
-      const next = recordRevision(registry, inventory, revision);
-      if (next === registry) return;
-      const file = { format: 1, checksum: digestOf(canonicalJson(next)), registry: next };
-      await durable.write(join(stateDirectory, FILE), Buffer.from(JSON.stringify(file)));
-      registry = next;
-      identities = new Map(Object.entries(next.identities));
+    get isEmpty() {
+      return registry?.since === undefined;
     },
+    register: (inventory, revision) => change((current) => recordRevision(current, inventory, revision)),
+    learn: (versions) => change((current) => recordIdentities(current, versions)),
   };
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -88,9 +88,11 @@ describe("the registry", () => {
     expect(again.identities.get("m@v1")?.maturity).toBe("canary");
     expect(said(await readRegistry(directory), 1_000)).toEqual(["v1 canary"]);
     await writeFile(join(directory, "registry.json"), '{"format":1}');
+    await expect(readRegistry(directory)).rejects.toThrow("registry.json cannot be read");
     const alarms: string[] = [];
     await openRegistryFile(directory, durable, ({ code }) => alarms.push(code));
     expect(alarms).toEqual(["corrupt"]);
-    await expect(readRegistry(directory)).rejects.toThrow("registry.json cannot be read");
+    expect(await readRegistry(directory)).toBeUndefined();
+    expect(await readFile(join(directory, "registry.damaged.json"), "utf8")).toBe('{"format":1}');
   });
 });

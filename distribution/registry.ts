@@ -38,8 +38,11 @@ export interface RegistryChange {
 export interface Registry {
   /** What there was before the first of `changes`, by kind and key. */
   readonly base: Readonly<Record<string, RegistryEntry>>;
-  /** Milliseconds since the epoch from which on `at` knows; the time of the first revision, unless older ones were let go. */
-  readonly since: number;
+  /**
+   * Milliseconds since the epoch from which on `at` knows; the time of the first revision, unless older ones were let go.
+   * Absent: no revision was recorded, and only identities are known.
+   */
+  readonly since?: number;
   readonly changes: readonly RegistryChange[];
   /** The last of every version that was ever published, by `identityOf`. */
   readonly identities: Readonly<Record<string, RegisteredVersion>>;
@@ -50,6 +53,8 @@ const MOST_CHANGES = 10_000;
 /** Identities that are kept; of versions that are gone the oldest ones go first. */
 const MOST_IDENTITIES = 100_000;
 
+const EMPTY: Registry = { base: {}, changes: [], identities: {} };
+
 /** @returns the same registry where a revision changes nothing in it */
 export function recordRevision(
   registry: Registry | undefined,
@@ -57,7 +62,7 @@ export function recordRevision(
   { number, source, at }: { readonly number: number; readonly source: string; readonly at: number },
   mostChanges = MOST_CHANGES,
 ): Registry {
-  const { base, since, changes, identities } = registry ?? { base: {}, since: at, changes: [], identities: {} };
+  const { base, since, changes, identities } = registry ?? EMPTY;
   const before = entriesAfter(base, changes);
   const after = entriesOf(inventory);
   const added: RegistryChange[] = [];
@@ -67,20 +72,39 @@ export function recordRevision(
     const sides = { ...(old === undefined ? {} : { before: old }), ...(now === undefined ? {} : { after: now }) };
     added.push({ revision: number, source, at, ...sides });
   }
-  if (registry !== undefined && added.length === 0) return registry;
+  if (registry?.since !== undefined && added.length === 0) return registry;
   const all = [...changes, ...added];
   const gone = all.slice(0, Math.max(0, all.length - mostChanges));
   return {
     base: gone.length === 0 ? base : Object.fromEntries(entriesAfter(base, gone)),
-    since: gone.at(-1)?.at ?? since,
+    since: gone.at(-1)?.at ?? since ?? at,
     changes: all.slice(gone.length),
-    identities: identitiesAfter(identities, inventory),
+    identities: identitiesAfter(identities, inventory.modelVersions.map(registeredVersion)),
   };
+}
+
+/**
+ * Takes in versions that somebody else has published, of whom no more is known.
+ *
+ * @returns the same registry where it knows them all
+ */
+export function recordIdentities(
+  registry: Registry | undefined,
+  versions: readonly RegisteredVersion[],
+): Registry | undefined {
+  const { identities } = registry ?? EMPTY;
+  const isKnown = (version: RegisteredVersion): boolean => {
+    const known = identities[identityOf(version)];
+    return known !== undefined && JSON.stringify(known) === JSON.stringify(keepDigest(known, version));
+  };
+  const news = versions.filter((version) => !isKnown(version));
+  if (news.length === 0) return registry;
+  return { ...(registry ?? EMPTY), identities: identitiesAfter(identities, news) };
 }
 
 /** What was in force at a time, as published; undefined where it is not known any more. */
 export function registryAt(registry: Registry, at: number): readonly RegistryEntry[] | undefined {
-  if (at < registry.since) return undefined;
+  if (registry.since === undefined || at < registry.since) return undefined;
   const until = registry.changes.filter((change) => change.at <= at);
   return [...entriesAfter(registry.base, until).values()];
 }
@@ -114,16 +138,19 @@ function registeredApproval(approval: Approval): RegisteredApproval {
 
 function identitiesAfter(
   known: Registry["identities"],
-  { modelVersions }: Pick<Inventory, "modelVersions">,
+  versions: readonly RegisteredVersion[],
 ): Registry["identities"] {
   const identities = new Map(Object.entries(known));
-  for (const object of modelVersions) {
-    const identity = identityOf(object);
+  for (const version of versions) {
+    const identity = identityOf(version);
     const before = identities.get(identity);
-    const now = registeredVersion(object);
     identities.delete(identity);
-    // A digest that was published once stays, though it is no longer written.
-    identities.set(identity, before?.digest === undefined ? now : { ...now, digest: before.digest });
+    identities.set(identity, keepDigest(before, version));
   }
   return Object.fromEntries([...identities].slice(-MOST_IDENTITIES));
+}
+
+/** A digest that was published once stays, though it is no longer written. */
+function keepDigest(before: RegisteredVersion | undefined, now: RegisteredVersion): RegisteredVersion {
+  return before?.digest === undefined ? now : { ...now, digest: before.digest };
 }

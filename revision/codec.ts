@@ -77,12 +77,8 @@ export async function decodeRevision(
   const { manifest } = signed;
   const decoded: PartCache = new Map();
   for (const part of manifest.parts) {
-    const where = `revision ${manifest.number}: ${part.kind} ${part.name}`;
-    const bytes = await getBlob(part.digest);
-    if (bytes === undefined) throw new ChanceryError("not-found", `${where}: ${part.digest} is missing`);
-    if (bytes.length !== part.size || digestOf(bytes) !== part.digest) {
-      throw new ChanceryError("corrupt", `${where}: the bytes are not those of ${part.digest}`);
-    }
+    const where = placeOf(part, manifest.number);
+    const bytes = await fetchPart(part, getBlob, where);
     const id = `${part.kind}\n${part.name}\n${part.digest}`;
     decoded.set(id, cache.get(id) ?? decodePart(part, bytes, where));
   }
@@ -97,6 +93,41 @@ export async function decodeRevision(
     signedBy,
     ...revision,
   };
+}
+
+/**
+ * The policy program of a revision alone, of which nothing else is fetched. Signatures are verified by `verifyManifest`.
+ *
+ * @throws ChanceryError as `decodeRevision`
+ */
+export async function decodeProgram(
+  { manifest }: SignedManifest,
+  getBlob: (digest: Digest) => Promise<Uint8Array | undefined>,
+): Promise<PolicyProgram> {
+  for (const part of manifest.parts) {
+    if (part.kind !== "program") continue;
+    const where = placeOf(part, manifest.number);
+    const decoded = decodePart(part, await fetchPart(part, getBlob, where), where);
+    if (decoded.kind === "program") return decoded.value;
+  }
+  throw new ChanceryError("corrupt", `revision ${manifest.number}: it has no policy program`);
+}
+
+function placeOf({ kind, name }: ManifestPart, revision: number): string {
+  return `revision ${revision}: ${kind} ${name}`;
+}
+
+async function fetchPart(
+  { digest, size }: ManifestPart,
+  getBlob: (digest: Digest) => Promise<Uint8Array | undefined>,
+  where: string,
+): Promise<Uint8Array> {
+  const bytes = await getBlob(digest);
+  if (bytes === undefined) throw new ChanceryError("not-found", `${where}: ${digest} is missing`);
+  if (bytes.length !== size || digestOf(bytes) !== digest) {
+    throw new ChanceryError("corrupt", `${where}: the bytes are not those of ${digest}`);
+  }
+  return bytes;
 }
 
 function decodePart(part: ManifestPart, bytes: Uint8Array, where: string): DecodedPart {

@@ -4,7 +4,7 @@
  */
 export { blobFile, readBlob, removeBlob, writeBlob } from "./blob-files.ts";
 export { canonicalJson } from "./canonical-json.ts";
-export { decodeRevision, type EncodedParts, encodeParts, type PartCache } from "./codec.ts";
+export { decodeProgram, decodeRevision, type EncodedParts, encodeParts, type PartCache } from "./codec.ts";
 export { digestOf, isDigest } from "./digest.ts";
 export { type DurableFiles, durableFiles, ensureDirectory, errorCode, syncDirectory } from "./durable-file.ts";
 export { type InitKeysOptions, initKeys, type KeyFiles, loadSigningKey, type SigningKey, writeNew } from "./keys.ts";
