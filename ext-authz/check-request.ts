@@ -101,6 +101,8 @@ export class WireCheck implements Check {
   readonly #http = new Place();
   readonly #time = new Place();
   readonly #id = new Place();
+  readonly #scheme = new Place();
+  readonly #protocol = new Place();
   readonly #body = new Place();
   readonly #rawBody = new Place();
   bytes = NO_BYTES;
@@ -112,8 +114,6 @@ export class WireCheck implements Check {
   route = "";
   layout = "";
   nodeGroup = "";
-  scheme = "";
-  protocol = "";
   size = 0;
 
   get http(): CheckHttp {
@@ -161,8 +161,6 @@ export class WireCheck implements Check {
     this.route = "";
     this.layout = "";
     this.nodeGroup = "";
-    this.scheme = "";
-    this.protocol = "";
     this.size = 0;
     this.#attributes.found = false;
     this.#source.found = false;
@@ -173,6 +171,8 @@ export class WireCheck implements Check {
     this.#http.found = false;
     this.#time.found = false;
     this.#id.found = false;
+    this.#scheme.found = false;
+    this.#protocol.found = false;
     this.#body.found = false;
     this.#rawBody.found = false;
   }
@@ -247,13 +247,11 @@ export class WireCheck implements Check {
       }
       if (number !== 1 && number !== 6 && (number < 10 || number > 13)) continue;
       if (!reader.is(BYTES)) return "unusual";
-      if (number === 6) this.scheme = TEXTS.text(bytes, reader.from, reader.to);
-      else if (number === 10) this.protocol = TEXTS.text(bytes, reader.from, reader.to);
-      else if (number === 13) {
+      if (number === 13) {
         if (headers || !this.headers.read(bytes, reader.from, reader.to)) return "unusual";
         headers = true;
       } else {
-        const place = number === 1 ? this.#id : number === 11 ? this.#body : this.#rawBody;
+        const place = this.#partOfHttp(number);
         // The last one counts.
         place.found = false;
         place.set(reader);
@@ -265,12 +263,33 @@ export class WireCheck implements Check {
     return headers ? "ok" : "none";
   }
 
+  /** By its field number in AttributeContext.HttpRequest. */
+  #partOfHttp(number: number): Place {
+    if (number === 1) return this.#id;
+    if (number === 6) return this.#scheme;
+    if (number === 10) return this.#protocol;
+    return number === 11 ? this.#body : this.#rawBody;
+  }
+
   get id(): string {
     return this.#textAt(this.#id);
   }
 
+  get scheme(): string {
+    return this.#knownTextAt(this.#scheme);
+  }
+
+  get protocol(): string {
+    return this.#knownTextAt(this.#protocol);
+  }
+
   #textAt({ found, from, to }: Place): string {
     return found && to > from ? this.bytes.toString("utf8", from, to) : "";
+  }
+
+  /** As `#textAt`, for what comes again and again. */
+  #knownTextAt({ found, from, to }: Place): string {
+    return found ? TEXTS.text(this.bytes, from, to) : "";
   }
 
   #rawBytes(): Uint8Array {
@@ -327,7 +346,7 @@ export function readRequest(check: Check, now: number): RequestReading {
   }
   const host = knownHost(headers.knownPseudo(":authority") ?? "");
   if (host === undefined) return refusal("malformed_request", "The host is not usable.");
-  let scheme = headers.knownPseudo(":scheme") ?? check.http.scheme;
+  let scheme = headers.knownPseudo(":scheme") ?? check.scheme;
   if (scheme !== "https") scheme = scheme.toLowerCase();
   if (scheme !== "http" && scheme !== "https") return refusal("malformed_request", "The scheme is not usable.");
   const parts = { method, scheme, host, path: target, url_path: path.path, query: path.query };
@@ -422,7 +441,8 @@ export function readMetadata(check: Check):
 
 /** Envoy's own test for gRPC, and grpc-web, whose clients read the same status headers. */
 function grpcContentType(values: readonly string[] | undefined): string | undefined {
-  const value = values?.[0]?.toLowerCase() ?? "";
+  const value = values?.[0]?.toLowerCase();
+  if (value?.startsWith("application/grpc") !== true) return undefined;
   return /^application\/grpc(-web(-text)?)?(\+[a-z0-9.-]{1,32})?$/.exec(value.split(";")[0]?.trim() ?? "")?.[0];
 }
 

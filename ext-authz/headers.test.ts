@@ -37,6 +37,29 @@ describe("WireHeaders", () => {
   });
 });
 
+describe("WireHeaders, whatever the lengths", () => {
+  const length = fc.constantFrom(0, 1, 117, 118, 127, 128, 129, 16_383, 16_384, 20_000);
+
+  it("reads as many headers as there are", () => {
+    fc.assert(
+      fc.property(fc.array(length, { maxLength: 200 }), length, (lengths, nameLength) => {
+        const pairs = lengths.map((each, index) => [`x-${index}`, "v".repeat(each)] as const);
+        const name = `N${"n".repeat(nameLength)}`;
+        const headers = read([...pairs, [name, "named"]]);
+        expect(headers.count).toBe(lengths.length + 1);
+        expect(headers.get(name.toLowerCase())).toEqual(["named"]);
+        for (const [index, each] of lengths.entries()) expect(headers.get(`x-${index}`)?.[0]?.length).toBe(each);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it("finds no header by a part of its name", () => {
+    const headers = read([["x-role", "admin"]]);
+    for (const name of ["x-rol", "x-roles", "-role", ""]) expect(headers.get(name)).toBeUndefined();
+  });
+});
+
 describe("decodeHeaderValue", () => {
   it("marks bytes that are not UTF-8 and keeps the rest", () => {
     expect(decodeHeaderValue(Buffer.from("admin\xff", "latin1"))).toBe("admin\udcff");

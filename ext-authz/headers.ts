@@ -18,19 +18,26 @@ export interface RequestHeaders {
   readonly fields: ReadonlyMap<string, readonly string[]>;
 }
 
-const NAMES = new TextInterner((bytes) => bytes.toString("utf8").toLowerCase());
+const NAMES = new TextInterner((bytes) => lowerCase(bytes.toString("utf8")));
+
+/** Header names are ASCII, and what else there is has no case. */
+function lowerCase(text: string): string {
+  return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+}
 
 const VALUES = new TextInterner((bytes) => bytes.toString("latin1"));
 
 const NO_BYTES: Buffer = Buffer.alloc(0);
 
-/** The headers of one request at a time. */
+/** Of each header: where its name starts, its length, where its value starts and ends, and 1 where that is the raw one. */
+const PLACES = 5;
+const USUAL_HEADERS = 64;
+
+/** The headers of one request at a time, by their places. */
 export class WireHeaders implements RequestHeaders {
   readonly #map = new WireReader(NO_BYTES, 0, 0);
   readonly #header = new WireReader(NO_BYTES, 0, 0);
-  readonly #names: string[] = [];
-  /** For each header start and end of its value, and 1 where it is the raw one. */
-  readonly #places: number[] = [];
+  #places = new Int32Array(USUAL_HEADERS * PLACES);
   #bytes = NO_BYTES;
   #count = 0;
   #fields: ReadonlyMap<string, readonly string[]> | undefined;
@@ -43,27 +50,88 @@ export class WireHeaders implements RequestHeaders {
     this.#bytes = bytes;
     this.#count = 0;
     this.#fields = undefined;
+    // What one large request needed is not kept for all small ones.
+    if (this.#places.length > USUAL_HEADERS * PLACES) this.#places = new Int32Array(USUAL_HEADERS * PLACES);
     const map = this.#map;
-    map.reset(bytes, from, to);
-    while (map.next()) {
-      if (map.number !== 1) continue;
-      if (!map.is(BYTES) || !this.#readHeader(bytes, map.from, map.to)) return false;
+    for (let pos = from; pos < to; ) {
+      const next = this.#readUsual(bytes, pos, to);
+      if (next > 0) {
+        pos = next;
+        continue;
+      }
+      map.reset(bytes, pos, to);
+      if (!map.next()) return false;
+      if (map.number === 1 && !(map.is(BYTES) && this.#readHeader(bytes, map.from, map.to))) return false;
+      pos = map.pos;
     }
-    return map.ok;
+    return true;
+  }
+
+  /**
+   * A header as Envoy writes it: key (1), then raw_value (3), which is not empty, and no length of more than two bytes.
+   *
+   * @returns where the next one starts; -1: it is written in another way
+   */
+  #readUsual(bytes: Buffer, pos: number, to: number): number {
+    if (bytes[pos] !== 0x0a) return -1;
+    let at = pos + 2;
+    let length = bytes[pos + 1] ?? 0;
+    if (length >= 0x80) {
+      const high = bytes[at] ?? 0x80;
+      if (high >= 0x80) return -1;
+      length += (high - 1) * 0x80;
+      at += 1;
+    }
+    const end = at + length;
+    const nameLength = bytes[at + 1] ?? 0x80;
+    if (end > to || bytes[at] !== 0x0a || nameLength >= 0x80) return -1;
+    const name = at + 2;
+    at = name + nameLength;
+    if (bytes[at] !== 0x1a) return -1;
+    length = bytes[at + 1] ?? 0;
+    at += 2;
+    if (length >= 0x80) {
+      const high = bytes[at] ?? 0x80;
+      if (high >= 0x80) return -1;
+      length += (high - 1) * 0x80;
+      at += 1;
+    }
+    if (length === 0 || at + length !== end) return -1;
+    this.#add(name, nameLength, at, end, 1);
+    return end;
+  }
+
+  #add(name: number, nameLength: number, from: number, to: number, raw: 0 | 1): void {
+    const at = this.#count * PLACES;
+    if (at === this.#places.length) {
+      const more = new Int32Array(at * 2);
+      more.set(this.#places);
+      this.#places = more;
+    }
+    const places = this.#places;
+    places[at] = name;
+    places[at + 1] = nameLength;
+    places[at + 2] = from;
+    places[at + 3] = to;
+    places[at + 4] = raw;
+    this.#count += 1;
   }
 
   #readHeader(bytes: Buffer, from: number, to: number): boolean {
     const header = this.#header;
     header.reset(bytes, from, to);
-    let name = "";
+    let name = 0;
+    let nameLength = 0;
     let at = 0;
     let end = 0;
     let raw = false;
     while (header.next()) {
       if (header.number > 3) continue;
       if (!header.is(BYTES)) return false;
-      if (header.number === 1) name = NAMES.text(bytes, header.from, header.to);
-      else if (header.number === 2) {
+      if (header.number === 1) {
+        name = header.from;
+        nameLength = header.to - header.from;
+      } else if (header.number === 2) {
         if (!raw) {
           at = header.from;
           end = header.to;
@@ -78,12 +146,7 @@ export class WireHeaders implements RequestHeaders {
       }
     }
     if (!header.ok) return false;
-    const index = this.#count;
-    this.#names[index] = name;
-    this.#places[index * 3] = at;
-    this.#places[index * 3 + 1] = end;
-    this.#places[index * 3 + 2] = raw ? 1 : 0;
-    this.#count = index + 1;
+    this.#add(name, nameLength, at, end, raw ? 1 : 0);
     return true;
   }
 
@@ -95,7 +158,7 @@ export class WireHeaders implements RequestHeaders {
     if (name.startsWith(":")) return undefined;
     let values: string[] | undefined;
     for (let index = 0; index < this.#count; index += 1) {
-      if (this.#names[index] !== name) continue;
+      if (!this.#isNamed(index, name)) continue;
       if (values === undefined) values = [this.#text(index)];
       else values.push(this.#text(index));
     }
@@ -104,20 +167,19 @@ export class WireHeaders implements RequestHeaders {
 
   pseudo(name: string): string | undefined {
     const index = this.onlyIndex(name);
-    return index < 0 ? undefined : this.#bytes.toString("latin1", this.#places[index * 3], this.#places[index * 3 + 1]);
+    return index < 0 ? undefined : this.#bytes.toString("latin1", this.startOf(index), this.endOf(index));
   }
 
   knownPseudo(name: string): string | undefined {
     const index = this.onlyIndex(name);
-    if (index < 0) return undefined;
-    return VALUES.text(this.#bytes, this.#places[index * 3] ?? 0, this.#places[index * 3 + 1] ?? 0);
+    return index < 0 ? undefined : VALUES.text(this.#bytes, this.startOf(index), this.endOf(index));
   }
 
   /** The place of a header among all; -1: it is not there, -2: more than once. */
   onlyIndex(name: string): number {
     let found = -1;
     for (let index = 0; index < this.#count; index += 1) {
-      if (this.#names[index] !== name) continue;
+      if (!this.#isNamed(index, name)) continue;
       if (found !== -1) return -2;
       found = index;
     }
@@ -126,17 +188,17 @@ export class WireHeaders implements RequestHeaders {
 
   /** Where the value of a header starts, and where it ends. */
   startOf(index: number): number {
-    return this.#places[index * 3] ?? 0;
+    return this.#places[index * PLACES + 2] ?? 0;
   }
   endOf(index: number): number {
-    return this.#places[index * 3 + 1] ?? 0;
+    return this.#places[index * PLACES + 3] ?? 0;
   }
 
   get fields(): ReadonlyMap<string, readonly string[]> {
     if (this.#fields !== undefined) return this.#fields;
     const fields = new Map<string, string[]>();
     for (let index = 0; index < this.#count; index += 1) {
-      const name = this.#names[index] ?? "";
+      const name = this.#nameOf(index);
       if (name.startsWith(":")) continue;
       const values = fields.get(name);
       if (values === undefined) fields.set(name, [this.#text(index)]);
@@ -146,9 +208,30 @@ export class WireHeaders implements RequestHeaders {
     return fields;
   }
 
+  #nameOf(index: number): string {
+    const from = this.#places[index * PLACES] ?? 0;
+    return NAMES.text(this.#bytes, from, from + (this.#places[index * PLACES + 1] ?? 0));
+  }
+
+  /** @param name  in lower case */
+  #isNamed(index: number, name: string): boolean {
+    const from = this.#places[index * PLACES] ?? 0;
+    const length = this.#places[index * PLACES + 1] ?? 0;
+    // Only bytes that are no ASCII make a name longer than its text.
+    if (length < name.length) return false;
+    for (let at = 0; at < name.length; at += 1) {
+      const byte = this.#bytes[from + at] ?? 0;
+      const code = name.charCodeAt(at);
+      // Of a name that is not ASCII the bytes are not those of its characters.
+      if (code >= 0x80) return this.#nameOf(index) === name;
+      if (byte !== code && (byte < 0x41 || byte > 0x5a || byte + 0x20 !== code)) return false;
+    }
+    return length === name.length;
+  }
+
   #text(index: number): string {
-    const bytes = this.#bytes.subarray(this.#places[index * 3], this.#places[index * 3 + 1]);
-    return this.#places[index * 3 + 2] === 1 ? decodeHeaderValue(bytes) : bytes.toString("utf8");
+    const bytes = this.#bytes.subarray(this.startOf(index), this.endOf(index));
+    return this.#places[index * PLACES + 4] === 1 ? decodeHeaderValue(bytes) : bytes.toString("utf8");
   }
 }
 

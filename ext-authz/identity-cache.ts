@@ -105,13 +105,8 @@ export class IdentityCache {
     if (credential !== headers.endOf(this.#index) - from) return false;
     if (entry.bytes.length !== credential + metadataTo - metadataFrom) return false;
     return (
-      holdsAt(bytes, from, entry.bytes, 0, credential) &&
-      holdsAt(bytes, metadataFrom, entry.bytes, credential, metadataTo - metadataFrom)
+      bytes.compare(entry.bytes, 0, credential, from, from + credential) === 0 &&
+      bytes.compare(entry.bytes, credential, entry.bytes.length, metadataFrom, metadataTo) === 0
     );
   }
-}
-
-function holdsAt(bytes: Uint8Array, from: number, known: Uint8Array, start: number, length: number): boolean {
-  for (let at = 0; at < length; at += 1) if (bytes[from + at] !== known[start + at]) return false;
-  return true;
 }

@@ -35,7 +35,29 @@ export class WireReader {
 
   /** Goes to the next field; false at the end, and where there is something that this reader does not know. */
   next(): boolean {
-    if (this.pos >= this.end || !this.ok) return false;
+    const { bytes, pos, end } = this;
+    if (pos >= end || !this.ok) return false;
+    // Nearly all are short texts and messages, with a tag of one byte and a length of one or two.
+    const tag = bytes[pos] ?? 0;
+    if (tag < 8 || tag >= 0x80 || (tag & 7) !== BYTES || pos + 3 > end) return this.#nextOfAnyKind();
+    let length = bytes[pos + 1] ?? 0;
+    let from = pos + 2;
+    if (length >= 0x80) {
+      const high = bytes[from] ?? 0x80;
+      if (high >= 0x80) return this.#nextOfAnyKind();
+      length += (high - 1) * 0x80;
+      from += 1;
+    }
+    if (length > end - from) return this.#fail();
+    this.number = tag >> 3;
+    this.wire = BYTES;
+    this.from = from;
+    this.to = from + length;
+    this.pos = from + length;
+    return true;
+  }
+
+  #nextOfAnyKind(): boolean {
     const tag = this.#readVarint();
     if (!this.ok || tag < 8 || tag > 0xffffffff) return this.#fail();
     const wire = tag & 7;
