@@ -1,6 +1,7 @@
 import type { Inventory, Positions, Problem, Secret } from "../resources/index.ts";
 import { checkCredentialModes } from "./credential-modes.ts";
 import type { Jwks } from "./jwt.ts";
+import { checkMirrors } from "./mirrors.ts";
 import { compileNodeGroup } from "./node-group.ts";
 import { checkPathConflicts } from "./path-conflicts.ts";
 import { policyProblems } from "./policy-problems.ts";
@@ -56,6 +57,7 @@ export function compile(inventory: Inventory, options: CompileOptions): CompileR
     problems: [
       ...checkCredentialModes(inventory, options.positions),
       ...checkPathConflicts(inventory, options.positions),
+      ...checkMirrors(inventory, options.positions),
       ...policyProblems(inventory, program, options.positions),
       ...violations,
     ],

@@ -98,7 +98,10 @@ function layoutOf(gateway: Gateway, tables: readonly RouteTable[]): Layout {
 /** The pools that some route of the layout can name. */
 function poolsOf(layout: Layout, inventory: Inventory): Pool[] {
   const named = new Set(
-    layout.routes.flatMap((route) => route.groups.flatMap((group) => group.clusters.map((c) => c.name))),
+    layout.routes.flatMap((route) => [
+      ...route.groups.flatMap((group) => group.clusters.map((c) => c.name)),
+      ...(route.mirrors ?? []).map((mirror) => mirror.cluster),
+    ]),
   );
   const upstreams = new Map(inventory.upstreams.map((upstream) => [upstream.key, upstream]));
   const removed = credentialHeaders(inventory);

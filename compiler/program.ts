@@ -113,7 +113,7 @@ function splitMembers(split: Rollout | Experiment) {
 }
 
 function rolloutFacts(rollout: Rollout): RolloutFacts {
-  const { to, from, steps, step, segments } = rollout;
+  const { to, from, steps, step, segments, mirror } = rollout;
   const share = step === 0 ? 0 : (steps[step - 1] ?? 0);
   return {
     kind: "Rollout",
@@ -122,6 +122,7 @@ function rolloutFacts(rollout: Rollout): RolloutFacts {
     ...(from === undefined ? {} : { from }),
     share,
     segments,
+    ...(mirror === undefined ? {} : { mirror }),
   };
 }
 

@@ -54,8 +54,17 @@ export interface LayoutRoute {
   /** Models whose answers have a budget of their own: what follows "stream" or "whole" in the decision's `mode`. */
   readonly budgets?: Readonly<Record<Key, string>>;
   readonly modelSource?: ModelSource;
+  /** Clusters to which a decision may have a copy of the request sent. */
+  readonly mirrors?: readonly LayoutMirror[];
   /** Whether Envoy sends the body along. */
   readonly body: boolean;
+}
+
+/** A mirror that the routes of a layout have a variant for. */
+export interface LayoutMirror {
+  readonly cluster: string;
+  /** Percent of requests, where the route's own filter says it; a rollout says it in the program. */
+  readonly share?: number;
 }
 
 /** One priority group of Envoy. */

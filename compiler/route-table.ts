@@ -18,6 +18,7 @@ import type {
   RouteMatch,
 } from "../resources/index.ts";
 import { covers, specificity } from "./hostnames.ts";
+import { type MirrorTable, mirrorTable, NO_MIRRORS, type RuleMirrors } from "./mirrors.ts";
 import { modelPoolName, upstreamPoolName } from "./program.ts";
 import type { LayoutGroup, LayoutRoute } from "./revision-parts.ts";
 
@@ -54,6 +55,7 @@ export interface TableContext {
   /** Models that a decision may turn to although the route does not offer them: substitutes and reroute targets. */
   readonly otherModels: ReadonlySet<Key>;
   readonly otherUpstreams: ReadonlySet<Key>;
+  readonly mirrors: MirrorTable;
 }
 
 export function tableContext(inventory: Inventory): TableContext {
@@ -82,6 +84,7 @@ export function tableContext(inventory: Inventory): TableContext {
       ]),
     ]),
     otherUpstreams: new Set(targets.flatMap((to) => (to.upstream === undefined ? [] : [to.upstream]))),
+    mirrors: mirrorTable(inventory),
   };
 }
 
@@ -120,7 +123,7 @@ export function routeTable(
 function entriesOf(route: HTTPRoute, gateway: Gateway, context: TableContext): TableEntry[] {
   return route.rules.flatMap((rule, ruleIndex) => {
     const name = `${route.key}/${ruleIndex}`;
-    const { action, groups, models, budgets } = ruleAction(name, rule, context);
+    const { action, groups, models, budgets, mirrors } = ruleAction(name, rule, context);
     const attempts = action.type === "plain" || action.type === "model" ? action.attempts : 1;
     return rule.matches.map((match, matchIndex): TableEntry => {
       const id = `${name}/${matchIndex}`;
@@ -128,7 +131,7 @@ function entriesOf(route: HTTPRoute, gateway: Gateway, context: TableContext): T
       // With nothing behind it the route still asks: the decision says why nobody answers.
       const behind: RouteAction = groups.length === 0 && action.type !== "redirect" ? { type: "answered" } : action;
       return {
-        route: { id, match, action: behind, headers: headerChanges(rule.filters) },
+        route: { id, match, action: behind, headers: headerChanges(rule.filters), mirrors: mirrors.routes },
         layout: {
           id,
           gateway: gateway.key,
@@ -140,6 +143,7 @@ function entriesOf(route: HTTPRoute, gateway: Gateway, context: TableContext): T
           models: models.map((model) => model.key),
           ...(Object.keys(budgets).length === 0 ? {} : { budgets }),
           ...(source === undefined ? {} : { modelSource: source }),
+          ...(mirrors.layout.length === 0 ? {} : { mirrors: mirrors.layout }),
           body: behind.type === "model" && behind.body,
         },
         ...(groups.length === 0 ? {} : { pools: { name, attempts, groups } }),
@@ -152,9 +156,18 @@ function ruleAction(
   name: string,
   rule: HTTPRouteRule,
   context: TableContext,
-): { action: RouteAction; groups: LayoutGroup[]; models: Model[]; budgets: Readonly<Record<Key, string>> } {
+): {
+  action: RouteAction;
+  groups: LayoutGroup[];
+  models: Model[];
+  budgets: Readonly<Record<Key, string>>;
+  mirrors: RuleMirrors;
+} {
   const redirect = rule.filters.find((filter) => filter.type === "RequestRedirect");
-  if (redirect !== undefined) return { action: { ...redirect, type: "redirect" }, groups: [], models: [], budgets: {} };
+  if (redirect !== undefined) {
+    const action = { ...redirect, type: "redirect" } as const;
+    return { action, groups: [], models: [], budgets: {}, mirrors: NO_MIRRORS };
+  }
   const rewrite = rule.filters.find((filter) => filter.type === "URLRewrite");
   const path = rewrite?.path === undefined ? {} : { path: rewrite.path };
   const models = rule.backends.flatMap((backend) => {
@@ -163,14 +176,17 @@ function ruleAction(
   });
   if (models.length === 0) {
     const action = plainAction(name, rule, rewrite?.hostname, path, context);
-    return { action, groups: plainGroups(rule.backends, context), models, budgets: {} };
+    const groups = plainGroups(rule.backends, context);
+    return { action, groups, models, budgets: {}, mirrors: context.mirrors.ofRule(rule) };
   }
-  const { budgets, ofModel } = answerBudgets(reachableModels(models, context));
+  const reachable = reachableModels(models, context);
+  const { budgets, ofModel } = answerBudgets(reachable);
   return {
     action: modelAction(name, models, budgets, path),
     groups: modelGroups(models, context),
     models,
     budgets: ofModel,
+    mirrors: context.mirrors.ofModels(reachable.map((model) => model.key)),
   };
 }
 

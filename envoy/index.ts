@@ -8,6 +8,7 @@ export { type NodeTls, nodeCertificateSds, serverCaSds } from "./bootstrap-tls.t
 export { blackholeCluster, endpointsOf, type Pool, type PoolEndpoint, poolCluster, usesEds } from "./cluster.ts";
 export { type GrpcMethods, serviceDefinition } from "./grpc-service.ts";
 export { httpConnectionManager } from "./http-connection-manager.ts";
+export type { RouteMirror } from "./mirror.ts";
 export * from "./names.ts";
 export { bindingOf, misuse, type NodeBinding } from "./node-certificate.ts";
 export { configured, envoyTypes, extension, pack, TYPE_URLS, typeUrl } from "./registry.ts";

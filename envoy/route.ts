@@ -15,6 +15,7 @@ import { PreviousHostsPredicateSchema } from "../protos/gen/envoy/extensions/ret
 import { PriorityGroupClusterSpecifierSchema } from "../protos/gen/envoy/extensions/router/cluster_specifiers/priority_group/v3/priority_group_pb.ts";
 import { decisionFor } from "./ext-authz.ts";
 import { decisionSays } from "./floors.ts";
+import { mirrorPolicy, type RouteMirror } from "./mirror.ts";
 import { BLACKHOLE_CLUSTER, DECISION_NAMESPACE, FILTERS } from "./names.ts";
 import { configured, extension, pack } from "./registry.ts";
 import { duration } from "./values.ts";
@@ -31,6 +32,8 @@ export interface GovernedRoute {
   };
   readonly action: RouteAction;
   readonly headers: HeaderChanges;
+  /** Clusters that get a copy of the request where the decision's `mirror` names them. */
+  readonly mirrors?: readonly RouteMirror[];
 }
 
 export interface ValueMatch {
@@ -120,30 +123,39 @@ export function envoyRoutes(route: GovernedRoute): Route[] {
         }),
         ...undecided,
       ];
-    case "plain":
-      return [
-        create(RouteSchema, {
-          ...decided(route, []),
-          action: { case: "route", value: create(RouteActionSchema, plainAction(route.action, route.match.path)) },
-        }),
-        ...undecided,
-      ];
+    case "plain": {
+      const { action } = route;
+      return [...answering(route, [], () => plainAction(action, route.match.path)), ...undecided];
+    }
     case "model": {
       const { action } = route;
       const answers = action.budgets.flatMap((budget) =>
-        ([true, false] as const).map((stream) =>
-          create(RouteSchema, {
-            ...decided(route, [decisionSays("mode", `${stream ? "stream" : "whole"}${budget.name}`)]),
-            action: {
-              case: "route",
-              value: create(RouteActionSchema, modelAction(action, budget, route.match.path, stream)),
-            },
-          }),
+        ([true, false] as const).flatMap((stream) =>
+          answering(route, [decisionSays("mode", `${stream ? "stream" : "whole"}${budget.name}`)], () =>
+            modelAction(action, budget, route.match.path, stream),
+          ),
         ),
       );
       return [...answers, ...undecided];
     }
   }
+}
+
+/** A route for each mirror that a decision may name, then the one for decisions without a mirror. */
+function answering(
+  route: GovernedRoute,
+  says: readonly ReturnType<typeof decisionSays>[],
+  action: () => ActionInit,
+): Route[] {
+  const variant = (also: typeof says, policies: readonly ReturnType<typeof mirrorPolicy>[]): Route => {
+    const value = create(RouteActionSchema, action());
+    value.requestMirrorPolicies.push(...policies);
+    return create(RouteSchema, { ...decided(route, [...says, ...also]), action: { case: "route", value } });
+  };
+  const mirrored = (route.mirrors ?? []).map((mirror) =>
+    variant([decisionSays("mirror", mirror.cluster)], [mirrorPolicy(mirror)]),
+  );
+  return [...mirrored, variant([], [])];
 }
 
 function decided(route: GovernedRoute, also: readonly ReturnType<typeof decisionSays>[]) {

@@ -1,11 +1,13 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { LayoutRoute } from "../compiler/index.ts";
 import {
+  type Allow,
   type ApplicationFacts,
   type ConnectionAttributes,
   changedInput,
   type DecisionInput,
   type PeerAttributes,
+  type PlainMirror,
   type RequestAttributes,
   type Requested,
   type Restriction,
@@ -20,6 +22,7 @@ import { type Chain, rewrites } from "./chain.ts";
 import { type Check, readMetadata, readRequest, type WireCheck } from "./check-request.ts";
 import { DENIALS, type DenialCode, type Refusal, refusal } from "./denials.ts";
 import { type Identity, identify } from "./identity.ts";
+import { drawMirror, mirrorOnRecord } from "./mirror.ts";
 import type { ModelReading } from "./model-source.ts";
 import type { DecisionRecord } from "./record.ts";
 import type { DecisionTables, RouteTable } from "./tables.ts";
@@ -66,6 +69,7 @@ export function decide(check: WireCheck, context: DecisionContext): Outcome {
   if (chain.groups.length === 0 && table.route.action !== "redirect") {
     return draft.refuse(refusal("no_legal_target"), "chancery:no-legal-target");
   }
+  draft.mirror = drawMirror(verdict.mirror, table, model, context.random);
   if (table.route.action !== "model") return draft.allow(chain, PLAIN);
   const mode = `${draft.stream ? "stream" : "whole"}${budgetOf(table.route, chain.targets)}`;
   return draft.allow(chain, { mode, ...rewrites(chain.targets, request, model?.name, model?.span) });
@@ -144,6 +148,7 @@ class CheckInput implements DecisionInput {
   readonly candidates: readonly Target[];
   readonly models: readonly Key[];
   readonly weights: ReadonlyMap<string, number>;
+  readonly mirror: PlainMirror | undefined;
   readonly now: number;
   readonly draw: number;
   readonly restrictions: readonly Restriction[];
@@ -153,7 +158,7 @@ class CheckInput implements DecisionInput {
   constructor(
     check: WireCheck,
     context: DecisionContext,
-    { route, candidates, weights }: RouteTable,
+    { route, candidates, weights, mirror }: RouteTable,
     request: RequestAttributes,
     { subject, application }: Identity & { readonly ok: true },
   ) {
@@ -166,6 +171,7 @@ class CheckInput implements DecisionInput {
     this.candidates = candidates;
     this.models = route.models;
     this.weights = weights;
+    this.mirror = mirror;
     this.now = context.now;
     this.draw = context.random();
     this.restrictions = context.restrictions ?? UNRESTRICTED;
@@ -251,6 +257,8 @@ class Draft {
   input: DecisionInput | undefined;
   model: (ModelReading & { ok: true }) | undefined;
   verdict: Verdict | undefined;
+  /** Pool that gets a copy of the request. */
+  mirror: string | undefined;
 
   constructor(check: WireCheck, context: DecisionContext) {
     this.check = check;
@@ -272,7 +280,7 @@ class Draft {
   }
 
   allow(chain: Chain, extra: JsonObject): Outcome {
-    const { identity } = this;
+    const { identity, mirror } = this;
     const headersToRemove = identity?.headersToRemove ?? [];
     const make = (decisionId: string): Answer => ({
       kind: "allow",
@@ -282,13 +290,14 @@ class Draft {
         ...this.#metadata("allow", decisionId),
         legal: [...chain.legal],
         priority_groups: chain.groups.map((name) => ({ name })),
+        ...(mirror === undefined ? {} : { mirror }),
         ...extra,
       },
     });
     const { rule = "", reason = "" } = this.verdict ?? {};
     // Where names or paths are changed, the answer depends on more of the request.
     const changes = "span" in extra || "paths" in extra;
-    const variant = headersToRemove.length === 0 ? `${extra.mode}` : `${extra.mode} ${headersToRemove.join(" ")}`;
+    const variant = [extra.mode, ...headersToRemove, ...(mirror === undefined ? [] : [`mirror ${mirror}`])].join(" ");
     return this.#outcome(make, changes ? undefined : variant, { code: "ok", rule, reason, targets: chain.groups });
   }
 
@@ -358,6 +367,7 @@ class Draft {
       removed: verdict?.removed ?? [],
       rerouted: verdict?.rerouted ?? [],
       ...(verdict?.effect === "allow" && verdict.observed !== undefined ? { observed: verdict.observed } : {}),
+      ...(verdict?.effect === "allow" ? splitOnRecord(verdict, this.mirror) : {}),
       shadow: verdict?.shadow ?? [],
       errors: verdict?.errors ?? [],
       decidedInUs: elapsedUs(),
@@ -375,6 +385,10 @@ class Draft {
           : templates.encode(verdict, variant, decisionId, make),
     };
   }
+}
+
+function splitOnRecord({ exposure, mirror }: Allow, drawn: string | undefined) {
+  return { ...(exposure === undefined ? {} : { exposure }), ...mirrorOnRecord(mirror, drawn) };
 }
 
 function readRequestOf({ method, host, url_path: path }: RequestAttributes) {

@@ -47,6 +47,15 @@ export interface DecisionRecord {
     /** The version that was drawn and may not answer. */
     readonly instead?: string;
   };
+  /**
+   * Where a rollout or a filter of the route wants copies of requests to go: `target` got one, `removed` must not have
+   * any. Absent where neither is so.
+   */
+  readonly mirror?: {
+    readonly by: string;
+    readonly target?: string;
+    readonly removed: readonly { readonly pool: string; readonly rule: string; readonly reason: string }[];
+  };
   readonly shadow: readonly string[];
   readonly errors: readonly { readonly rule: string; readonly message: string }[];
   /** Microseconds from the arrival of the Check to the verdict. */

@@ -1,6 +1,6 @@
 import type { Layout, LayoutRoute } from "../compiler/index.ts";
 import { WEIGHTED_GROUP } from "../envoy/index.ts";
-import type { Allow, ModelFacts, Policy, PolicyProgram, Requested, Target } from "../policy/index.ts";
+import type { Allow, ModelFacts, PlainMirror, Policy, PolicyProgram, Requested, Target } from "../policy/index.ts";
 import type { Key } from "../resources/index.ts";
 import type { Revision } from "../revision/index.ts";
 import { AnswerTemplates } from "./answer-templates.ts";
@@ -44,6 +44,10 @@ export interface RouteTable {
   readonly weights: ReadonlyMap<string, number>;
   /** Members of the weighted group. */
   readonly weighted: readonly string[] | undefined;
+  /** Pools that the layout has a variant for that copies requests to them. */
+  readonly mirrors: ReadonlySet<string>;
+  /** Plain routes: what the route's own filter copies requests to. */
+  readonly mirror: PlainMirror | undefined;
   /** Name that applications use → model; of two models with one name, the route's first. */
   readonly names: ReadonlyMap<string, Key>;
   /** How a model route is asked for a model; undefined: its source cannot be read by this build. */
@@ -139,6 +143,8 @@ function routeTable(route: LayoutRoute, context: Context, servedBy: readonly Rou
     templates: new AnswerTemplates(),
     weights,
     weighted: weighted?.map((cluster) => cluster.name),
+    mirrors: new Set(route.mirrors?.map(({ cluster }) => cluster)),
+    mirror: plainMirror(route, context),
     names,
     readModel: route.modelSource === undefined ? undefined : modelReader(route.modelSource),
     passesAuthorization:
@@ -150,6 +156,14 @@ function routeTable(route: LayoutRoute, context: Context, servedBy: readonly Rou
     servedBy,
   };
   return table;
+}
+
+function plainMirror(route: LayoutRoute, { targets }: Context): PlainMirror | undefined {
+  for (const { cluster, share } of route.mirrors ?? []) {
+    const target = targets.get(cluster);
+    if (share !== undefined && target !== undefined) return { by: `HTTPRoute ${route.httpRoute}`, target, share };
+  }
+  return undefined;
 }
 
 function backendDraw(

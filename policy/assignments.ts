@@ -147,9 +147,8 @@ export interface SplitReader {
   unit(split: CompiledSplit): string | undefined;
 }
 
-/** What the splits of a model say about a request, the first in force first. */
-export function* assignmentsFor(splits: readonly CompiledSplit[], reader: SplitReader): Generator<Assignment> {
-  if (splits.length === 0) return;
+/** Those of a model's splits that bind the request. */
+export function* inForce<S extends CompiledSplit>(splits: readonly S[], reader: SplitReader): Generator<S> {
   const chain = scopeChain(reader.scope);
   for (const split of splits) {
     const { facts, owner, when } = split;
@@ -157,6 +156,14 @@ export function* assignmentsFor(splits: readonly CompiledSplit[], reader: SplitR
     if (!chain.includes(facts.scope) && !scopeChain(owner).includes(facts.scope)) continue;
     if ("period" in split && !validAt(split.period, reader.now)) continue;
     if (when !== undefined && reader.holds(split, when) !== true) continue;
+    yield split;
+  }
+}
+
+/** What the splits of a model say about a request, the first in force first. */
+export function* assignmentsFor(splits: readonly CompiledSplit[], reader: SplitReader): Generator<Assignment> {
+  if (splits.length === 0) return;
+  for (const split of inForce(splits, reader)) {
     const assignment = assignmentOf(split, reader);
     if (assignment !== undefined) yield assignment;
   }

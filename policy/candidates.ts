@@ -4,7 +4,7 @@ import type { ModelTarget, Target } from "./program.ts";
 import type { Rerouted, Wanted } from "./reroute.ts";
 import type { CompiledRule } from "./rules.ts";
 import { ask, type Candidate, candidatesOf, type Frame, frameOf, type Session, whenHolds } from "./session.ts";
-import { maturityProblem, scoreProblem, validCertifications } from "./standing.ts";
+import { maturityProblem, mirrorMaturityProblem, scoreProblem, validCertifications } from "./standing.ts";
 import { TargetView } from "./views.ts";
 
 /** Reasons of our own for a removal, beside rule and restriction ids. */
@@ -40,6 +40,20 @@ export function selectLegal(session: Session, { wanted, frames }: Rerouted): rea
     else session.trace.remove(target.pool, reason.rule, reason.reason);
   }
   return legal;
+}
+
+/**
+ * Why a target must not get a copy of the request. It answers nobody, so it needs no approval and no scores; what is said
+ * about where the request may go binds it as it binds any target.
+ */
+export function mirrorProblem(session: Session, target: Target, { wanted, frames }: Rerouted): Reason | undefined {
+  const frame = frames.at(-1) ?? frameOf(session, wanted.model);
+  const restriction = restricted(session, target);
+  if (restriction !== undefined) return restriction;
+  const immature = target.model === undefined ? undefined : mirrorMaturityProblem(target.model.maturity);
+  if (immature !== undefined) return { rule: REMOVED.maturity, reason: immature };
+  const guards = guardsOf(session, frames, frame);
+  return forbidden(session, candidateOf(session, target), frame, guards(target));
 }
 
 export function candidateOf(session: Session, target: Target): Candidate {

@@ -9,6 +9,7 @@ import { FieldSource } from "./fields.ts";
 import { gateOf } from "./gate.ts";
 import { instantsOf } from "./instants.ts";
 import { Memo } from "./memo.ts";
+import { mirrorOf } from "./mirrors.ts";
 import { processingOf } from "./processing.ts";
 import type { PolicyProgram, Target } from "./program.ts";
 import { followReroutes, type Rerouted } from "./reroute.ts";
@@ -237,6 +238,8 @@ function allowed(
   observed: Refusal | undefined,
 ): Verdict {
   const last = rerouted.frames.at(-1) ?? frameOf(session, rerouted.wanted.model);
+  // What only observe mode lets through is not sent anywhere else.
+  const mirror = observed === undefined ? mirrorOf(session, rerouted, targets) : undefined;
   const gate = gateOf(session, last);
   const { rule, reason } = gate.open ? gate : { rule: "chancery:observe", reason: "Let through in observe mode" };
   return {
@@ -247,6 +250,7 @@ function allowed(
     ...(observed === undefined ? {} : { observed: { rule: observed.rule, reason: observed.reason } }),
     ...(session.trace.preferred ? { preferred: true as const } : {}),
     ...(session.trace.exposure === undefined ? {} : { exposure: session.trace.exposure }),
+    ...(mirror === undefined ? {} : { mirror }),
     ...explanation(session.trace),
   };
 }

@@ -1,5 +1,5 @@
 import type { Key } from "../resources/index.ts";
-import type { DecisionInput, Verdict } from "./decision.ts";
+import type { DecisionInput, PlainMirror, Verdict } from "./decision.ts";
 import type { Dependency, DependencyKey } from "./dependency.ts";
 import { FieldSource } from "./fields.ts";
 import type { ApplicationFacts, Restriction, Target } from "./program.ts";
@@ -108,6 +108,7 @@ interface Route {
   readonly gateway: Key;
   readonly httpRoute: Key;
   readonly observe: boolean;
+  readonly mirror: PlainMirror | undefined;
   /** Application → what is asked for → tree. */
   readonly trees: Map<ApplicationFacts, Map<string, Node>>;
 }
@@ -153,6 +154,7 @@ class Generation {
         route.weights === input.weights &&
         route.gateway === input.gateway &&
         route.httpRoute === input.httpRoute &&
+        route.mirror === input.mirror &&
         route.observe === (input.observe === true)
       ) {
         return route;
@@ -164,8 +166,8 @@ class Generation {
   #plant(input: DecisionInput): Node {
     let route = this.#routeOf(input);
     if (route === undefined) {
-      const { models, weights, gateway, httpRoute } = input;
-      route = { models, weights, gateway, httpRoute, observe: input.observe === true, trees: new Map() };
+      const { models, weights, gateway, httpRoute, mirror } = input;
+      route = { models, weights, gateway, httpRoute, mirror, observe: input.observe === true, trees: new Map() };
       const routes = this.#routes.get(input.candidates);
       // More than a few are routes that are made anew for each request, which nobody will ask for again.
       if (routes === undefined || routes.length >= ROUTES_OF_CANDIDATES) this.#routes.set(input.candidates, [route]);

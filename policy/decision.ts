@@ -96,6 +96,8 @@ export interface DecisionInput {
   readonly weights?: ReadonlyMap<string, number>;
   /** Active restrictions. The same array until the set changes (its index is kept by identity). */
   readonly restrictions?: readonly Restriction[];
+  /** Plain routes: what the route's own filter copies requests to. The same object for all requests of the route. */
+  readonly mirror?: PlainMirror | undefined;
   /** The gateway is in observe mode (an application in observe mode needs no flag). */
   readonly observe?: boolean;
   /**
@@ -103,6 +105,25 @@ export interface DecisionInput {
    * verdict is the same.
    */
   readonly explain?: boolean;
+}
+
+export interface PlainMirror {
+  readonly by: string;
+  readonly target: Target;
+  /** Percent of requests. */
+  readonly share: number;
+}
+
+/** Where copies of a request may go whose answers nobody sees; whether this one is copied is drawn for each request. */
+export interface Mirror {
+  /** "Rollout <key>", or the route whose filter asks for it. */
+  readonly by: string;
+  /** Percent of requests. */
+  readonly share: number;
+  /** Those of which one gets the copy: every restriction and every restrict rule lets them have it. */
+  readonly targets: readonly Target[];
+  /** Those that must not have it, and why. */
+  readonly removed: readonly Removal[];
 }
 
 /** Why a candidate is not in the decision: a rule's id, or one of the built-in reasons. */
@@ -164,6 +185,7 @@ export interface Allow extends VerdictBase {
   /** Set where only observe mode let it through: what enforcing would have answered. */
   readonly observed?: { readonly rule: string; readonly reason: string };
   readonly exposure?: Exposure;
+  readonly mirror?: Mirror;
   /** A preference, and not weights alone, put the targets in this order. */
   readonly preferred?: true;
 }

@@ -221,6 +221,8 @@ export interface RolloutFacts extends CommonSplitFacts {
   readonly from?: readonly Key[];
   readonly share: number;
   readonly segments: readonly { readonly when: string; readonly version: Key }[];
+  /** The version that gets copies of so many percent of requests. */
+  readonly mirror?: { readonly version: Key; readonly share: number };
 }
 
 export interface ExperimentFacts extends CommonSplitFacts {

@@ -1,5 +1,5 @@
 import type { Key, Scope } from "../resources/index.ts";
-import { type CompiledSplit, compiledSplit, pseudonymOf, splitId } from "./assignments.ts";
+import { type CompiledRollout, type CompiledSplit, compiledSplit, pseudonymOf, splitId } from "./assignments.ts";
 import type { DecisionInput } from "./decision.ts";
 import type { ExpressionType } from "./expression.ts";
 import type { PolicyProgram } from "./program.ts";
@@ -9,6 +9,8 @@ import { type StickyKey, stickyKeyFrom } from "./sticky-key.ts";
 export interface SplitIndex {
   /** In the order in which they are asked. */
   splitsOf(model: Key): readonly CompiledSplit[];
+  /** Those of them that have copies of requests sent to a version, in the same order. */
+  mirroringOf(model: Key): readonly CompiledRollout[];
   /**
    * The pseudonym of whoever asks, in a split.
    *
@@ -69,9 +71,17 @@ export function* indexSplits(program: SplitProgram, cache: ExpressionCache): Gen
     else known.push(split);
     yield;
   }
-  for (const splits of byModel.values()) splits.sort(byPrecedence);
+  const mirroring = new Map<Key, readonly CompiledRollout[]>();
+  for (const [model, splits] of byModel) {
+    splits.sort(byPrecedence);
+    mirroring.set(
+      model,
+      splits.filter((split) => "segments" in split).filter(({ facts }) => facts.mirror !== undefined),
+    );
+  }
   return {
     splitsOf: (model) => byModel.get(model) ?? [],
+    mirroringOf: (model) => mirroring.get(model) ?? [],
     pseudonymOf(id, input) {
       const split = byId.get(id);
       return split === undefined ? undefined : pseudonymOf(split, input);

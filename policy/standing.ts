@@ -26,6 +26,14 @@ export function maturityProblem(maturity: Maturity, minimum: Maturity | undefine
   return `the version is ${maturity}, and the application needs ${minimum}`;
 }
 
+/** Why a version must not even get copies of requests; undefined where it may. */
+export function mirrorMaturityProblem(maturity: Maturity): string | undefined {
+  if (!MATURITIES.includes(maturity)) return `its maturity "${maturity}" is not known`;
+  if (maturity === "retired") return "the version is retired";
+  if (RANKS[maturity] >= RANKS.shadow) return undefined;
+  return `the version is ${maturity}, and a mirror needs shadow`;
+}
+
 /** The evaluations that count, by `scoreKey`, worked out once. */
 export interface ScoreFacts {
   readonly latest: ReadonlyMap<string, Evaluation>;

@@ -100,6 +100,8 @@ export type PathRewrite =
   | { readonly type: "ReplacePrefixMatch"; readonly value: string };
 
 export type RouteFilter =
+  /** Copies of so many percent of requests go to an upstream whose answers nobody sees. */
+  | { readonly type: "RequestMirror"; readonly upstream: Key; readonly share: number }
   | {
       readonly type: "RequestHeaderModifier";
       readonly set: readonly HeaderValue[];
@@ -389,6 +391,8 @@ export interface Rollout extends Split {
   /** Steps taken; the share is that of the last one, 0 before the first. */
   readonly step: number;
   readonly segments: readonly { readonly when: string; readonly version: Key }[];
+  /** Copies of so many percent of requests go to a version whose answers nobody sees. */
+  readonly mirror?: { readonly version: Key; readonly share: number };
 }
 
 /** Gives versions of a model to units, so that they can be compared. */

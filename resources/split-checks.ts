@@ -8,11 +8,13 @@ type Kind = "Rollout" | "Experiment";
 export function checkSplits(inventory: Inventory, tree: TreePlaces): void {
   const models = new Map(inventory.modelVersions.map((version) => [version.key, version.model]));
   for (const rollout of inventory.rollouts) {
-    const { to, from = [], segments } = rollout;
+    const { to, from = [], segments, mirror } = rollout;
     checkVersion("Rollout", rollout, to, ["spec", "to"], models, tree);
     for (const [index, key] of from.entries()) {
       checkVersion("Rollout", rollout, key, ["spec", "from", index], models, tree);
     }
+    if (mirror !== undefined)
+      checkVersion("Rollout", rollout, mirror.version, ["spec", "mirror", "version"], models, tree);
     for (const [index, { version }] of segments.entries()) {
       checkVersion("Rollout", rollout, version, ["spec", "segments", index, "version"], models, tree);
     }

@@ -187,6 +187,7 @@ const split = z.discriminatedUnion("kind", [
     to: text,
     from: optional(texts),
     segments: z.array(z.strictObject({ when: text, version: text })),
+    mirror: optional(z.strictObject({ version: text, share: z.number() })),
   }),
   z.strictObject({
     ...splitMembers,
@@ -236,6 +237,7 @@ export const layoutSchema = z.strictObject({
       models: texts,
       budgets: optional(textMap),
       modelSource: optional(modelSource),
+      mirrors: optional(z.array(z.strictObject({ cluster: text, share: optional(z.number()) }))),
       body: z.boolean(),
     }),
   ),

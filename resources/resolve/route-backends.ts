@@ -5,7 +5,7 @@ import type { Path } from "../yaml-document.ts";
 import type { Linking } from "./linking.ts";
 
 type Rule = Specs["HTTPRoute"]["rules"][number];
-type BackendRef = Rule["backendRefs"][number];
+type BackendRef = Omit<Rule["backendRefs"][number], "filters">;
 
 const REFERRER = { group: "gateway.networking.k8s.io", kind: "HTTPRoute" } as const;
 
@@ -51,7 +51,7 @@ export function resolveBackends(
   return backends;
 }
 
-function resolveBackend(
+export function resolveBackend(
   route: Authored<"HTTPRoute">,
   ref: BackendRef,
   at: Path,

@@ -3,6 +3,7 @@ import type { HeaderValue, PathRewrite, RouteFilter } from "../inventory.ts";
 import type { Specs } from "../kinds.ts";
 import type { Path } from "../yaml-document.ts";
 import type { Linking } from "./linking.ts";
+import { resolveBackend } from "./route-backends.ts";
 
 type Rule = Specs["HTTPRoute"]["rules"][number];
 type Filter = Rule["filters"][number];
@@ -16,7 +17,10 @@ export function resolveFilters(
   linking: Linking,
 ): readonly RouteFilter[] {
   checkCombination(route, rule, at, linking);
-  return rule.filters.map((filter, index) => resolveFilter(route, rule, filter, [...at, "filters", index], linking));
+  return rule.filters.flatMap((filter, index) => {
+    const resolved = resolveFilter(route, rule, filter, [...at, "filters", index], linking);
+    return resolved === undefined ? [] : [resolved];
+  });
 }
 
 function resolveFilter(
@@ -25,7 +29,7 @@ function resolveFilter(
   filter: Filter,
   at: Path,
   linking: Linking,
-): RouteFilter {
+): RouteFilter | undefined {
   switch (filter.type) {
     case "RequestHeaderModifier":
       checkModifier(route, filter.requestHeaderModifier, [...at, "requestHeaderModifier"], true, linking);
@@ -47,6 +51,18 @@ function resolveFilter(
       const name = hostname === undefined ? {} : { hostname };
       return { type: filter.type, ...name, ...(path === undefined ? {} : { path: rewriteOf(path) }) };
     }
+    case "RequestMirror": {
+      const { backendRef, percent, fraction } = filter.requestMirror;
+      const place: Path = [...at, "requestMirror", "backendRef"];
+      const backend = resolveBackend(route, { ...backendRef, weight: 1 }, place, linking);
+      if (backend?.kind === "Model") {
+        const hint = "write spec.mirror of a Rollout of the model";
+        linking.problems.error(route, [...place, "kind"], "unsupported", "a Model is not a mirror", hint);
+      }
+      if (backend?.kind !== "Upstream") return undefined;
+      const share = fraction === undefined ? (percent ?? 100) : (100 * fraction.numerator) / fraction.denominator;
+      return { type: filter.type, upstream: backend.upstream, share };
+    }
   }
 }
 
@@ -63,6 +79,16 @@ function checkCombination(route: Authored<"HTTPRoute">, rule: Rule, at: Path, { 
     if (seen.has(type))
       problems.error(route, place, "conflict", `two filters of type ${type} in one rule`, "make them one");
     seen.add(type);
+  }
+  const mirror = rule.filters.findIndex(({ type }) => type === "RequestMirror");
+  if (mirror !== -1 && rule.backendRefs.some(({ kind }) => kind === "Model")) {
+    const hint = "write spec.mirror of a Rollout of the model";
+    const message = "requests for a Model are mirrored to one of its versions";
+    problems.error(route, [...at, "filters", mirror, "type"], "conflict", message, hint);
+  }
+  if (mirror !== -1 && seen.has("RequestRedirect")) {
+    const message = "a rule has either RequestRedirect or RequestMirror";
+    problems.error(route, [...at, "filters", mirror, "type"], "conflict", message);
   }
   if (!seen.has("RequestRedirect")) return;
   const place = [...at, "filters", rule.filters.findIndex(({ type }) => type === "RequestRedirect"), "type"];

@@ -8,7 +8,7 @@ import { checkValidity } from "./validity.ts";
 type Split = Authored<"Rollout"> | Authored<"Experiment">;
 
 export function resolveRollout(object: Authored<"Rollout">, linking: Linking): Rollout | undefined {
-  const { model: modelRef, to: toRef, from: fromRefs, segments, steps, step, salt, ...spec } = object.spec;
+  const { model: modelRef, to: toRef, from: fromRefs, segments, steps, step, salt, mirror, ...spec } = object.spec;
   const model = modelOf(object, modelRef, linking);
   const to = versionOf(object, toRef, ["spec", "to"], linking);
   const from = fromRefs?.map((each, index) => {
@@ -27,6 +27,8 @@ export function resolveRollout(object: Authored<"Rollout">, linking: Linking): R
     when,
     version: versionOf(object, version, ["spec", "segments", index, "version"], linking) ?? "",
   }));
+  const copied =
+    mirror?.version === undefined ? to : versionOf(object, mirror.version, ["spec", "mirror", "version"], linking);
   if (model === undefined || to === undefined) return undefined;
   return {
     ...metaOf(object),
@@ -37,6 +39,7 @@ export function resolveRollout(object: Authored<"Rollout">, linking: Linking): R
     steps,
     step,
     segments: pinned,
+    ...(mirror === undefined || copied === undefined ? {} : { mirror: { version: copied, share: mirror.share } }),
     salt: salt ?? object.key,
   };
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { complaint } from "./complaint.ts";
-import { formatted, list, port, preciseHostname, text } from "./fields.ts";
+import { formatted, list, name, port, preciseHostname, scope, text, wholeNumber } from "./fields.ts";
 
 export const headerName = formatted(
   /^[A-Za-z0-9!#$%&'*+\-.^_|~\x60]{1,256}$/,
@@ -37,8 +37,40 @@ const redirect = z.strictObject({
 
 const rewrite = z.strictObject({ hostname: preciseHostname.exactOptional(), path: pathRewrite.exactOptional() });
 
-const SUPPORTED = ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite"] as const;
-const UNSUPPORTED = ["RequestMirror", "CORS", "ExtensionRef", "ExternalAuth"];
+/** What copies of requests go to. Group and kind are checked with the reference. */
+const mirror = z
+  .strictObject({
+    backendRef: z.strictObject({
+      group: z.string().default(""),
+      kind: z.string().default("Service"),
+      name,
+      namespace: scope.exactOptional(),
+      port: z.unknown().exactOptional(),
+    }),
+    percent: wholeNumber(0, 100).exactOptional(),
+    fraction: z
+      .strictObject({ numerator: wholeNumber(0, 1_000_000), denominator: wholeNumber(1, 1_000_000).default(100) })
+      .exactOptional(),
+  })
+  .check((context) => {
+    const { percent, fraction } = context.value;
+    if (percent !== undefined && fraction !== undefined) {
+      const message = complaint("conflict", "either percent or fraction says how many requests are copied");
+      context.issues.push({ code: "custom", input: fraction, path: ["fraction"], message });
+    } else if (fraction !== undefined && fraction.numerator > fraction.denominator) {
+      const message = complaint("invalid-value", "must not be more than the denominator");
+      context.issues.push({ code: "custom", input: fraction.numerator, path: ["fraction", "numerator"], message });
+    }
+  });
+
+const SUPPORTED = [
+  "RequestHeaderModifier",
+  "ResponseHeaderModifier",
+  "RequestRedirect",
+  "URLRewrite",
+  "RequestMirror",
+] as const;
+const UNSUPPORTED = ["CORS", "ExtensionRef", "ExternalAuth"];
 
 /** @see https://gateway-api.sigs.k8s.io/reference/spec/#httproutefilter */
 export const routeFilter = z.discriminatedUnion(
@@ -48,6 +80,7 @@ export const routeFilter = z.discriminatedUnion(
     z.strictObject({ type: z.literal("ResponseHeaderModifier"), responseHeaderModifier: headerModifier }),
     z.strictObject({ type: z.literal("RequestRedirect"), requestRedirect: redirect }),
     z.strictObject({ type: z.literal("URLRewrite"), urlRewrite: rewrite }),
+    z.strictObject({ type: z.literal("RequestMirror"), requestMirror: mirror }),
   ],
   {
     error: (issue) => {

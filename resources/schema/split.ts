@@ -54,6 +54,13 @@ export const rolloutSpec = z.strictObject({
   )
     .default([])
     .describe("Requests that are not moved but stay with a version; the first that holds counts."),
+  mirror: z
+    .strictObject({
+      version: reference.exactOptional().describe("The ModelVersion that gets the copies; `to` unless given."),
+      share: percentage.default(100).describe("Percent of requests that are copied."),
+    })
+    .exactOptional()
+    .describe("Copies of requests go to a version whose answers nobody sees, where every rule lets it have them."),
 });
 
 const armName = formatted(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/, "a short name of letters, digits, - . _");
