@@ -1,5 +1,6 @@
 import { RE2JS } from "re2js";
 import { charge, type Frame } from "./frame.ts";
+import { onePassMatcher } from "./one-pass.ts";
 import { CelError, noOverload, OUT_OF_WORK } from "./value.ts";
 
 /** matches(): RE2, so that no pattern takes more than linear time. */
@@ -21,7 +22,10 @@ export function compilePattern(text: string): Pattern | string {
   if (text.length > PATTERN_TEXT) return `the pattern has ${text.length} characters; at most ${PATTERN_TEXT} are taken`;
   try {
     const compiled = RE2JS.compile(text);
-    return { size: compiled.programSize(), test: (subject) => compiled.test(subject) };
+    const size = compiled.programSize();
+    const test = (subject: string) => compiled.test(subject);
+    const simple = onePassMatcher(text);
+    return simple === undefined ? { size, test } : { size, test: (subject) => simple(subject) ?? test(subject) };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
