@@ -118,9 +118,14 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     const next = new Set(revision.nodeGroups.map((group) => group.name));
     for (const group of groups) if (!next.has(group)) server.removeGroup(group);
     groups = next;
-    for (const group of revision.nodeGroups) {
-      const { name: of, layout } = group;
-      server.setSnapshot({ group: of, revision: revision.number, layout, resources: byType(group) });
+    // Before the first one, the one before: Envoys that come back may still run it, and what it had is taken away from
+    // them when they have gone on, not at once.
+    const preceding = active === undefined ? await source.store.lastGood(revision.number) : undefined;
+    for (const { number, nodeGroups } of [...(preceding === undefined ? [] : [preceding.revision]), revision]) {
+      for (const group of nodeGroups) {
+        const { name: of, layout } = group;
+        if (groups.has(of)) server.setSnapshot({ group: of, revision: number, layout, resources: byType(group) });
+      }
     }
     active = revision;
     log.info({ revision: revision.number, groups: [...groups] }, "serving a revision");

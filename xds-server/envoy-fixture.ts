@@ -1,97 +1,23 @@
-import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
-import { type DescMessage, fromJson, type JsonValue, toBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import type { EncodedResource } from "../compiler/index.ts";
-import { envoyTypes, typeUrl } from "../envoy/index.ts";
-import { ClusterSchema } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
-import { ClusterLoadAssignmentSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
-import { ListenerSchema } from "../protos/gen/envoy/config/listener/v3/listener_pb.ts";
-import { RouteConfigurationSchema } from "../protos/gen/envoy/config/route/v3/route_pb.ts";
 import { closeAtEnd, http, type RunningEnvoy, startEnvoy, waitFor } from "../test/support/index.ts";
+import { address, extensionType } from "./resource-fixture.ts";
 import { createXdsServer, type XdsServer, type XdsServerOptions } from "./server.ts";
+import type { Protocol } from "./session-state.ts";
 import type { GroupSnapshot } from "./snapshot.ts";
 
 const binary = fileURLToPath(new URL("../.tools/envoy-1.40.0/envoy", import.meta.url));
-export const ADS = { ads: {}, resourceApiVersion: "V3" };
-const type = (name: string) => `type.googleapis.com/envoy.extensions.${name}`;
 
-export function encode(schema: DescMessage, name: string, json: JsonValue): EncodedResource {
-  const value = toBinary(schema, fromJson(schema, json, { registry: envoyTypes }));
-  const version = createHash("sha256").update(value).digest("hex").slice(0, 16);
-  return { typeUrl: typeUrl(schema), name, version, value };
-}
-
-export const address = (port: number) => ({ socketAddress: { address: "127.0.0.1", portValue: port } });
-
-export function cluster(name: string, extra: Record<string, JsonValue> = {}): EncodedResource {
-  return encode(ClusterSchema, name, { name, type: "EDS", edsClusterConfig: { edsConfig: ADS }, ...extra });
-}
-
-export function endpoints(clusterName: string, port: number): EncodedResource {
-  return encode(ClusterLoadAssignmentSchema, clusterName, {
-    clusterName,
-    endpoints: [{ lbEndpoints: [{ endpoint: { address: address(port) } }] }],
-  });
-}
-
-export function listener(secret?: string, statPrefix = "edge"): EncodedResource {
-  const manager = {
-    name: "envoy.filters.network.http_connection_manager",
-    typedConfig: {
-      "@type": type("filters.network.http_connection_manager.v3.HttpConnectionManager"),
-      statPrefix,
-      rds: { routeConfigName: "routes", configSource: ADS },
-      httpFilters: [
-        { name: "envoy.filters.http.router", typedConfig: { "@type": type("filters.http.router.v3.Router") } },
-      ],
-    },
-  };
-  const tls = {
-    name: "envoy.transport_sockets.tls",
-    typedConfig: {
-      "@type": type("transport_sockets.tls.v3.DownstreamTlsContext"),
-      commonTlsContext: { tlsCertificateSdsSecretConfigs: [{ name: secret ?? "", sdsConfig: ADS }] },
-    },
-  };
-  const chain = { filters: [manager], ...(secret === undefined ? {} : { transportSocket: tls }) };
-  return encode(ListenerSchema, "edge", { name: "edge", address: address(0), filterChains: [chain] });
-}
-
-export function routes(...list: readonly (readonly [prefix: string, cluster: string])[]): EncodedResource {
-  return encode(RouteConfigurationSchema, "routes", {
-    name: "routes",
-    virtualHosts: [
-      {
-        name: "all",
-        domains: ["*"],
-        routes: list.map(([prefix, name]) => ({ match: { prefix }, route: { cluster: name } })),
-      },
-    ],
-  });
-}
-
-export const brokenRoutes = encode(RouteConfigurationSchema, "routes", {
-  name: "routes",
-  virtualHosts: [
-    { name: "all", domains: ["*"], routes: [{ match: { safeRegex: { regex: "(" } }, route: { cluster: "a" } }] },
-  ],
-});
-
-export function snapshot(revision: number, ...resources: readonly EncodedResource[]): GroupSnapshot {
-  const types = new Map<string, Map<string, EncodedResource>>();
-  for (const resource of resources) {
-    const map = types.get(resource.typeUrl) ?? new Map<string, EncodedResource>();
-    types.set(resource.typeUrl, map.set(resource.name, resource));
-  }
-  return { group: "edge", revision, layout: `layout-${revision}`, resources: types };
-}
+/** By default the pause of a node without a server grows to half a minute. */
+const RECONNECT = { base_interval: "0.1s", max_interval: "0.5s" };
 
 export async function startUpstream(says: string): Promise<number> {
   const server = createServer((_request, response) => response.end(says));
+  // Else it may close a connection in the moment in which the Envoy sends a request on it.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   closeAtEnd(server);
   return (server.address() as AddressInfo).port;
@@ -116,8 +42,16 @@ export async function startServer(
   return { server, port: await server.listen(`127.0.0.1:${port}`), registry };
 }
 
-/** @param extra  fields of the bootstrap besides those that every node has */
-export async function startNode(xdsPort: number, id = "node-1", extra: object = {}): Promise<RunningEnvoy> {
+/**
+ * @param extra  fields of the bootstrap besides those that every node has
+ * @param protocol  of its one stream
+ */
+export async function startNode(
+  xdsPort: number,
+  id = "node-1",
+  extra: object = {},
+  protocol: Protocol = "delta",
+): Promise<RunningEnvoy> {
   const envoy = await startEnvoy({
     binary,
     bootstrap: {
@@ -126,10 +60,10 @@ export async function startNode(xdsPort: number, id = "node-1", extra: object = 
       admin: { address: address(0) },
       dynamic_resources: {
         ads_config: {
-          api_type: "DELTA_GRPC",
+          api_type: protocol === "delta" ? "DELTA_GRPC" : "GRPC",
           transport_api_version: "V3",
           set_node_on_first_message_only: true,
-          grpc_services: [{ envoy_grpc: { cluster_name: "xds" } }],
+          grpc_services: [{ envoy_grpc: { cluster_name: "xds", retry_policy: { retry_back_off: RECONNECT } } }],
         },
         cds_config: { ads: {}, resource_api_version: "V3" },
         lds_config: { ads: {}, resource_api_version: "V3" },
@@ -141,7 +75,7 @@ export async function startNode(xdsPort: number, id = "node-1", extra: object = 
             type: "STATIC",
             typed_extension_protocol_options: {
               "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": type("upstreams.http.v3.HttpProtocolOptions"),
+                "@type": extensionType("upstreams.http.v3.HttpProtocolOptions"),
                 explicit_http_config: { http2_protocol_options: {} },
               },
             },

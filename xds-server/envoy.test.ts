@@ -6,21 +6,8 @@ import { pino } from "pino";
 import { expect, test } from "vitest";
 import { closeAtEnd, createCertificateAuthority, http, waitFor } from "../test/support/index.ts";
 import { systemClock } from "./clock.ts";
-import {
-  brokenRoutes,
-  cluster,
-  endpoints,
-  get,
-  listener,
-  portOf,
-  pushes,
-  routes,
-  runs,
-  snapshot,
-  startNode,
-  startServer,
-  startUpstream,
-} from "./envoy-fixture.ts";
+import { get, portOf, pushes, runs, startNode, startServer, startUpstream } from "./envoy-fixture.ts";
+import { brokenRoutes, cluster, endpoints, listener, routes, snapshot } from "./resource-fixture.ts";
 import { secretResource } from "./secret-material.ts";
 import { createSecretSource } from "./secret-source.ts";
 import type { GroupSnapshot } from "./snapshot.ts";

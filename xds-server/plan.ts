@@ -26,10 +26,13 @@ function releaseOrdered(session: Session, now: number): number | undefined {
     return undefined;
   }
   const clusters = session.types.get(TYPE_URLS.cluster);
-  const inFlight = clusters !== undefined && (clusters.outstanding.size > 0 || hasPending(clusters));
   // The deadline stays where it is when further changes come, or a stream of changes would starve the routes.
   session.orderDeadline ??= now + session.settings.orderWaitMs;
-  if (inFlight && now < session.orderDeadline) return session.orderDeadline;
+  const inFlight = clusters !== undefined && (clusters.outstanding.size > 0 || hasPending(clusters));
+  // A listener names no clusters but by its routes.
+  const routesWait = (session.types.get(TYPE_URLS.route)?.waiting.size ?? 0) > 0;
+  const until = inFlight ? session.orderDeadline : routesWait ? mayBeAsked(session, TYPE_URLS.cluster) : now;
+  if (now < until) return until;
   session.orderDeadline = undefined;
   for (const type of session.inSendOrder) {
     for (const name of type.waiting) type.pending.add(name);
@@ -81,9 +84,7 @@ function removalDue(session: Session, type: TypeState, since: number, now: numbe
   for (const typeUrl of usersOf(type.typeUrl)) {
     const user = session.types.get(typeUrl);
     if (user === undefined || !user.requested) {
-      // A reconnected node asks for all its types within moments; what its routes need is not known before.
-      const mayAsk = session.reconnected && (session.view.types.get(typeUrl)?.resources.size ?? 0) > 0;
-      if (mayAsk) due = Math.max(due, Math.min(bound, session.identifiedAt + session.settings.reconnectWaitMs));
+      due = Math.max(due, Math.min(bound, mayBeAsked(session, typeUrl)));
     } else if (user.waiting.size > 0 || hasPending(user) || user.outstanding.size > 0) {
       due = Math.max(due, bound);
     } else {
@@ -91,6 +92,16 @@ function removalDue(session: Session, type: TypeState, since: number, now: numbe
     }
   }
   return due;
+}
+
+/**
+ * Until when a node that reconnected may be about to ask for a type that it has not asked for: it asks for all its types
+ * within moments, and what its routes need is not known before.
+ */
+function mayBeAsked({ reconnected, only, types, view, identifiedAt, settings }: Session, typeUrl: string): number {
+  if (!reconnected || only !== undefined || types.get(typeUrl)?.requested) return Number.NEGATIVE_INFINITY;
+  if ((view.types.get(typeUrl)?.resources.size ?? 0) === 0) return Number.NEGATIVE_INFINITY;
+  return identifiedAt + settings.reconnectWaitMs;
 }
 
 /** Whether a listener of the view names this extension config. */

@@ -355,6 +355,24 @@ describe("delta: order", () => {
     expect(namesOf(drive.pass(1)[0])).toEqual(["-x"]);
   });
 
+  test("a node that reconnects gets changed routes after the clusters that it lacks", () => {
+    const drive = driveSession("delta", { resources: [cluster("y"), route("r", "to y")] });
+    expect(drive.change(RDS, { subscribe: ["r"], claims: { r: "old" } })).toEqual([]);
+    const [clusters] = drive.change(CDS, { claims: { x: "old" } });
+    expect(namesOf(clusters)).toEqual(["y"]);
+    const [routes] = drive.ack(clusters);
+    expect(namesOf(routes)).toEqual(["r"]);
+    expect(drive.pass(1_000)).toEqual([]);
+    drive.ack(routes);
+    expect(namesOf(drive.pass(2_000)[0])).toEqual(["-x"]);
+  });
+
+  test("a node that reconnects and asks for no clusters gets its routes soon", () => {
+    const drive = driveSession("delta", { resources: [cluster("y"), route("r", "to y")] });
+    expect(drive.change(RDS, { subscribe: ["r"], claims: { r: "old" } })).toEqual([]);
+    expect(namesOf(drive.pass(500)[0])).toEqual(["r"]);
+  });
+
   test("a dropped cluster goes after a bounded wait when routes are never acknowledged", () => {
     const drive = driveSession("delta", { resources: [cluster("x"), route("r", "to x")] });
     settle(drive, [

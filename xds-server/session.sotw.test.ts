@@ -249,6 +249,26 @@ describe("state of the world: order", () => {
     expect(namesOf(removal)).toEqual(["y"]);
   });
 
+  test("line 37: after a restart, too, and the new routes wait for the new cluster", () => {
+    const drive = driveSession("sotw", { resources: [cluster("x"), endpoints("x"), route("r", "to x")] });
+    drive.publish(cluster("y"), endpoints("y"), route("r", "to y"));
+    expect(drive.ask(RDS, ["r"], { version: "old" })).toEqual([]);
+    const [clusters] = drive.ask(CDS, [], { version: "old" });
+    expect(namesOf(clusters)?.toSorted()).toEqual(["x", "y"]);
+    expect(namesOf(drive.ask(EDS, ["x", "y"], { version: "old" })[0])?.toSorted()).toEqual(["x", "y"]);
+    const [routes] = drive.ack(clusters);
+    expect(namesOf(routes)).toEqual(["r"]);
+    expect(drive.pass(4_000)).toEqual([]);
+    drive.ack(routes);
+    expect(namesOf(drive.pass(2_000)[0])).toEqual(["y"]);
+  });
+
+  test("a node that has nothing is not given what went", () => {
+    const drive = driveSession("sotw", { resources: [cluster("x"), route("r", "to x")] });
+    drive.publish(cluster("y"), route("r", "to y"));
+    expect(namesOf(drive.ask(CDS, [])[0])).toEqual(["y"]);
+  });
+
   test("line 38: endpoints are sent again with their cluster", () => {
     const drive = driveSession("sotw", { resources: [cluster("a"), endpoints("a"), cluster("b"), endpoints("b")] });
     drive.ack(drive.ask(CDS, [])[0]);

@@ -183,7 +183,7 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
     report(settle(type, request.nonce, request.error, now, isEnvoy(session) && !type.traits.complete), effects);
     const change = replaceNames(type.subscription, names, first, type.traits.emptyMeansAll);
     if (first) openSotw(session, type, change, versionInfo, now);
-    else changeSotw(session, type, change);
+    else changeSotw(session, type, change, now);
   } else {
     const { subscribe, unsubscribe, claims } = request.names;
     const size = Math.max(type.subscription.names.size + subscribe.length, unsubscribe.length, claims.size);

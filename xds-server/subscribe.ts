@@ -17,9 +17,12 @@ export function openSotw(
   versionInfo: string,
   now: number,
 ): void {
+  if (versionInfo !== "") session.reconnected = true;
+  const target = changedIn(session, type);
+  recall(session, type, change.asked, now);
   if (!type.subscription.wildcard) {
-    open(session, type, change.asked);
-    if (type.opening === undefined) for (const name of change.asked) type.pending.add(name);
+    if (target === type.pending && type.retained.size === 0) open(session, type, change.asked);
+    if (type.opening === undefined) for (const name of change.asked) target.add(name);
     return;
   }
   // Of a group that is not known (yet) nothing is known to be wrong: a node that has something keeps it.
@@ -41,9 +44,35 @@ export function openSotw(
     for (const [name, version] of leftover.rejected) type.rejected.set(name, version);
     type.rejectedVersion = leftover.version;
   } else {
-    if (type.subscription.names.size === 0) open(session, type, undefined);
-    if (type.opening === undefined) for (const { name } of resourcesOf(session, type)) type.pending.add(name);
-    type.answer = true;
+    recall(session, type, session.view.preceding?.get(type.typeUrl)?.keys() ?? [], now);
+    const plain = target === type.pending && type.retained.size === 0 && type.subscription.names.size === 0;
+    if (plain) open(session, type, undefined);
+    if (type.opening === undefined) for (const { name } of resourcesOf(session, type)) target.add(name);
+    type.answer = target.size === 0 || target === type.pending;
+  }
+}
+
+/**
+ * Where the first request for a type puts what has changed. What a node has that reconnects may go on while the clusters
+ * that the change needs get warm; a node that has nothing need not wait.
+ */
+function changedIn(session: Session, type: TypeState): Set<string> {
+  return session.reconnected && session.only === undefined && type.traits.afterClusters ? type.waiting : type.pending;
+}
+
+/**
+ * State of the world: a node that reconnects says which version it has, not which resources, and clusters are deleted by
+ * not being repeated. What went last is repeated until the routes of the node no longer need it. (Delta: the node claims
+ * what it has, and it is kept by not being removed.)
+ */
+function recall(session: Session, type: TypeState, names: Iterable<string>, now: number): void {
+  const preceding = session.view.preceding?.get(type.typeUrl);
+  if (!session.reconnected || preceding === undefined) return;
+  const refused = session.leftovers.get(type.typeUrl)?.rejected;
+  for (const name of names) {
+    const resource = preceding.get(name);
+    if (resource === undefined || served(session, type, name) !== undefined || refused?.has(name)) continue;
+    type.retained.set(name, { resource, since: now });
   }
 }
 
@@ -67,8 +96,9 @@ function open(session: Session, type: TypeState, names: readonly string[] | unde
 const SILENTLY_ABSENT: ReadonlySet<string> = new Set([TYPE_URLS.extensionConfig, VIRTUAL_HOST]);
 
 /** State of the world, later requests. */
-export function changeSotw(session: Session, type: TypeState, change: SubscriptionChange): void {
+export function changeSotw(session: Session, type: TypeState, change: SubscriptionChange, now: number): void {
   dropNames(session, type, change);
+  recall(session, type, change.asked, now);
   // A name is sent again even if the wildcard brought it before: the client may have forgotten it.
   for (const name of change.asked) {
     type.held.delete(name);
@@ -113,6 +143,7 @@ export function openDelta(
       return;
     }
   }
+  const target = changedIn(session, type);
   const names = new Set(change.asked);
   if (type.subscription.wildcard) {
     for (const { name } of resourcesOf(session, type)) names.add(name);
@@ -125,6 +156,7 @@ export function openDelta(
     if (claims.size > 0 && wanted !== undefined && wanted.version === type.rejected.get(name)) continue;
     const gone = type.held.has(name) && wanted === undefined;
     if (gone && type.traits.removedLast) type.retained.set(name, { resource: undefined, since: now });
+    else if (type.held.get(name) !== wanted?.version) target.add(name);
     else type.pending.add(name);
   }
   for (const resource of expiringOf(session.view.types.get(type.typeUrl))) {

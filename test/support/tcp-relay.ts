@@ -16,6 +16,8 @@ export interface TcpRelay {
   stall(way?: Way): void;
   /** Swallows all that comes: both ends believe in connections that are dead. They are reset by `heal`. */
   lose(): void;
+  /** New connections go to another port of 127.0.0.1; those that are open stay. */
+  direct(to: number): void;
   /** Resets every connection; new ones are accepted. */
   reset(): void;
   /** Resets every connection, and each new one. */
@@ -36,6 +38,7 @@ export async function startTcpRelay(to: number): Promise<TcpRelay> {
   const links = new Set<Link>();
   const delays: Record<Way, number> = { up: 0, down: 0 };
   const stalled = new Set<Way>();
+  let target = to;
   let losing = false;
   let refusing = false;
   const listener = createServer((client) => {
@@ -43,7 +46,7 @@ export async function startTcpRelay(to: number): Promise<TcpRelay> {
       client.on("error", () => undefined).resetAndDestroy();
       return;
     }
-    const server = connect(to, "127.0.0.1");
+    const server = connect(target, "127.0.0.1");
     const pipe = (way: Way, from: Socket, into: Socket): Pipe =>
       new Pipe(from, into, { delay: () => delays[way], isHeld: () => stalled.has(way), isLost: () => losing });
     const link = { client, server, pipes: { up: pipe("up", client, server), down: pipe("down", server, client) } };
@@ -77,6 +80,9 @@ export async function startTcpRelay(to: number): Promise<TcpRelay> {
     },
     lose: () => {
       losing = true;
+    },
+    direct: (port) => {
+      target = port;
     },
     reset,
     cut: () => {
