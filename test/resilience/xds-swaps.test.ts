@@ -67,7 +67,7 @@ function startLoad(ports: readonly number[]) {
   let answered = 0;
   const loads = ports.map((port) =>
     runLoad({
-      rps: 100,
+      rps: 50,
       count: 1_000_000,
       request: () => http(`http://127.0.0.1:${port}/`, { agent }),
       onAnswer: () => {
