@@ -82,6 +82,7 @@ function placesIn(inventory: Inventory): ReadonlyMap<`${Finding["about"]["kind"]
     ["Application", inventory.applications],
     ["Approval", inventory.approvals],
     ["ModelVersion", inventory.modelVersions],
+    ["Deployment", inventory.deployments],
     ["Model", inventory.models],
     ["LawPack", inventory.lawPacks],
     ["Upstream", inventory.upstreams],

@@ -1,9 +1,10 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { formatProblem } from "../resources/index.ts";
+import { formatProblem, type LoadedDirectory, type Problem, registryProblems } from "../resources/index.ts";
 import { analysisProblems } from "./analysis-problems.ts";
 import { compileDirectory } from "./compile-directory.ts";
 import { EXIT } from "./exit.ts";
 import { parseCount, parseTime } from "./options.ts";
+import { openRegistry } from "./registry-state.ts";
 
 interface CheckOptions {
   readonly format: "text" | "json";
@@ -11,6 +12,7 @@ interface CheckOptions {
   readonly scoreAge?: number;
   readonly minReady?: number;
   readonly at?: number;
+  readonly state?: string;
 }
 
 const HELP = `
@@ -21,6 +23,7 @@ fail, applications that nothing may answer, approvals and certifications that en
 Examples:
   chancery check examples/quickstart/resources
   chancery check --format json . | jq '.problems[].code'
+  chancery check --state /var/lib/chancery/control .
 `;
 
 /** `chancery check DIR` */
@@ -32,10 +35,13 @@ export function checkCommand(): Command {
     .option("--score-age <days>", "for how long a score counts, as 90d; for ever, unless given", parseDays)
     .option("--min-ready <count>", "targets that a model should have in each region where it has any", parseCount)
     .option("--at <time>", "RFC 3339: the time at which to look; now, unless given", parseTime)
+    .option("--state <dir>", "state directory of a control plane: what it has published must not change otherwise")
     .addHelpText("after", HELP)
     .action(async (directory: string, options: CheckOptions) => {
-      const checked = await compileDirectory(directory);
-      const { loaded } = checked;
+      const compiled = await compileDirectory(directory);
+      const { loaded } = compiled;
+      const published = options.state === undefined ? [] : await publishedProblems(loaded, options.state);
+      const checked = { ...compiled, problems: [...compiled.problems, ...published] };
       const sound = checked.problems.every(({ severity }) => severity !== "error");
       const { within: withinMs, scoreAge: scoreAgeMs, minReady, at: now = Date.now() } = options;
       const settings = {
@@ -56,6 +62,12 @@ export function checkCommand(): Command {
       }
       process.exitCode = errors > 0 ? EXIT.problem : EXIT.ok;
     });
+}
+
+/** Versions that are otherwise than they were published. */
+async function publishedProblems(loaded: LoadedDirectory, state: string): Promise<readonly Problem[]> {
+  const { identities } = await openRegistry(state);
+  return registryProblems(loaded, new Map(Object.entries(identities)));
 }
 
 const DAY = 86_400_000;

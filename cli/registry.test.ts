@@ -57,4 +57,16 @@ test("tells what was in force at a time, by whose approval, and since which revi
   expect(before.stderr).toContain("the registry begins at 2026-05-01T00:00:00.000Z");
   expect(before.code).toBe(3);
   expect(history.stdout).toContain("2026-05-01T00:00:00.000Z  revision 1  sha256:");
+
+  // What is pushed next is held against it.
+  const check = (tree: string) =>
+    writeFile(join(directory, "tree.yaml"), tree).then(() => runChancery("check", directory, "--state", state));
+  const same = await check(TREE);
+  expect([same.code, same.stdout]).toEqual([0, expect.stringContaining("0 errors")]);
+  const other = await check(TREE.replace("provider: Acme, maturity: canary", "provider: Other, maturity: deprecated"));
+  expect(other.code).toBe(1);
+  expect(other.stdout).toContain("atlas v1 was published as one of Acme");
+  expect(other.stdout).toContain("atlas v1 is canary and cannot become deprecated");
+  const nowhere = await runChancery("check", directory, "--state", directory);
+  expect([nowhere.code, nowhere.stderr]).toEqual([3, expect.stringContaining("nothing was published from")]);
 });

@@ -1,15 +1,8 @@
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import { Command, Option } from "commander";
-import {
-  type Registry,
-  type RegistryChange,
-  type RegistryEntry,
-  readRegistry,
-  registryAt,
-} from "../distribution/index.ts";
+import { type Registry, type RegistryChange, type RegistryEntry, registryAt } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { parseTime } from "./options.ts";
+import { openRegistry } from "./registry-state.ts";
 
 const HELP = `
 Model versions and approvals as they were published by a control plane, from its state directory (--state of chancery
@@ -48,12 +41,12 @@ export function registryCommand(): Command {
       .option("--application <key>", "only approvals for this Application, and the versions that they name");
 
   filtered(verb("list", "list what is in force")).action(async (options: FilterOptions) => {
-    print(inForce(await open(options.state), Date.now(), options), options, formatEntries);
+    print(inForce(await openRegistry(options.state), Date.now(), options), options, formatEntries);
   });
   verb("show", "show a version, who approved it, and what changed of it")
     .argument("<version>", "key of the ModelVersion")
     .action(async (version: string, options: StateOptions) => {
-      const known = await open(options.state);
+      const known = await openRegistry(options.state);
       const found = { entries: inForce(known, Date.now(), { version }), history: changesOf(known, version) };
       if (found.entries.length + found.history.length === 0) throw notPublished(version);
       print(found, options, ({ entries, history }) => `${formatEntries(entries)}\n${formatChanges(history)}`);
@@ -61,28 +54,14 @@ export function registryCommand(): Command {
   verb("history", "list what changed, when, and by which revision")
     .argument("[version]", "key of the ModelVersion; all, unless given")
     .action(async (version: string | undefined, options: StateOptions) => {
-      print(changesOf(await open(options.state), version), options, formatChanges);
+      print(changesOf(await openRegistry(options.state), version), options, formatChanges);
     });
   filtered(verb("at", "list what was in force at a time, and who had approved it"))
     .argument("<time>", "RFC 3339", parseTime)
     .action(async (time: number, options: FilterOptions) => {
-      print(inForce(await open(options.state), time, options), options, formatEntries);
+      print(inForce(await openRegistry(options.state), time, options), options, formatEntries);
     });
   return registry;
-}
-
-async function open(state: string): Promise<Registry> {
-  const nested = join(state, "publisher");
-  const isThere = await stat(nested).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-  const registry = await readRegistry(isThere ? nested : state);
-  if (registry !== undefined) return registry;
-  throw new ChanceryError(
-    "not-found",
-    `nothing was published from ${state}: name the state directory of the control plane`,
-  );
 }
 
 function notPublished(version: string): ChanceryError {

@@ -3,7 +3,7 @@ import type { ModelTarget, PolicyProgram } from "./program.ts";
 
 type Window = Pick<AnalysisOptions, "now" | "withinMs" | "scoreAgeMs">;
 
-/** Approvals, certifications and scores that end soon, or have ended. */
+/** Approvals, certifications, scores, agreements and safeguards that end soon, or have ended. */
 export function endingSoon(program: PolicyProgram, { now, withinMs, scoreAgeMs }: Window): readonly Finding[] {
   const findings: Finding[] = [];
   const report = (
@@ -34,7 +34,49 @@ export function endingSoon(program: PolicyProgram, { now, withinMs, scoreAgeMs }
       report("score-ages", `the score ${metric} (${slice})`, until, about, "evaluate again");
     }
   }
+  for (const { model } of program.targets) {
+    if (model === undefined) continue;
+    const about = { kind: "Deployment", key: model.deployment } as const;
+    for (const [what, until] of lastAgreements(model)) {
+      report("agreement-ends", what, until, about, "renew it, or remove it");
+    }
+    for (const [country, until] of lastSafeguards(program, model)) {
+      report("safeguard-ends", `what covers processing in ${country}`, until, about, "renew it, or remove it");
+    }
+  }
   return findings;
+}
+
+/** With whom what is agreed → until when; one that follows another one counts for both. */
+function lastAgreements({ agreements = [] }: ModelTarget): ReadonlyMap<string, number> {
+  return latest(
+    agreements.map(({ kind, subprocessor, validUntil }) => {
+      const party = subprocessor === undefined ? "" : ` with ${subprocessor}`;
+      return [`the ${kind} agreement${party}`, validUntil];
+    }),
+  );
+}
+
+/** Country with a safeguard → until when that, or a decision of adequacy, covers it. */
+function lastSafeguards(
+  { adequate = [] }: PolicyProgram,
+  { safeguards = [] }: ModelTarget,
+): ReadonlyMap<string, number> {
+  const own = new Set(safeguards.map(({ country }) => country));
+  return latest([
+    ...safeguards.map(({ country, validUntil }): [string, string | undefined] => [country, validUntil]),
+    ...adequate.flatMap(({ country, to }): [string, string | undefined][] => (own.has(country) ? [[country, to]] : [])),
+  ]);
+}
+
+/** The latest of the ends of each; one without an end never ends. */
+function latest(ends: readonly (readonly [string, string | undefined])[]): ReadonlyMap<string, number> {
+  const last = new Map<string, number>();
+  for (const [what, end] of ends) {
+    const until = timeOf(end) ?? Number.POSITIVE_INFINITY;
+    last.set(what, Math.max(last.get(what) ?? until, until));
+  }
+  return last;
 }
 
 /** The least age at which an application no longer takes a score; milliseconds. */

@@ -163,6 +163,27 @@ describe("what ends", () => {
     expect(found({ targets: targets.slice(0, 1) }, { withinMs: 9 * DAY, scoreAgeMs: 90 * DAY })).toEqual([]);
   });
 
+  it("is found of what nothing follows: agreements by kind and party, safeguards by country", () => {
+    const agreement = (days: number, subprocessor?: string) => ({
+      ...({ kind: "data-processing", reference: "1", validUntil: at(days) } as const),
+      ...(subprocessor === undefined ? {} : { subprocessor }),
+    });
+    const safeguard = (country: string, days: number) => ({
+      ...({ country, kind: "standard-clauses", reference: "1", validUntil: at(days) } as const),
+    });
+    const agreed = (...agreements: ReturnType<typeof agreement>[]) =>
+      found({ targets: [modelTarget("m", 1, { deployment: "here", agreements })] });
+    expect(agreed(agreement(30))).toEqual(["agreement-ends here"]);
+    expect(agreed(agreement(31))).toEqual([]);
+    expect(agreed(agreement(-1), agreement(31))).toEqual([]);
+    expect(agreed(agreement(-1, "helper"), agreement(31))).toEqual(["agreement-ends here"]);
+    const safe = [modelTarget("m", 1, { deployment: "here", safeguards: [safeguard("US", 30), safeguard("IN", 31)] })];
+    expect(found({ targets: safe })).toEqual(["safeguard-ends here"]);
+    expect(found({ targets: safe, adequate: [{ country: "US", to: at(31) }] })).toEqual([]);
+    expect(found({ targets: safe, adequate: [{ country: "US" }] })).toEqual([]);
+    expect(found({ targets: safe, adequate: [{ country: "IN" }] })).toEqual(["safeguard-ends here"]);
+  });
+
   it("takes the age of a score from the applications too, the least one", () => {
     const asking = (maxAgeMs: number, metric = "accuracy") =>
       applicationWith({ minimumScores: [{ metric, slice: "all", value: 0, maxAgeMs }] });

@@ -15,6 +15,8 @@ export const FINDING_CODES = {
   "few-targets": "A model has fewer targets in a region than are asked for.",
   "approval-ends": "An approval ends soon, or has ended.",
   "certification-ends": "A certification ends soon, or has ended.",
+  "agreement-ends": "An agreement about the processing of data ends soon, or has ended.",
+  "safeguard-ends": "What covers processing in a country ends soon, or has ended.",
   "law-begins": "A rule of a law pack begins soon.",
   "law-unreviewed": "A law pack enforces rules that counsel has not reviewed.",
   "score-ages": "A score is, or soon will be, older than scores may be.",
@@ -29,7 +31,15 @@ export interface Finding {
   readonly hint?: string;
   /** What it is about: a rule by its id, other things by their key. */
   readonly about: {
-    readonly kind: "rule" | "Application" | "Approval" | "ModelVersion" | "Model" | "LawPack" | "Upstream";
+    readonly kind:
+      | "rule"
+      | "Application"
+      | "Approval"
+      | "ModelVersion"
+      | "Deployment"
+      | "Model"
+      | "LawPack"
+      | "Upstream";
     readonly key: Key;
   };
 }
