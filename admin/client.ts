@@ -53,7 +53,7 @@ function restrictionsAt(options: AdminClientOptions): Client<typeof RestrictionS
   return createClient(RestrictionService, transportTo(options));
 }
 
-function transportTo(options: AdminClientOptions) {
+export function transportTo(options: AdminClientOptions) {
   return createConnectTransport({ baseUrl: baseUrlOf(options), httpVersion: "1.1" });
 }
 
@@ -62,7 +62,7 @@ function baseUrlOf({ control }: AdminClientOptions): string {
 }
 
 /** Calls, and throws a ChanceryError with the code that the server named; "unavailable" where it named none. */
-async function asking<T>(
+export async function asking<T>(
   options: AdminClientOptions,
   failed: string,
   call: (options: CallOptions) => Promise<T>,

@@ -1,14 +1,18 @@
 /**
- * In: the state of a process (readiness, metrics) and of the control plane (status), restrictions. Out: an HTTP server
- * that tells it, takes restrictions, and the client of its API. Promises: no secret in any answer, off loopback nothing
- * without a token.
+ * In: the state of a process (readiness, metrics) and of the control plane (status), restrictions, approvals. Out: an HTTP
+ * server that tells it, takes restrictions and approvals, and the client of its API. Promises: no secret in any answer, off
+ * loopback nothing without a token, no approval by one person alone.
  */
+
 export {
   type GetStatusResponse,
   GetStatusResponseSchema,
   type Latency,
   type NodeStatus,
 } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
+export type { Approval, ApprovalStep } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
+export { grantApproval, listApprovals, requestApproval, revokeApproval } from "./approval-client.ts";
+export type { ApprovalApi } from "./approval-service.ts";
 export {
   type AdminClientOptions,
   getStatus,
@@ -17,6 +21,8 @@ export {
   listRestrictions,
 } from "./client.ts";
 export { addStatusMetrics, createRegistry } from "./metrics.ts";
+export type { Credential } from "./principal.ts";
+export { parsePrincipals } from "./principals-file.ts";
 export { isRestrictionKind, type RestrictionApi, type RestrictionKind } from "./restriction-service.ts";
 export { type AdminServer, type AdminServerOptions, isLoopback, startAdminServer } from "./server.ts";
 export type { ControlStatus, DecisionServiceFacts, NodeFacts, RegionFacts, XdsServerFacts } from "./status.ts";

@@ -1,11 +1,55 @@
+import { createHash, timingSafeEqual } from "node:crypto";
 import { createContextKey } from "@connectrpc/connect";
+import { ChanceryError } from "../resources/index.ts";
+
+/** What a caller may do: an operator everything, but two things that need two people. Everybody may read. */
+export const ROLES = ["operator", "requester", "approver"] as const;
+export type Role = (typeof ROLES)[number];
 
 /** Who calls the admin API. */
 export interface Principal {
   readonly name: string;
+  readonly roles: ReadonlySet<Role>;
 }
 
 /** Whoever reaches a loopback address where no token is asked for. */
-export const LOCAL: Principal = { name: "local" };
+export const LOCAL: Principal = { name: "local", roles: new Set(ROLES) };
+/** Whoever has the token of the process. */
+const OPERATOR: Principal = { name: "operator", roles: new Set(ROLES) };
 
 export const principalKey = createContextKey<Principal>(LOCAL, { description: "who calls" });
+
+/** A principal, and the SHA-256 of the token that it comes with. */
+export interface Credential {
+  readonly principal: Principal;
+  readonly tokenSha256: Uint8Array;
+}
+
+/** @param token  of the process, whose bearer is its operator */
+export function credentialsOf(token: string | undefined, others: readonly Credential[]): readonly Credential[] {
+  return token === undefined ? others : [{ principal: OPERATOR, tokenSha256: sha256(token) }, ...others];
+}
+
+/** @returns whose token an `Authorization` header carries; undefined: nobody's. Takes as long whoever it is. */
+export function principalOf(
+  authorization: string | null | undefined,
+  credentials: readonly Credential[],
+): Principal | undefined {
+  const given = sha256(/^Bearer (.*)$/.exec(authorization ?? "")?.[1] ?? "");
+  let found: Principal | undefined;
+  for (const { principal, tokenSha256 } of credentials) {
+    if (timingSafeEqual(given, tokenSha256)) found = principal;
+  }
+  return found;
+}
+
+/** @throws ChanceryError "forbidden" */
+export function demandRole({ name, roles }: Principal, ...oneOf: readonly Role[]): void {
+  if (oneOf.some((role) => roles.has(role))) return;
+  const own = roles.size === 0 ? "none" : [...roles].join(", ");
+  throw new ChanceryError("forbidden", `this needs the role ${oneOf.join(" or ")}; ${name} has ${own}`);
+}
+
+function sha256(text: string): Uint8Array {
+  return createHash("sha256").update(text).digest();
+}

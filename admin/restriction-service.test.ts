@@ -103,5 +103,5 @@ test("takes nothing without the token", async () => {
   const { at, restrictions } = await serve({ token: "a-token-of-this-test" });
   await expect(giveRestriction(at, request)).rejects.toThrow("a bearer token is needed");
   await giveRestriction({ ...at, token: "a-token-of-this-test" }, request);
-  expect(restrictions.states()).toMatchObject([{ by: "admin" }]);
+  expect(restrictions.states()).toMatchObject([{ by: "operator" }]);
 });

@@ -9,7 +9,7 @@ import {
 } from "../distribution/index.ts";
 import type { RestrictionService } from "../protos/gen/chancery/admin/v1/restrictions_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
-import { principalKey } from "./principal.ts";
+import { demandRole, principalKey } from "./principal.ts";
 
 export type RestrictionKind = (typeof RESTRICTION_KINDS)[number];
 
@@ -41,6 +41,7 @@ export function restrictionService(api: RestrictionApi): ServiceImpl<typeof Rest
   return {
     giveRestriction: async (request, context) => {
       if (request.signed.length > 0) return await giveSigned(restrictions, request.signed);
+      demandRole(context.values.get(principalKey), "operator");
       const renewed = request.renews === "" ? undefined : renewedState(restrictions, request.renews);
       const kind = renewed?.kind ?? kindOf(request.kind);
       const value = renewed?.value ?? request.value;
@@ -61,6 +62,7 @@ export function restrictionService(api: RestrictionApi): ServiceImpl<typeof Rest
     },
     liftRestriction: async (request, context): Promise<Given> => {
       if (request.signed.length > 0) return await restrictions.give(request.signed);
+      demandRole(context.values.get(principalKey), "operator");
       const { id, reason } = request;
       const by = context.values.get(principalKey).name;
       const at = new Date(now()).toISOString();

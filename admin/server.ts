@@ -1,4 +1,3 @@
-import { timingSafeEqual } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -8,10 +7,12 @@ import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import type { Registry } from "prom-client";
 import { AdminService } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
+import { ApprovalService } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
 import { RestrictionService } from "../protos/gen/chancery/admin/v1/restrictions_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
+import { type ApprovalApi, approvalService } from "./approval-service.ts";
 import { translateErrors } from "./connect-errors.ts";
-import { principalKey } from "./principal.ts";
+import { type Credential, credentialsOf, principalKey, principalOf } from "./principal.ts";
 import { type RestrictionApi, restrictionService } from "./restriction-service.ts";
 import { type ControlStatus, toStatusResponse } from "./status.ts";
 
@@ -27,12 +28,16 @@ export interface AdminServerOptions {
   readonly status?: () => ControlStatus;
   /** With it restrictions are taken and listed. */
   readonly restrictions?: RestrictionApi;
+  /** With it approvals are requested, granted, revoked and listed. */
+  readonly approvals?: ApprovalApi;
   /** Path → what is answered there as JSON; undefined: 404. With a token they demand it. */
   readonly pages?: Readonly<Record<string, (query: URLSearchParams) => object | undefined>>;
   /** Told what failed in an unexpected way; the caller is not. */
   readonly onDefect?: (error: unknown) => void;
   /** Bearer token that the admin API demands; obligatory where `host` is not a loopback address. */
   readonly token?: string;
+  /** Others who are let in with a token of their own; with any, nobody is let in without one. */
+  readonly principals?: readonly Credential[];
 }
 
 export interface AdminServer {
@@ -54,25 +59,28 @@ const MESSAGE_LIMIT = 1024 * 1024;
  */
 export async function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
   const loopback = isLoopback(options.host);
-  const { status, restrictions, token } = options;
+  const { status, restrictions, approvals } = options;
+  const credentials = credentialsOf(options.token, options.principals ?? []);
   const prefixes: string[] = [];
   const routes = (router: ConnectRouter): void => {
     if (status !== undefined) router.service(AdminService, { getStatus: () => toStatusResponse(status()) });
     if (restrictions !== undefined) router.service(RestrictionService, restrictionService(restrictions));
+    if (approvals !== undefined) router.service(ApprovalService, approvalService(approvals));
   };
   if (status !== undefined) prefixes.push(`/${AdminService.typeName}/`);
   if (restrictions !== undefined) prefixes.push(`/${RestrictionService.typeName}/`);
-  if ((prefixes.length > 0 || options.pages !== undefined) && token === undefined && !loopback) {
+  if (approvals !== undefined) prefixes.push(`/${ApprovalService.typeName}/`);
+  if ((prefixes.length > 0 || options.pages !== undefined) && credentials.length === 0 && !loopback) {
     throw new ChanceryError(
       "invalid-argument",
       `the admin API on ${options.host} needs a token: everybody who reaches the address could use it`,
     );
   }
-  const pages = getRequestListener(buildPages(options).fetch);
+  const pages = getRequestListener(buildPages(options, credentials).fetch);
   const interceptors = [translateErrors(options.onDefect ?? (() => undefined))];
   const api = connectNodeAdapter({
     routes,
-    interceptors: token === undefined ? interceptors : [...interceptors, demandToken(token)],
+    interceptors: credentials.length === 0 ? interceptors : [...interceptors, demandToken(credentials)],
     readMaxBytes: MESSAGE_LIMIT,
     requestPathPrefix: "",
   });
@@ -114,7 +122,7 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   };
 }
 
-function buildPages(options: AdminServerOptions): Hono {
+function buildPages(options: AdminServerOptions, credentials: readonly Credential[]): Hono {
   const pages = new Hono();
   pages.get("/healthz", (context) => context.json({ status: "ok" }));
   pages.get("/readyz", (context) => {
@@ -126,7 +134,8 @@ function buildPages(options: AdminServerOptions): Hono {
   );
   for (const [path, answer] of Object.entries(options.pages ?? {})) {
     pages.get(path, (context) => {
-      if (options.token !== undefined && !bearerIs(options.token, context.req.header("authorization"))) {
+      const authorization = context.req.header("authorization");
+      if (credentials.length > 0 && principalOf(authorization, credentials) === undefined) {
         return context.json({ error: "a bearer token is needed" }, 401);
       }
       const body = answer(new URL(context.req.url).searchParams);
@@ -137,20 +146,13 @@ function buildPages(options: AdminServerOptions): Hono {
   return pages;
 }
 
-function demandToken(token: string): Interceptor {
+function demandToken(credentials: readonly Credential[]): Interceptor {
   return (next) => (request) => {
-    if (!bearerIs(token, request.header.get("authorization") ?? undefined)) {
-      throw new ConnectError("a bearer token is needed", Code.Unauthenticated);
-    }
-    request.contextValues.set(principalKey, { name: "admin" });
+    const principal = principalOf(request.header.get("authorization"), credentials);
+    if (principal === undefined) throw new ConnectError("a bearer token is needed", Code.Unauthenticated);
+    request.contextValues.set(principalKey, principal);
     return next(request);
   };
-}
-
-function bearerIs(token: string, authorization: string | undefined): boolean {
-  const expected = Buffer.from(`Bearer ${token}`);
-  const given = Buffer.from(authorization ?? "");
-  return given.length === expected.length && timingSafeEqual(given, expected);
 }
 
 function hostOf(header: string | undefined): string {

@@ -28,5 +28,6 @@ export {
   registryProblems,
 } from "./registry.ts";
 export { type ResourceFiles, resourceFiles, scopeChain, scopeOf } from "./resource-files.ts";
+export { suggest } from "./suggest.ts";
 export { timestampMs } from "./timestamps.ts";
 export type { Path } from "./yaml-document.ts";
