@@ -35,7 +35,9 @@ export function principalOf(
   authorization: string | null | undefined,
   credentials: readonly Credential[],
 ): Principal | undefined {
-  const given = sha256(/^Bearer (.*)$/.exec(authorization ?? "")?.[1] ?? "");
+  const token = /^Bearer (.+)$/.exec(authorization ?? "")?.[1];
+  if (token === undefined) return undefined;
+  const given = sha256(token);
   let found: Principal | undefined;
   for (const { principal, tokenSha256 } of credentials) {
     if (timingSafeEqual(given, tokenSha256)) found = principal;

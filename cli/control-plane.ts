@@ -1,6 +1,12 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { addStatusMetrics, type ControlStatus, createRegistry, startAdminServer } from "../admin/index.ts";
+import {
+  addStatusMetrics,
+  type ControlStatus,
+  type Credential,
+  createRegistry,
+  startAdminServer,
+} from "../admin/index.ts";
 import { openDirectoryBus } from "../distribution/index.ts";
 import { findEnvoy } from "../envoy/index.ts";
 import type { ChanceryError } from "../resources/index.ts";
@@ -9,7 +15,7 @@ import { type Address, demandFree, formatAddress } from "./address.ts";
 import { EnvoyChild, type EnvoyOptions } from "./envoy-child.ts";
 import { Fleet } from "./fleet.ts";
 import type { Logger } from "./logging.ts";
-import { openOperationalLog } from "./operational-log.ts";
+import { approvalApi, openOperationalLog } from "./operational-log.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
 import type { ShutdownStack } from "./shutdown.ts";
 import { openSigningKeys } from "./signing-keys.ts";
@@ -29,6 +35,8 @@ export interface ControlPlaneOptions {
   readonly authz: readonly string[];
   readonly control: Address;
   readonly token?: string | undefined;
+  /** Who else may use the admin API. */
+  readonly principals: readonly Credential[];
   readonly envoy?: EnvoyOptions | undefined;
   /** Passed on to the decision services. */
   readonly logLevel: string;
@@ -177,6 +185,8 @@ export async function startControlPlane(
     status,
     pages: xds.pages,
     restrictions: restrictionApi(restrictions, trust, signers, () => xds.revision()?.program),
+    approvals: approvalApi(operationalLog, () => publishing.inventory()),
+    principals: options.principals,
     onDefect: (err) => log.error({ err }, "a call of the admin API failed"),
     ...(options.token === undefined ? {} : { token: options.token }),
   });

@@ -8,7 +8,7 @@ import { type Address, DEFAULT_ADDRESSES, parseAddress } from "./address.ts";
 import { Fleet } from "./fleet.ts";
 import { holderOf, startLead } from "./lead.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
-import { openOperationalLog } from "./operational-log.ts";
+import { approvalApi, openOperationalLog } from "./operational-log.ts";
 import { addressOption, collect, parseCount, parseSeconds } from "./options.ts";
 import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
@@ -16,7 +16,7 @@ import { watchRevisions } from "./revision-watch.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 import { warnOfEnd } from "./signing-keys.ts";
 import { lockState } from "./state-lock.ts";
-import { readToken } from "./token.ts";
+import { readPrincipals, readToken } from "./token.ts";
 import { publishTree } from "./tree-publisher.ts";
 
 interface ControlOptions extends NatsOptions, ProcessOptions {
@@ -27,6 +27,7 @@ interface ControlOptions extends NatsOptions, ProcessOptions {
   readonly state: string;
   readonly control: Address;
   readonly tokenFile?: string;
+  readonly principals?: string;
   readonly services: number;
   readonly natsMonitor?: string;
   readonly natsReplicas?: number;
@@ -55,12 +56,16 @@ export function controlCommand(): Command {
     .requiredOption("--key <file>", "signing key; again for each key that the trust file asks for", collect, [])
     .option(
       "--trust <file>",
-      "trust file of the fleet: travels with revisions, and restrictions (chancery quarantine) are taken with it",
+      "trust file of the fleet: travels with revisions; restrictions and approvals are taken with it",
     )
     .option("--name <name>", "name of this process", "control")
     .option("--state <dir>", "for what must be known after a restart", join(".chancery", "control"))
     .option("--control <addr>", "admin API, health and metrics", addressOption, parseAddress(DEFAULT_ADDRESSES.control))
     .option("--token-file <file>", "bearer token of the admin API; demanded off loopback")
+    .option(
+      "--principals <file>",
+      "who else may use the admin API: [{name, roles: [requester, approver], tokenSha256}]",
+    )
     .option("--services <n>", "decision services that must have reported before a revision is in force", parseCount, 1)
     .option("--nats-monitor <url>", "monitoring of NATS, to ask how soon it writes to disk")
     .option("--nats-replicas <n>", "copies of each stream in a NATS cluster", parseCount)
@@ -73,6 +78,7 @@ async function control(options: ControlOptions): Promise<void> {
   if (options.nats === undefined) throw missing("--nats URL");
   if (options.key.length === 0) throw missing("--key FILE");
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
+  const principals = await readPrincipals(options.principals);
   const trust = options.trust === undefined ? undefined : await loadTrust(options.trust);
   const signers = await Promise.all(options.key.map((file) => loadSigningKey(file)));
   const log = loggerOf(options, name);
@@ -188,6 +194,8 @@ async function control(options: ControlOptions): Promise<void> {
       ...(restrictions === undefined || trust === undefined
         ? {}
         : { restrictions: restrictionApi(restrictions, trust, signers, () => publishing.program()) }),
+      ...(operationalLog === undefined ? {} : { approvals: approvalApi(operationalLog, () => publishing.inventory()) }),
+      principals,
       ...(token === undefined ? {} : { token }),
     });
     stack.add({ name: "admin", close: () => admin.close() });

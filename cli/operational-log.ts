@@ -1,5 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import type { ApprovalApi } from "../admin/index.ts";
 import { type LogStream, type OperationalLogKeeper, startOperationalLog } from "../distribution/index.ts";
+import type { Inventory } from "../resources/index.ts";
 import type { SigningKey, Trust } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
 
@@ -35,4 +38,18 @@ export async function openOperationalLog(options: OpenOperationalLogOptions): Pr
     onAlarm: (alarm) => log.error({ code: alarm.code }, alarm.message),
     now: Date.now,
   });
+}
+
+/** @param inventory  what is in force, to know its names; undefined: not known yet */
+export function approvalApi(log: OperationalLogKeeper, inventory: () => Inventory | undefined): ApprovalApi {
+  return {
+    log,
+    names: (kind) => {
+      const known = inventory();
+      if (known === undefined) return undefined;
+      return new Set((kind === "ModelVersion" ? known.modelVersions : known.applications).map(({ key }) => key));
+    },
+    now: Date.now,
+    newId: () => `a-${randomBytes(8).toString("hex")}`,
+  };
 }

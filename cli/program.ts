@@ -61,6 +61,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: "make the keys that sign revisions",
     load: async () => (await import("./keys.ts")).keysCommand(),
   },
+  approval: {
+    description: "request, grant and revoke that a model version may answer an application",
+    load: async () => (await import("./approval.ts")).approvalCommand(),
+  },
   quarantine: {
     description: "the kill switch: take a version, model, upstream, region, application or rule out of use at once",
     load: async () => (await import("./quarantine.ts")).quarantineCommand(),

@@ -1,13 +1,13 @@
 import { userInfo } from "node:os";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { type AdminClientOptions, giveRestriction, liftRestriction, type RestrictionKind } from "../admin/index.ts";
 import { RESTRICTION_KINDS, type RestrictionState, signRestriction } from "../distribution/index.ts";
-import { ChanceryError, formatDuration, parseDuration } from "../resources/index.ts";
+import { ChanceryError, formatDuration } from "../resources/index.ts";
 import { loadSigningKey } from "../revision/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { addNatsOptions } from "./nats-options.ts";
-import { collect } from "./options.ts";
+import { collect, parseSpan } from "./options.ts";
 import { isBus, openRestrictionPlace, type PlaceOptions, type RestrictionPlace } from "./quarantine-place.ts";
 import { newRestrictionId } from "./restrictions.ts";
 import { readToken } from "./token.ts";
@@ -81,12 +81,6 @@ function addPlaceOptions(command: Command): Command {
     .option("--trust <file>", "with --bus or --nats: trust file that entries must satisfy")
     .option("--key <file>", "sign with this key here, in place of the server", collect, [])
     .option("--by <name>", "with --key: who gives it (default: the name of this user)");
-}
-
-function parseSpan(text: string): number {
-  const milliseconds = parseDuration(text);
-  if (milliseconds !== undefined && milliseconds > 0) return milliseconds;
-  throw new InvalidArgumentError("It must be a duration: 90s, 2h, 1h30m.");
 }
 
 async function give(kind: RestrictionKind, value: string, options: QuarantineOptions): Promise<void> {

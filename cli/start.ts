@@ -8,7 +8,7 @@ import type { Logger } from "./logging.ts";
 import { addressListOption, addressOption, parseCount } from "./options.ts";
 import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
-import { readToken } from "./token.ts";
+import { readPrincipals, readToken } from "./token.ts";
 
 interface StartOptions extends ProcessOptions {
   readonly resources: string;
@@ -18,6 +18,7 @@ interface StartOptions extends ProcessOptions {
   readonly authz: readonly string[];
   readonly control: Address;
   readonly tokenFile?: string;
+  readonly principals?: string;
   readonly envoy?: boolean;
   readonly gateway?: string;
   readonly nodeId: string;
@@ -50,6 +51,10 @@ export function startCommand(): Command {
     ])
     .option("--control <addr>", "admin API, health and metrics", addressOption, parseAddress(DEFAULT_ADDRESSES.control))
     .option("--token-file <file>", "bearer token of the admin API; demanded off loopback")
+    .option(
+      "--principals <file>",
+      "who else may use the admin API: [{name, roles: [requester, approver], tokenSha256}]",
+    )
     .option("--envoy", "run an Envoy too")
     .option("--gateway <key>", "the Gateway that it serves (default: the only one)")
     .option("--node-id <id>", "its name", "envoy-1")
@@ -62,6 +67,7 @@ async function start(options: StartOptions): Promise<void> {
   const [xds] = options.xds;
   for (const address of [xds, ...options.authz]) demandLocal(address);
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
+  const principals = await readPrincipals(options.principals);
   const log = loggerOf(options, "control");
   const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
   // From here on a signal stops whatever has been started by then.
@@ -77,6 +83,7 @@ async function start(options: StartOptions): Promise<void> {
       authz: options.authz,
       control: options.control,
       token,
+      principals,
       envoy: envoy === true ? { gateway, nodeId, admin, concurrency } : undefined,
       logLevel: options.logLevel,
       logFormat: options.logFormat,

@@ -13,6 +13,8 @@ import type { SpawnedProcess } from "./spawn-process.ts";
 export interface ControlPlaneOptions {
   /** Path in the resource tree → YAML. There is one Gateway. */
   readonly resources: Readonly<Record<string, string>>;
+  /** Further arguments of `chancery start`. */
+  readonly args?: readonly string[];
 }
 
 /** `chancery start --envoy`: one process with its children (two decision services and an Envoy) over a resource tree. */
@@ -61,6 +63,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       ...["start", "--envoy", "--resources", directory, "--state", state, "--envoy-concurrency", "1"],
       ...["--xds", `127.0.0.1:${xds}`, "--authz", `127.0.0.1:${authz1},127.0.0.1:${authz2}`],
       ...["--control", `127.0.0.1:${control}`, "--envoy-admin", `127.0.0.1:${envoyAdmin}`, "--log-format", "json"],
+      ...(options.args ?? []),
     ];
     // It ends its children itself, and needs the time for it: what it leaves behind nobody ends.
     const child = await startChancery(args, { graceMs: 20_000 });

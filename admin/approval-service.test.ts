@@ -1,0 +1,148 @@
+import { createHash } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { expect, onTestFinished, test } from "vitest";
+import { createInProcessBus, startOperationalLog } from "../distribution/index.ts";
+import { initKeys, loadSigningKey, loadTrust } from "../revision/index.ts";
+import { grantApproval, listApprovals, requestApproval, revokeApproval } from "./approval-client.ts";
+import { giveRestriction } from "./client.ts";
+import { createRegistry } from "./metrics.ts";
+import { parsePrincipals } from "./principals-file.ts";
+import { startAdminServer } from "./server.ts";
+
+const NOW = Date.parse("2026-05-01T00:00:00Z");
+const HOUR = 3_600_000;
+const hashOf = (token: string): string => createHash("sha256").update(token).digest("hex");
+const PEOPLE = parsePrincipals(
+  JSON.stringify([
+    { name: "ann", roles: ["requester", "approver"], tokenSha256: hashOf("token-of-ann") },
+    { name: "bob", roles: ["approver"], tokenSha256: hashOf("token-of-bob") },
+    { name: "eve", roles: [], tokenSha256: hashOf("token-of-eve") },
+  ]),
+  "people",
+);
+
+async function serve(options: { readonly token?: string; readonly alone?: boolean } = {}) {
+  const directory = await mkdtemp(join(tmpdir(), "chancery-approvals-"));
+  const keys = await initKeys(join(directory, "keys"), { now: NOW });
+  const log = await startOperationalLog({
+    ...{ bus: createInProcessBus().log, directory: join(directory, "log"), trust: await loadTrust(keys.trust) },
+    ...{ signers: [await loadSigningKey(keys.signing[0]?.file ?? "")], onAlarm: () => undefined, now: () => NOW },
+  });
+  let ids = 0;
+  const names = {
+    ModelVersion: new Set(["team/atlas-v1", "team/atlas-v2"]),
+    Application: new Set(["team/assistant"]),
+  };
+  const newId = (): string => {
+    ids += 1;
+    return `a-${String(ids).padStart(16, "0")}`;
+  };
+  const server = await startAdminServer({
+    ...{ host: "127.0.0.1", port: 0, notReady: () => [], metrics: createRegistry() },
+    approvals: { log, names: (kind) => names[kind], now: () => NOW, newId },
+    restrictions: {
+      restrictions: { give: async () => ({ spread: true }), states: () => [], refused: () => 0 },
+      now: () => NOW,
+      newId,
+    },
+    principals: options.alone === true ? [] : PEOPLE,
+    ...(options.token === undefined ? {} : { token: options.token }),
+  });
+  onTestFinished(async () => {
+    await server.close();
+    await log.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+  const as = (name: string) => ({ control: server.address, token: `token-of-${name}` });
+  return { as, control: server.address };
+}
+
+const request = {
+  ...{
+    version: "team/atlas-v2",
+    application: "team/assistant",
+    jurisdictions: ["EU"],
+    conditions: ["logs kept 30 days"],
+  },
+  ...{ reason: "reviewed", until: timestampFromMs(NOW + HOUR) },
+};
+
+test("one requests, another grants, and every step is told", async () => {
+  const { as } = await serve();
+  const id = await requestApproval(as("ann"), request);
+  expect((await listApprovals(as("eve"))).approvals).toMatchObject([
+    { id, state: "requested", conditions: ["logs kept 30 days"] },
+  ]);
+  await expect(grantApproval(as("ann"), id, "fine")).rejects.toMatchObject({ code: "self-approval" });
+  expect(await grantApproval(as("bob"), id, "fine")).toMatchObject({
+    state: "granted",
+    granted: { by: "bob", reason: "fine" },
+  });
+  await expect(grantApproval(as("bob"), id, "again")).rejects.toMatchObject({
+    code: "conflict",
+    message: expect.stringContaining("granted by bob"),
+  });
+  await expect(requestApproval(as("ann"), request)).rejects.toMatchObject({
+    code: "conflict",
+    message: expect.stringContaining(id),
+  });
+  expect(await revokeApproval(as("ann"), id, "wrong")).toMatchObject({ state: "revoked", requested: { by: "ann" } });
+  await requestApproval(as("ann"), request);
+});
+
+test("roles bound what a token may do, and without one nobody is let in", async () => {
+  const { as, control } = await serve({ token: "token-of-operator" });
+  await expect(requestApproval(as("bob"), request)).rejects.toMatchObject({
+    code: "forbidden",
+    message: expect.stringContaining("requester"),
+  });
+  const id = await requestApproval(as("operator"), request);
+  await expect(grantApproval(as("operator"), id, "x")).rejects.toMatchObject({ code: "self-approval" });
+  await expect(grantApproval(as("eve"), id, "x")).rejects.toMatchObject({ code: "forbidden" });
+  await expect(revokeApproval(as("eve"), id, "x")).rejects.toMatchObject({ code: "forbidden" });
+  await expect(listApprovals({ control })).rejects.toThrow("a bearer token is needed");
+  await expect(listApprovals(as("mallory"))).rejects.toThrow("a bearer token is needed");
+  const restriction = { kind: "version", value: "x", reason: "x", until: request.until };
+  await expect(giveRestriction(as("ann"), restriction)).rejects.toMatchObject({ code: "forbidden" });
+});
+
+test("where no token is asked for, everybody is one, and one cannot grant", async () => {
+  const { control } = await serve({ alone: true });
+  const id = await requestApproval({ control }, request);
+  await expect(grantApproval({ control }, id, "x")).rejects.toMatchObject({ code: "self-approval" });
+});
+
+test("says what is wrong, with our own code", async () => {
+  const { as } = await serve();
+  const asked = (more: object) => requestApproval(as("ann"), { ...request, ...more });
+  await expect(asked({ version: "team/atlas-v3" })).rejects.toMatchObject({
+    code: "not-found",
+    message: expect.stringContaining('did you mean "team/atlas-v'),
+  });
+  await expect(asked({ application: "assistant" })).rejects.toMatchObject({
+    message: 'there is no Application "assistant": did you mean "team/assistant"?',
+  });
+  await expect(asked({ jurisdictions: ["Europe"] })).rejects.toMatchObject({
+    code: "invalid-argument",
+    message: expect.stringContaining("not a jurisdiction"),
+  });
+  await expect(asked({ until: timestampFromMs(NOW) })).rejects.toMatchObject({ code: "invalid-argument" });
+  await expect(asked({ reason: "" })).rejects.toMatchObject({ code: "invalid-argument" });
+  await expect(asked({ reason: "x".repeat(9_000) })).rejects.toMatchObject({ code: "invalid-argument" });
+  await expect(grantApproval(as("bob"), "a-00000000000000ff", "x")).rejects.toMatchObject({ code: "not-found" });
+});
+
+test.each([
+  ["a reserved name", [{ name: "operator", roles: [], tokenSha256: hashOf("a") }], "reserved"],
+  ["a name twice", ["a", "b"].map((token) => ({ name: "ann", roles: [], tokenSha256: hashOf(token) })), "twice"],
+  ["a token twice", ["ann", "bob"].map((name) => ({ name, roles: [], tokenSha256: hashOf("a") })), "token of another"],
+  ["an unknown role", [{ name: "ann", roles: ["king"], tokenSha256: hashOf("a") }], "roles"],
+  ["a token in clear", [{ name: "ann", roles: [], tokenSha256: "secret-of-ann" }], "64 hex digits"],
+])("principals with %s are refused, and no token is shown", (_, principals, message) => {
+  const parse = () => parsePrincipals(JSON.stringify(principals), "people.json");
+  expect(parse).toThrow(message);
+  expect(parse).not.toThrow("secret-of-ann");
+});
