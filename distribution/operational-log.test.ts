@@ -3,7 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import type { ChanceryError } from "../resources/index.ts";
-import { initKeys, loadSigningKey, loadTrust, type SigningKey, signStatement, type Trust } from "../revision/index.ts";
+import {
+  initKeys,
+  loadSigningKey,
+  loadTrust,
+  rotateKeys,
+  type SigningKey,
+  signStatement,
+  type Trust,
+} from "../revision/index.ts";
 import type { Bus } from "./bus.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
 import { type LogAction, signLogEntry } from "./log-statement.ts";
@@ -199,6 +207,30 @@ test("entries that are not covered, broken or of an unknown kind are refused, to
     [1, "rollout-step"],
     [2, "approval-request"],
   ]);
+});
+
+test("entries outlive the key that signed them, once they were read by a process with another", async () => {
+  const bus = createInProcessBus();
+  const first = await starting({ bus });
+  await first.append(request(1), "ann");
+  await first.append(grant(1), "bob");
+  await first.close();
+  const directory = join(root, "keys");
+  const retire = [key.keyId];
+  now += 400 * 24 * HOUR;
+  const { added, trust: file } = await rotateKeys(directory, { now });
+  key = await loadSigningKey(added?.file ?? "");
+  trust = await loadTrust(file);
+  const second = await starting({ bus });
+  expect(second.replay()).toHaveLength(1);
+  await second.close();
+  await rotateKeys(directory, { now, add: "none", retire });
+  trust = await loadTrust(file);
+  const third = await starting({ bus });
+  expect(third.replay()).toHaveLength(1);
+  await vi.waitFor(async () => expect(await bus.log.after(0)).toHaveLength(4), DEADLINE);
+  const fresh = await starting({ bus, directory: "fresh" });
+  expect(fresh.replay()).toHaveLength(1);
 });
 
 test("a damaged file of the disk is told, what follows holds, and the bus mends it", async () => {
