@@ -9,7 +9,7 @@ import { createXdsServer, type XdsServer, type XdsServerOptions } from "./server
 import type { Protocol } from "./session-state.ts";
 import type { GroupSnapshot } from "./snapshot.ts";
 
-const binary = fileURLToPath(new URL("../.tools/envoy-1.40.0/envoy", import.meta.url));
+const ENVOY = fileURLToPath(new URL("../.tools/envoy-1.40.0/envoy", import.meta.url));
 
 /** By default the pause of a node without a server grows to half a minute. */
 const RECONNECT = { base_interval: "0.1s", max_interval: "0.5s" };
@@ -42,15 +42,19 @@ export async function startServer(
   return { server, port: await server.listen(`127.0.0.1:${port}`), registry };
 }
 
-/**
- * @param extra  fields of the bootstrap besides those that every node has
- * @param protocol  of its one stream
- */
+export interface NodeOptions {
+  /** Of its one stream; delta by default. */
+  readonly protocol?: Protocol;
+  /** Path of another Envoy. */
+  readonly binary?: string;
+}
+
+/** @param extra  fields of the bootstrap besides those that every node has */
 export async function startNode(
   xdsPort: number,
   id = "node-1",
   extra: object = {},
-  protocol: Protocol = "delta",
+  { protocol = "delta", binary = ENVOY }: NodeOptions = {},
 ): Promise<RunningEnvoy> {
   const envoy = await startEnvoy({
     binary,

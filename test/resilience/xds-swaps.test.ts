@@ -128,7 +128,7 @@ test(`no request fails while clusters and routes are swapped and the server is k
   const port = await freePort();
   const start = (first: number) => startSwapServer({ port, nodes: PROTOCOLS.length, first, upstreams });
   let server = await start(0);
-  const envoys = await Promise.all(PROTOCOLS.map((protocol) => startNode(port, protocol, {}, protocol)));
+  const envoys = await Promise.all(PROTOCOLS.map((protocol) => startNode(port, protocol, {}, { protocol })));
   await server.swap(0);
   const edges = await Promise.all(envoys.map(portOf));
   const load = startLoad(edges);
@@ -183,7 +183,7 @@ test.each(PROTOCOLS)(
     // One has a history, the other came later and has not.
     const older = await startSwapServer({ nodes: 1, first: 3, upstreams });
     const relay = closeAtEnd(await startTcpRelay(older.port));
-    const envoy = await startNode(relay.port, "node-1", {}, protocol);
+    const envoy = await startNode(relay.port, "node-1", {}, { protocol });
     for (const number of [3, 4, 5]) await older.swap(number);
     const younger = await startSwapServer({ nodes: 1, first: 5, upstreams });
     await waitFor(async () => (await clustersOf(envoy)).size === 1, 10_000, "the end of the old clusters");

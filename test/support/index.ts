@@ -23,6 +23,7 @@ export {
 } from "./http-client.ts";
 export { type Answer, type Load, runInTurns, runLoad } from "./load.ts";
 export { type NatsOptions, type RunningNats, startNats } from "./nats.ts";
+export { type OlderEnvoy, olderEnvoy } from "./older-envoy.ts";
 export { seeded } from "./seeded.ts";
 export { type Ending, runProcess, type SpawnedProcess, type SpawnOptions, spawnProcess } from "./spawn-process.ts";
 export { startTcpRelay, type TcpRelay } from "./tcp-relay.ts";
