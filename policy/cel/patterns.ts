@@ -1,6 +1,6 @@
 import { RE2JS } from "re2js";
 import { charge, type Frame } from "./frame.ts";
-import { onePassMatcher } from "./one-pass.ts";
+import { simplePattern } from "./simple-pattern.ts";
 import { CelError, noOverload, OUT_OF_WORK } from "./value.ts";
 
 /** matches(): RE2, so that no pattern takes more than linear time. */
@@ -24,7 +24,7 @@ export function compilePattern(text: string): Pattern | string {
     const compiled = RE2JS.compile(text);
     const size = compiled.programSize();
     const test = (subject: string) => compiled.test(subject);
-    const simple = onePassMatcher(text);
+    const simple = simplePattern(text);
     return simple === undefined ? { size, test } : { size, test: (subject) => simple(subject) ?? test(subject) };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
