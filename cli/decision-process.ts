@@ -1,10 +1,9 @@
-import { randomUUID } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import { openDecisionJournal, type RestrictionRecord } from "../audit/index.ts";
 import { type RestrictionEvent, type Restrictions, startFollower } from "../distribution/index.ts";
 import type { ServerCertificates } from "../envoy/index.ts";
-import { createDecisionService, serveDecisions } from "../ext-authz/index.ts";
+import { createDecisionService, decisionIds, serveDecisions } from "../ext-authz/index.ts";
 import { compilePolicy, createPolicyCompiler, type PolicyProgram, SLICE_MS } from "../policy/index.ts";
 import type { RevisionStore, Trust } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
@@ -76,7 +75,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     clock: Date.now,
     monotonic: () => performance.now(),
     random: Math.random,
-    newId: randomUUID,
+    newId: decisionIds(),
     log,
     metrics: options.metrics,
     onUnknownLayout: () => source.lookAgain(),

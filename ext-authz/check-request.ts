@@ -460,16 +460,22 @@ function readTime(bytes: Buffer, { from, to }: Place): number | undefined {
 
 const UNKNOWN_PEER: PeerAttributes = { address: "", port: 0 };
 
+/** One after the other: what they read is read to its end at once. */
+const PEER = new WireReader(NO_BYTES, 0, 0);
+const ADDRESS = new WireReader(NO_BYTES, 0, 0);
+const SOCKET = new WireReader(NO_BYTES, 0, 0);
+
 /** AttributeContext.Peer; one that cannot be read is nobody. */
 function readPeer(bytes: Buffer, place: Place): PeerAttributes {
   if (!place.found) return UNKNOWN_PEER;
-  const reader = new WireReader(bytes, place.from, place.to);
+  const reader = PEER;
+  reader.reset(bytes, place.from, place.to);
   let address = UNKNOWN_PEER;
   let principal = "";
   while (reader.next()) {
     if (reader.number !== 1 && reader.number !== 4) continue;
     if (!reader.is(BYTES)) return UNKNOWN_PEER;
-    if (reader.number === 1) address = readAddress(bytes, reader.inner());
+    if (reader.number === 1) address = readAddress(bytes, reader.from, reader.to);
     else principal = TEXTS.text(bytes, reader.from, reader.to);
   }
   if (!reader.ok) return UNKNOWN_PEER;
@@ -493,12 +499,15 @@ function readServerName(bytes: Buffer, { from, to }: Place): string {
 }
 
 /** envoy.config.core.v3.Address: a socket (1) or a pipe (2). */
-function readAddress(bytes: Buffer, outer: WireReader): PeerAttributes {
+function readAddress(bytes: Buffer, from: number, to: number): PeerAttributes {
+  const outer = ADDRESS;
+  const inner = SOCKET;
+  outer.reset(bytes, from, to);
   let peer = UNKNOWN_PEER;
   while (outer.next()) {
     if (outer.number > 3) continue;
     if (!outer.is(BYTES)) return UNKNOWN_PEER;
-    const inner = outer.inner();
+    inner.reset(bytes, outer.from, outer.to);
     const textField = outer.number === 1 ? 2 : outer.number === 2 ? 1 : 0;
     let address = "";
     let port = 0;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { compilePolicy, type PolicyProgram } from "../policy/index.ts";
 import { decodeCheck } from "./check-request.ts";
-import { decide, type Outcome } from "./decide.ts";
+import { decide } from "./decide.ts";
 import {
   CHAT_KEY,
   type CheckParts,
@@ -16,6 +16,7 @@ import {
   single,
   token,
 } from "./fixtures.ts";
+import type { Outcome } from "./outcome.ts";
 import { buildTables } from "./tables.ts";
 
 function ask(parts: CheckParts, program: PolicyProgram = PROGRAM, layouts = [EDGE]): Outcome {

@@ -17,26 +17,16 @@ import {
 } from "../policy/index.ts";
 import type { Key } from "../resources/index.ts";
 import type { Answer } from "./answer.ts";
-import { encodeAnswer, plainText } from "./answer.ts";
+import { plainText } from "./answer.ts";
 import { type Chain, rewrites } from "./chain.ts";
 import { type Check, readMetadata, readRequest, type WireCheck } from "./check-request.ts";
 import { DENIALS, type DenialCode, type Refusal, refusal } from "./denials.ts";
 import { type Identity, identify } from "./identity.ts";
 import { drawMirror, mirrorOnRecord } from "./mirror.ts";
 import type { ModelReading } from "./model-source.ts";
+import { Decided, type Outcome } from "./outcome.ts";
 import type { DecisionRecord } from "./record.ts";
 import type { DecisionTables, RouteTable } from "./tables.ts";
-
-/** A decision with everything that follows from it. */
-export interface Outcome {
-  /** What Envoy is told; holds until the Check is read over. */
-  readonly answer: Answer;
-  /** The bytes of `answer`; to be called as long as that holds. */
-  encode(): Uint8Array;
-  readonly record: DecisionRecord;
-  /** Whose request it is; undefined while that is not known. */
-  readonly application: ApplicationFacts | undefined;
-}
 
 export interface DecisionContext {
   readonly tables: DecisionTables;
@@ -337,58 +327,58 @@ class Draft {
     },
   ): Outcome {
     const { tables, service, decisionId, now, elapsedUs } = this.context;
-    const { context, id, source } = this.check;
-    const { verdict, identity } = this;
-    const record: DecisionRecord = {
+    const { layout, route, id, source } = this.check;
+    const { verdict, identity, request, model, table } = this;
+    const { method, host, path } = request === undefined ? unreadRequest(this.check) : readRequestOf(request);
+    const asked: Writable<DecisionRecord["request"]> = {
+      id: plainText(id),
+      method,
+      host,
+      path,
+      source: source.address,
+      stream: this.stream,
+    };
+    if (model?.name !== undefined) asked.model = model.name;
+    const status = said.code === "ok" ? 200 : DENIALS[said.code].status;
+    const record: Writable<DecisionRecord> = {
       format: 1,
       id: decisionId,
       at: timeText(now),
       service,
       revision: tables.recorded,
-      layout: bounded(context.layout),
-      route: bounded(context.route),
-      gateway: this.table?.route.gateway ?? "",
-      httpRoute: this.table?.route.httpRoute ?? "",
-      request: {
-        id: bounded(id),
-        ...(this.request === undefined ? unreadRequest(this.check) : readRequestOf(this.request)),
-        source: source.address,
-        ...(this.model?.name === undefined ? {} : { model: this.model.name }),
-        stream: this.stream,
-      },
+      layout: plainText(layout),
+      route: plainText(route),
+      gateway: table?.route.gateway ?? "",
+      httpRoute: table?.route.httpRoute ?? "",
+      request: asked,
       application: identity?.application.key ?? "",
-      subject: { kind: identity?.subject.kind ?? "unknown", id: bounded(identity?.subject.id ?? "") },
-      effect: said.code === "ok" ? "allow" : DENIALS[said.code].status === 503 ? "error" : "deny",
-      status: said.code === "ok" ? 200 : DENIALS[said.code].status,
+      subject: { kind: identity?.subject.kind ?? "unknown", id: plainText(identity?.subject.id ?? "") },
+      effect: said.code === "ok" ? "allow" : status === 503 ? "error" : "deny",
+      status,
       code: said.code,
       rule: said.rule,
       reason: plainText(said.reason),
       targets: said.targets,
-      removed: verdict?.removed ?? [],
-      rerouted: verdict?.rerouted ?? [],
-      ...(verdict?.effect === "allow" && verdict.observed !== undefined ? { observed: verdict.observed } : {}),
-      ...(verdict?.effect === "allow" ? splitOnRecord(verdict, this.mirror) : {}),
-      shadow: verdict?.shadow ?? [],
-      errors: verdict?.errors ?? [],
+      removed: verdict?.removed ?? NOTHING,
+      rerouted: verdict?.rerouted ?? NOTHING,
+      shadow: verdict?.shadow ?? NOTHING,
+      errors: verdict?.errors ?? NOTHING,
       decidedInUs: elapsedUs(),
     };
-    const templates = this.table?.templates;
-    return {
-      record,
-      application: identity?.application,
-      get answer() {
-        return make(decisionId);
-      },
-      encode: () =>
-        templates === undefined || verdict === undefined || variant === undefined
-          ? encodeAnswer(make(decisionId))
-          : templates.encode(verdict, variant, decisionId, make),
-    };
+    if (verdict?.effect === "allow") noteAllowed(record, verdict, this.mirror);
+    return new Decided(record, identity?.application, decisionId, make, table?.templates, verdict, variant);
   }
 }
 
-function splitOnRecord({ exposure, mirror }: Allow, drawn: string | undefined) {
-  return { ...(exposure === undefined ? {} : { exposure }), ...mirrorOnRecord(mirror, drawn) };
+type Writable<Type> = { -readonly [Name in keyof Type]: Type[Name] };
+
+const NOTHING: readonly never[] = [];
+
+/** What only an allow says, and few do. */
+function noteAllowed(record: Writable<DecisionRecord>, allow: Allow, drawn: string | undefined): void {
+  if (allow.observed !== undefined) record.observed = allow.observed;
+  if (allow.exposure !== undefined) record.exposure = allow.exposure;
+  if (allow.mirror !== undefined) Object.assign(record, mirrorOnRecord(allow.mirror, drawn));
 }
 
 function readRequestOf({ method, host, url_path: path }: RequestAttributes) {
@@ -400,9 +390,9 @@ function unreadRequest(check: Check): { method: string; host: string; path: stri
   const { headers } = check;
   const [path = ""] = (headers.pseudo(":path") ?? "").split(/[?#]/);
   return {
-    method: bounded(headers.pseudo(":method") ?? ""),
-    host: bounded(headers.pseudo(":authority") ?? ""),
-    path: bounded(path),
+    method: plainText(headers.pseudo(":method") ?? ""),
+    host: plainText(headers.pseudo(":authority") ?? ""),
+    path: plainText(path),
   };
 }
 
@@ -416,8 +406,4 @@ function timeText(ms: number): string {
     lastTime = ms;
   }
   return lastTimeText;
-}
-
-function bounded(text: string): string {
-  return plainText(text);
 }

@@ -5,13 +5,14 @@ import { ChanceryError } from "../resources/index.ts";
 import { encodeAnswer } from "./answer.ts";
 import { type Check, CheckReader } from "./check-request.ts";
 import { Deadlines } from "./deadlines.ts";
-import { decide, type Outcome } from "./decide.ts";
+import { decide } from "./decide.ts";
 import { DENIALS, type FailureCode } from "./denials.ts";
 import { DepartedTargets } from "./departed-targets.ts";
 import { FloodGate } from "./flood-gate.ts";
 import { LayoutHistory } from "./layout-history.ts";
 import { LayoutWaiters } from "./layout-waiters.ts";
 import { DecisionMetrics } from "./metrics.ts";
+import type { Outcome } from "./outcome.ts";
 import type { JournalRecord } from "./record.ts";
 import { type ActiveRevision, buildTables, type DecisionTables } from "./tables.ts";
 
@@ -334,7 +335,7 @@ class Service implements DecisionService {
     const response = outcome.encode();
     const { grpc } = check;
     if (outcome.application !== undefined || this.#gate.admit(outcome.record.code, now)) {
-      this.#record({ call, outcome, response, grpc, now });
+      this.#record(call, outcome, response, grpc, now);
       return undefined;
     }
     this.#count(outcome, now);
@@ -364,11 +365,11 @@ class Service implements DecisionService {
   }
 
   /** Answers when the record is durable. */
-  #record(decided: Omit<PendingRecord, "started" | "due">): void {
+  #record(call: Call, outcome: Outcome, response: Uint8Array, grpc: string | undefined, now: number): void {
     const { monotonic, appendRecord } = this.#options;
-    const { record, application } = decided.outcome;
+    const { record, application } = outcome;
     const started = monotonic();
-    const pending = { ...decided, started, due: started + this.#recordWaitMs };
+    const pending = { call, outcome, response, grpc, now, started, due: started + this.#recordWaitMs };
     const appended = appendRecord(record);
     this.#metrics.recordsPending += 1;
     appended.then(
