@@ -355,6 +355,17 @@ test("a process that was never there before learns from the bus what was publish
   expect(await readRegistry(join(root, "third"))).toMatchObject({ changes: [], identities: { "models/atlas@v1": {} } });
 });
 
+test("a leader does not read what it has published itself", async () => {
+  await save(tree, "models/models.yaml", DEPLOYED);
+  const leader = await starting({ epoch: () => 1 });
+  const blob = vi.spyOn(bus, "getBlob");
+  await save(tree, "team/limits.yaml", policy("limits", "true"));
+  await vi.waitFor(() => expect(told("published")).toHaveLength(2), DEADLINE);
+  await leader.close();
+  // The manifest before the new one, to see whether anything is new.
+  expect(blob).toHaveBeenCalledTimes(1);
+});
+
 test("nothing is published while it is not known what others have published", async () => {
   await save(tree, "models/models.yaml", DEPLOYED);
   await (await starting({ epoch: () => 1 })).close();

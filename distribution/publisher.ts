@@ -147,6 +147,8 @@ class TreePublisher implements Publisher {
     if (options.epoch !== undefined) {
       this.#heads = options.bus.watchHead((head) => {
         if (head.number > this.#floor) void this.#keepNumber(head.number).catch((error) => this.#alarm(error));
+        // What this process has published itself, it registers itself.
+        if (head.epoch !== undefined && head.epoch === options.epoch?.()) return;
         void this.#others.learn(head).catch((error) => this.#alarm(error));
       });
     }

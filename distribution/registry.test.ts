@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type Maturity, parseResources } from "../resources/index.ts";
 import { durableFiles, ensureDirectory } from "../revision/index.ts";
-import { type Registry, recordRevision, registryAt } from "./registry.ts";
+import { type Registry, recordIdentities, recordRevision, registryAt } from "./registry.ts";
 import { openRegistryFile, readRegistry } from "./registry-file.ts";
 
 function tree(versions: Readonly<Record<string, Maturity>>, approvers?: readonly string[]) {
@@ -74,6 +74,19 @@ describe("the registry", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  test("takes in what others have published, without a history of it, and keeps digests", () => {
+    const [known] = Object.values(third.identities);
+    if (known === undefined) return expect.unreachable();
+    expect(recordIdentities(third, Object.values(third.identities))).toBe(third);
+    const learnt = recordIdentities(undefined, [{ ...known, digest: "sha256:a", owner: "us" }]);
+    if (learnt === undefined) return expect.unreachable();
+    expect(said(learnt, 1_000)).toBeUndefined();
+    expect(recordIdentities(learnt, [{ ...known, owner: "us" }])).toBe(learnt);
+    const other = recordIdentities(learnt, [{ ...known, digest: "sha256:b", maturity: "retired" }]);
+    expect(Object.values(other?.identities ?? {})).toMatchObject([{ digest: "sha256:a", maturity: "retired" }]);
+    expect(recordRevision(learnt, tree({}), revision(5))).toMatchObject({ since: 5_000, changes: [] });
   });
 
   test("is on disk whole, or told to be damaged", async () => {

@@ -6,6 +6,7 @@ import {
   type RegisteredVersion,
   registeredVersion,
 } from "../resources/index.ts";
+import { canonicalJson } from "../revision/index.ts";
 
 /** An approval as it was published. Times are RFC 3339. */
 export interface RegisteredApproval {
@@ -95,7 +96,7 @@ export function recordIdentities(
   const { identities } = registry ?? EMPTY;
   const isKnown = (version: RegisteredVersion): boolean => {
     const known = identities[identityOf(version)];
-    return known !== undefined && JSON.stringify(known) === JSON.stringify(keepDigest(known, version));
+    return known !== undefined && canonicalJson(known) === canonicalJson(keepDigest(known, version));
   };
   const news = versions.filter((version) => !isKnown(version));
   if (news.length === 0) return registry;
