@@ -29,8 +29,8 @@ function releaseOrdered(session: Session, now: number): number | undefined {
   // The deadline stays where it is when further changes come, or a stream of changes would starve the routes.
   session.orderDeadline ??= now + session.settings.orderWaitMs;
   const inFlight = clusters !== undefined && (clusters.outstanding.size > 0 || hasPending(clusters));
-  // A listener names no clusters but by its routes.
-  const routesWait = (session.types.get(TYPE_URLS.route)?.waiting.size ?? 0) > 0;
+  // A listener names no clusters but by its routes, and a stream of one type is never asked for another.
+  const routesWait = session.only === undefined && (session.types.get(TYPE_URLS.route)?.waiting.size ?? 0) > 0;
   const until = inFlight ? session.orderDeadline : routesWait ? mayBeAsked(session, TYPE_URLS.cluster) : now;
   if (now < until) return until;
   session.orderDeadline = undefined;
@@ -98,8 +98,8 @@ function removalDue(session: Session, type: TypeState, since: number, now: numbe
  * Until when a node that reconnected may be about to ask for a type that it has not asked for: it asks for all its types
  * within moments, and what its routes need is not known before.
  */
-function mayBeAsked({ reconnected, only, types, view, identifiedAt, settings }: Session, typeUrl: string): number {
-  if (!reconnected || only !== undefined || types.get(typeUrl)?.requested) return Number.NEGATIVE_INFINITY;
+function mayBeAsked({ reconnected, types, view, identifiedAt, settings }: Session, typeUrl: string): number {
+  if (!reconnected || types.get(typeUrl)?.requested) return Number.NEGATIVE_INFINITY;
   if ((view.types.get(typeUrl)?.resources.size ?? 0) === 0) return Number.NEGATIVE_INFINITY;
   return identifiedAt + settings.reconnectWaitMs;
 }
