@@ -123,9 +123,13 @@ export async function startControlPlane(
   const restrictions = await openRestrictions({ buses: [bus], state, trust, spreads: true, log });
   stack.add({ name: "restrictions", close: () => restrictions.close() });
   let publisher: TreePublisher | undefined;
+  let logChanged = false;
   const operationalLog = await openOperationalLog({
     ...{ bus: bus.log, state, trust, signers, log },
-    onChange: () => void publisher?.refresh(),
+    onChange: () => {
+      logChanged = true;
+      void publisher?.refresh();
+    },
   });
   stack.add({ name: "operational log", close: () => operationalLog.close() });
   const publishing = await publishTree({
@@ -139,6 +143,8 @@ export async function startControlPlane(
     onEvent: (event) => fleet.onPublisher(event),
   });
   publisher = publishing;
+  // It may have come after the first revision was begun.
+  if (logChanged) void publishing.refresh();
   stack.add({ name: "publisher", close: () => publishing.close() });
 
   const store = await openRevisionStore(join(state, "xds", "revisions"), { trust, now: Date.now, onAlarm });

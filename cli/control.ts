@@ -140,12 +140,16 @@ async function control(options: ControlOptions): Promise<void> {
       onAlarm,
     });
     stack.add({ name: "lead", close: () => lead.close() });
+    let logChanged = false;
     const operationalLog =
       trust === undefined
         ? undefined
         : await openOperationalLog({
             ...{ bus: bus.log, state, trust, signers, log },
-            onChange: () => void publisher?.refresh(),
+            onChange: () => {
+              logChanged = true;
+              void publisher?.refresh();
+            },
           });
     if (operationalLog !== undefined) {
       stack.add({ name: "operational log", close: () => operationalLog.close() });
@@ -165,6 +169,8 @@ async function control(options: ControlOptions): Promise<void> {
       },
     });
     publisher = publishing;
+    // It may have come after the first revision was begun.
+    if (logChanged) void publishing.refresh();
     stack.add({ name: "publisher", close: () => publishing.close() });
     const refill = keepFilled({
       bus,
