@@ -1,7 +1,7 @@
 /**
  * Patterns that do not need RE2: sequences of texts and characters of a class in which each character of a text can
  * belong to one step alone. JavaScript's own engine, which goes back where a step fails, then finds nothing to try again
- * and is linear as well; it is some twenty times as fast. What is not read here, and steps that could share a character,
+ * and is linear as well; it is some ten times as fast. What is not read here, and steps that could share a character,
  * is RE2's.
  */
 
