@@ -8,10 +8,13 @@ import { Hono } from "hono";
 import type { Registry } from "prom-client";
 import { AdminService } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
 import { ApprovalService } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
+import { EndpointService } from "../protos/gen/chancery/admin/v1/endpoints_pb.ts";
 import { RestrictionService } from "../protos/gen/chancery/admin/v1/restrictions_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
+import type { EndpointFeed } from "../xds-server/index.ts";
 import { type ApprovalApi, approvalService } from "./approval-service.ts";
 import { translateErrors } from "./connect-errors.ts";
+import { endpointService } from "./endpoint-service.ts";
 import { type Credential, credentialsOf, principalKey, principalOf } from "./principal.ts";
 import { type RestrictionApi, restrictionService } from "./restriction-service.ts";
 import { type ControlStatus, toStatusResponse } from "./status.ts";
@@ -30,6 +33,8 @@ export interface AdminServerOptions {
   readonly restrictions?: RestrictionApi;
   /** With it approvals are requested, granted, revoked and listed. */
   readonly approvals?: ApprovalApi;
+  /** With it endpoints are taken. */
+  readonly endpoints?: Pick<EndpointFeed, "offer">;
   /** Path → what is answered there as JSON; undefined: 404. With a token they demand it. */
   readonly pages?: Readonly<Record<string, (query: URLSearchParams) => object | undefined>>;
   /** Told what failed in an unexpected way; the caller is not. */
@@ -59,17 +64,19 @@ const MESSAGE_LIMIT = 1024 * 1024;
  */
 export async function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
   const loopback = isLoopback(options.host);
-  const { status, restrictions, approvals } = options;
+  const { status, restrictions, approvals, endpoints } = options;
   const credentials = credentialsOf(options.token, options.principals ?? []);
   const prefixes: string[] = [];
   const routes = (router: ConnectRouter): void => {
     if (status !== undefined) router.service(AdminService, { getStatus: () => toStatusResponse(status()) });
     if (restrictions !== undefined) router.service(RestrictionService, restrictionService(restrictions));
     if (approvals !== undefined) router.service(ApprovalService, approvalService(approvals));
+    if (endpoints !== undefined) router.service(EndpointService, endpointService(endpoints));
   };
   if (status !== undefined) prefixes.push(`/${AdminService.typeName}/`);
   if (restrictions !== undefined) prefixes.push(`/${RestrictionService.typeName}/`);
   if (approvals !== undefined) prefixes.push(`/${ApprovalService.typeName}/`);
+  if (endpoints !== undefined) prefixes.push(`/${EndpointService.typeName}/`);
   if ((prefixes.length > 0 || options.pages !== undefined) && credentials.length === 0 && !loopback) {
     throw new ChanceryError(
       "invalid-argument",

@@ -11,10 +11,15 @@ import {
 import type { ServerCertificates } from "../envoy/index.ts";
 import type { Revision } from "../revision/index.ts";
 import {
+  createEndpointFeed,
   createSecretSource,
   createXdsServer,
+  type EndpointFeed,
+  type EndpointFeedOptions,
+  type EndpointMemory,
   type NodeState,
   systemClock,
+  watchEndpointFiles,
   type XdsEvent,
   type XdsSettings,
 } from "../xds-server/index.ts";
@@ -47,8 +52,17 @@ export interface XdsProcessOptions {
   readonly settings?: Partial<XdsSettings>;
   readonly tls?: ServerCertificates | undefined;
   readonly onEvent?: (event: XdsEvent) => void;
+  /** With it endpoints are taken beside the revision. */
+  readonly feed?: FeedSettings;
   /** Called when a revision is served. */
   readonly onRevision?: (revision: Revision) => void;
+}
+
+export interface FeedSettings {
+  /** Directory with files of endpoints; left out: none are read. */
+  readonly directory?: string | undefined;
+  readonly memory: EndpointMemory;
+  readonly updatesPerSecond: number;
 }
 
 export interface XdsProcess {
@@ -56,6 +70,8 @@ export interface XdsProcess {
   nodes(): readonly NodeState[];
   /** What its admin server tells besides, as JSON by path. */
   readonly pages: ReturnType<typeof xdsPages>;
+  /** Takes endpoints, where it was asked for. */
+  readonly feed: EndpointFeed | undefined;
   /** The revision that is served. */
   revision(): Revision | undefined;
   /** Fulfilled when the first one is. */
@@ -78,6 +94,12 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
       options.onEvent?.(event);
     },
   });
+  const feed =
+    options.feed === undefined ? undefined : feedOf(options.feed, options, (change) => server.change(change));
+  const feedFiles =
+    feed === undefined || options.feed?.directory === undefined
+      ? undefined
+      : watchEndpointFiles({ directory: options.feed.directory, feed, log, clock: systemClock });
   const secrets = await createSecretSource({
     root: options.secretsRoot,
     references: [],
@@ -118,15 +140,19 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     const next = new Set(revision.nodeGroups.map((group) => group.name));
     for (const group of groups) if (!next.has(group)) server.removeGroup(group);
     groups = next;
+    feed?.setRevision(revision.program.targets, revision.nodeGroups);
     // Before the first one, the one before: Envoys that come back may still run it, and what it had is taken away from
     // them when they have gone on, not at once.
     const preceding = active === undefined ? await source.store.lastGood(revision.number) : undefined;
     for (const { number, nodeGroups } of [...(preceding === undefined ? [] : [preceding.revision]), revision]) {
       for (const group of nodeGroups) {
         const { name: of, layout } = group;
-        if (groups.has(of)) server.setSnapshot({ group: of, revision: number, layout, resources: byType(group) });
+        const resources = byType(feed?.overlay(group) ?? group.resources);
+        if (groups.has(of)) server.setSnapshot({ group: of, revision: number, layout, resources });
       }
     }
+    // What it has upstreams for, and the one before had not.
+    void feedFiles?.again();
     active = revision;
     log.info({ revision: revision.number, groups: [...groups] }, "serving a revision");
     first.resolve();
@@ -164,6 +190,9 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     gate.close();
     await follower?.close();
     secrets.close();
+    feedFiles?.close();
+    feed?.close();
+    await options.feed?.memory.close();
     await server.close();
   };
   try {
@@ -176,6 +205,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
       port,
       nodes: () => server.nodes(),
       pages: xdsPages(server),
+      feed,
       revision: () => active,
       serving: first.promise,
       close,
@@ -186,9 +216,18 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
   }
 }
 
-function byType(group: NodeGroup): ReadonlyMap<string, ReadonlyMap<string, EncodedResource>> {
+function feedOf(
+  { memory, updatesPerSecond }: FeedSettings,
+  { log, metrics: registry }: Pick<XdsProcessOptions, "log" | "metrics">,
+  change: EndpointFeedOptions["change"],
+): EndpointFeed {
+  const { remembered } = memory;
+  return createEndpointFeed({ clock: systemClock, log, registry, change, memory, remembered, updatesPerSecond });
+}
+
+function byType(resources: NodeGroup["resources"]): ReadonlyMap<string, ReadonlyMap<string, EncodedResource>> {
   const types = new Map<string, Map<string, EncodedResource>>();
-  for (const resource of group.resources) {
+  for (const resource of resources) {
     const ofType = types.get(resource.typeUrl) ?? new Map<string, EncodedResource>();
     ofType.set(resource.name, resource);
     types.set(resource.typeUrl, ofType);

@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import { createRegistry, isLoopback, startAdminServer } from "../admin/index.ts";
+import { openEndpointMemory } from "../xds-server/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { addTlsOptions, openCertificateFiles, type TlsOptions } from "./certificate-files.ts";
 import { addNatsOptions } from "./nats-options.ts";
-import { addressListOption } from "./options.ts";
+import { addressListOption, parseCount } from "./options.ts";
 import {
   type AdminOptions,
   addAdminOption,
@@ -16,13 +17,15 @@ import { demandOneSource, openRevisionSource, type SourceOptions } from "./revis
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 import { readToken } from "./token.ts";
 import { addPushOptions, type PushOptions, pushSettings } from "./xds-options.ts";
-import { startXdsProcess } from "./xds-process.ts";
+import { startXdsProcess, type XdsProcess } from "./xds-process.ts";
 
 interface XdsOptions extends SourceOptions, ProcessOptions, AdminOptions, TlsOptions, PushOptions {
   readonly listen: readonly [string];
   readonly name: string;
   readonly state: string;
   readonly secrets?: string;
+  readonly endpoints?: string;
+  readonly endpointUpdates: number;
   readonly tokenFile?: string;
 }
 
@@ -34,8 +37,13 @@ Examples:
   chancery xds --resources examples/quickstart/resources --listen 127.0.0.1:18000
   chancery xds --bus .chancery/bus --trust .chancery/keys/trust.json --secrets resources
   chancery xds --bus .chancery/bus --trust .chancery/keys/trust.json --secrets resources --canary edge-1
+  chancery xds --resources resources --endpoints /run/endpoints --admin 127.0.0.1:9901
   chancery xds --nats nats://127.0.0.1:4222 --nats-creds xds.nk --trust trust.json --secrets resources
 `;
+
+function endpointsOf({ feed }: XdsProcess) {
+  return feed === undefined ? {} : { endpoints: feed };
+}
 
 /** `chancery xds` */
 export function xdsCommand(): Command {
@@ -44,10 +52,15 @@ export function xdsCommand(): Command {
     .option("--bus <dir>", "directory of a bus that a control plane publishes to")
     .option("--trust <file>", "trust file that revisions from the bus must satisfy")
     .option("--secrets <dir>", "directory that secret files are relative to (default: the resource tree)")
+    .option("--endpoints <dir>", "directory of files that say what endpoints upstreams with ranges have now")
+    .option("--endpoint-updates <n>", "updates of endpoints a second that each source may make", parseCount, 20)
     .option("--listen <addr>", "where Envoys connect: HOST:PORT or unix:/path", addressListOption, [
       DEFAULT_ADDRESSES.xds,
     ])
-    .option("--token-file <file>", "bearer token of /xds/… at --admin; without one they are served on loopback only")
+    .option(
+      "--token-file <file>",
+      "bearer token of /xds/… and of EndpointService at --admin; without one on loopback only",
+    )
     .option("--name <name>", "name of this process in reports", "xds")
     .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "xds"));
   return addProcessOptions(addPushOptions(addTlsOptions(addAdminOption(addNatsOptions(command)))))
@@ -71,6 +84,11 @@ export function xdsCommand(): Command {
           metrics,
           settings: pushSettings(options),
           tls,
+          feed: {
+            directory: options.endpoints,
+            memory: await openEndpointMemory(join(options.state, "endpoints"), log),
+            updatesPerSecond: options.endpointUpdates,
+          },
         });
         stack.add({ name: "xds", close: () => xds.close() });
         if (options.admin !== undefined) {
@@ -81,7 +99,7 @@ export function xdsCommand(): Command {
             notReady,
             metrics,
             // Names of resources and what nodes said of them are not for everybody.
-            ...(token !== undefined || isLoopback(options.admin.host) ? { pages: xds.pages } : {}),
+            ...(token !== undefined || isLoopback(options.admin.host) ? { pages: xds.pages, ...endpointsOf(xds) } : {}),
             ...(token === undefined ? {} : { token }),
           });
           stack.add({ name: "admin", close: () => admin.close() });

@@ -5,6 +5,7 @@
  */
 
 export { type CompileOptions, type CompileResult, compile, type Locator } from "./compile.ts";
+export { fedEndpoints } from "./fed-endpoints.ts";
 export { type Jwks, jwksSource } from "./jwt.ts";
 export { lawRuleId } from "./law-rules.ts";
 export type * from "./revision-parts.ts";

@@ -45,6 +45,7 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
         upstream: upstream.key,
         labels: { ...upstream.labels, ...version.labels, ...deployment.labels },
         credential: upstream.credential.mode,
+        ...(upstream.ranges === undefined ? {} : { ranges: upstream.ranges }),
         model: modelTarget(deployment, version, ages.get(version.key) ?? 0),
       },
     ];
@@ -57,6 +58,7 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
       labels: upstream.labels,
       credential: upstream.credential.mode,
       ...(upstream.governed === undefined ? {} : { governed: upstream.governed }),
+      ...(upstream.ranges === undefined ? {} : { ranges: upstream.ranges }),
     }),
   );
   const splits = [...byKey(inventory.rollouts).map(rolloutFacts), ...byKey(inventory.experiments).map(experimentFacts)];

@@ -16,12 +16,18 @@ import { upstreamPoolName } from "./program.ts";
 import type { ResourceList } from "./resource-list.ts";
 import type { RouteTable, TableEntry, VirtualHost } from "./route-table.ts";
 
+const SUFFIX = "#ungoverned";
+
 /**
  * The node group of a gateway's clients that cannot hold the floors. No Gateway has such a key, so no node can ask for
  * more by its name.
  */
 export function ungovernedGroupName(gateway: Key): string {
-  return `${gateway}#ungoverned`;
+  return `${gateway}${SUFFIX}`;
+}
+
+export function isUngovernedGroup(name: string): boolean {
+  return name.endsWith(SUFFIX);
 }
 
 /**

@@ -6,6 +6,7 @@ import {
   Cluster_LbPolicy,
   ClusterSchema,
 } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
+import { HealthStatus } from "../protos/gen/envoy/config/core/v3/health_check_pb.ts";
 import type { LbEndpointSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts";
 import {
   type ClusterLoadAssignment,
@@ -78,6 +79,8 @@ export interface PoolEndpoint {
   readonly region?: string;
   readonly zone?: string;
   readonly hostname?: string;
+  /** What is known of it besides Envoy's own checks; absent: nothing. */
+  readonly health?: "healthy" | "unhealthy" | "draining";
 }
 
 /** Retries in parallel that a pool allows; Envoy's own default of 3 loses most fallbacks under load. */
@@ -287,7 +290,7 @@ function extensionSocket(init: MessageInitShape<typeof UpstreamTlsContextSchema>
  * The endpoints of a pool, by priority, and behind them a sentinel that refuses every connection: a pool without a
  * usable endpoint then *fails* an attempt, which the next hop answers, instead of ending the chain.
  */
-export function endpointsOf(pool: Pool): ClusterLoadAssignment {
+export function endpointsOf(pool: Pick<Pool, "name" | "endpoints">): ClusterLoadAssignment {
   const localities = byLocality(pool.endpoints);
   const last = 1 + Math.max(-1, ...localities.map(({ priority }) => priority));
   return create(ClusterLoadAssignmentSchema, {
@@ -337,8 +340,15 @@ function lbEndpoint(endpoint: PoolEndpoint): MessageInitShape<typeof LbEndpointS
       },
     },
     loadBalancingWeight: endpoint.weight,
+    ...(endpoint.health === undefined ? {} : { healthStatus: HEALTH[endpoint.health] }),
   };
 }
+
+const HEALTH = {
+  healthy: HealthStatus.HEALTHY,
+  unhealthy: HealthStatus.UNHEALTHY,
+  draining: HealthStatus.DRAINING,
+} as const;
 
 function sentinel(): MessageInitShape<typeof LbEndpointSchema> {
   return {

@@ -55,7 +55,7 @@ export function ungovernedCluster(pool: UngovernedPool): Cluster {
  * The endpoints of a pool, without the sentinel of governed ones. gRPC leaves out localities without a weight, and refuses
  * an address that is there twice (gRFC A27): the first priority that has it keeps it.
  */
-export function ungovernedEndpoints(pool: UngovernedPool): ClusterLoadAssignment {
+export function ungovernedEndpoints(pool: Pick<Pool, "name" | "endpoints">): ClusterLoadAssignment {
   const seen = new Set<string>();
   const endpoints = pool.endpoints
     .toSorted((a, b) => a.priority - b.priority)

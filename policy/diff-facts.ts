@@ -180,7 +180,9 @@ function targetLoosens(from: Target | undefined, to: Target | undefined): string
     changed.push(...differing(from.model, to.model).filter((field) => !harmless.has(field)));
   }
   const judged = changed.length === 0 ? undefined : `rules may judge it otherwise by ${changed.join(", ")}`;
-  return joined([opened, judged].filter((why) => why !== undefined));
+  const wider = (to.ranges ?? []).some((range) => from.ranges?.includes(range) !== true);
+  const moved = wider ? "its endpoints may be elsewhere" : undefined;
+  return joined([opened, moved, judged].filter((why) => why !== undefined));
 }
 
 function observed(before: PolicyProgram, after: PolicyProgram): readonly Change[] {

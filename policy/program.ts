@@ -140,6 +140,8 @@ export interface Target {
   readonly credential: "passThrough" | "none" | "inject";
   /** false: also served to clients that ask for no decision. */
   readonly governed?: false;
+  /** CIDR ranges of the endpoints that a live feed may set; absent: none. */
+  readonly ranges?: readonly string[];
   /** Present for kind "model". */
   readonly model?: ModelTarget;
 }

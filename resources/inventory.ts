@@ -144,6 +144,8 @@ export type Secret = Meta &
 
 export interface Upstream extends Meta {
   readonly endpoints: readonly Endpoint[];
+  /** CIDR ranges of the endpoints that a live feed may set in their place; absent: none. */
+  readonly ranges?: readonly string[];
   readonly protocol: "http1" | "http2";
   readonly tls?: UpstreamTls;
   readonly credential: Credential;

@@ -158,6 +158,7 @@ const target = z.strictObject({
   labels: textMap,
   credential: z.enum(["passThrough", "none", "inject"]),
   governed: optional(z.literal(false)),
+  ranges: optional(texts),
   model: optional(modelTarget),
 });
 

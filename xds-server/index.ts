@@ -3,6 +3,16 @@
  * good one, a change sends only what changed, a restart sends nothing that the Envoy already has.
  */
 export { type Clock, systemClock } from "./clock.ts";
+export {
+  createEndpointFeed,
+  type EndpointFeed,
+  type EndpointFeedOptions,
+  type FeedAnswer,
+  type FeedMemory,
+  type FeedOutcome,
+} from "./endpoint-feed.ts";
+export { type EndpointFiles, type EndpointFilesOptions, watchEndpointFiles } from "./endpoint-files.ts";
+export { type EndpointMemory, openEndpointMemory } from "./endpoint-memory.ts";
 export type { ClusterLoad } from "./load-table.ts";
 export type { NodeDetail, ResourceDetail, ResourceStanding } from "./node-detail.ts";
 export type { NodeIdentity, NodePlan } from "./node-identity.ts";

@@ -19,6 +19,7 @@ export function resolveUpstream(object: Authored<"Upstream">, linking: Linking):
   return {
     ...metaOf(object),
     endpoints: spec.endpoints.map((endpoint): Endpoint => ({ ...endpoint })),
+    ...(spec.ranges === undefined ? {} : { ranges: spec.ranges }),
     protocol: spec.protocol,
     ...(tls === undefined ? {} : { tls }),
     credential,
@@ -52,6 +53,11 @@ function checkEndpoints(object: Authored<"Upstream">, { problems }: Linking): vo
       problems.error(object, [...at, "address"], "conflict", message, "add the weights up");
     } else places.set(place, index);
     priorities.add(priority);
+  }
+  const named = endpoints.findIndex(({ address }) => isIP(address) === 0);
+  if (object.spec.ranges !== undefined && named !== -1) {
+    const message = "a feed sets addresses, and this endpoint is resolved by Envoy";
+    problems.error(object, ["spec", "endpoints", named, "address"], "conflict", message, "write its IP address");
   }
   const gap = [...priorities].sort((a, b) => a - b).find((priority, index) => priority !== index);
   if (gap !== undefined) {

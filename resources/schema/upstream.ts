@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { z } from "zod";
 import { complaint } from "./complaint.ts";
 import { duration, formatted, hostname, list, port, preciseHostname, reference, text, wholeNumber } from "./fields.ts";
@@ -70,8 +71,21 @@ const circuitBreakers = z.strictObject({
   maxRequests: wholeNumber(1, 1_000_000).default(1_024),
 });
 
+const range = z.string().refine(isRange, {
+  error: complaint("invalid-value", "must be an address range such as 10.1.0.0/16 or 2001:db8::/32"),
+});
+
+function isRange(text: string): boolean {
+  const [, address = "", length = ""] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? [];
+  const version = isIP(address);
+  return version !== 0 && Number(length) <= (version === 4 ? 32 : 128);
+}
+
 export const upstreamSpec = z.strictObject({
   endpoints: list(endpoint, 1, 10_000),
+  ranges: list(range, 1, 64)
+    .exactOptional()
+    .describe("Where a live feed may say that endpoints are; without ranges the endpoints above stay."),
   protocol: z.enum(["http1", "http2"]).default("http1").describe("What the endpoints speak; http2 for gRPC."),
   tls: tls.exactOptional(),
   credential: credential
