@@ -128,6 +128,18 @@ describe("diffPrograms", () => {
       { targets: [upstreamTarget("web", { governed: false })] },
       true,
     ],
+    [
+      "an upstream with more ranges",
+      { targets: [upstreamTarget("web", { ranges: ["10.1.0.0/16"] })] },
+      { targets: [upstreamTarget("web", { ranges: ["10.1.0.0/16", "10.2.0.0/16"] })] },
+      true,
+    ],
+    [
+      "an upstream with fewer ranges",
+      { targets: [upstreamTarget("web", { ranges: ["10.1.0.0/16", "10.2.0.0/16"] })] },
+      { targets: [upstreamTarget("web", { ranges: ["10.1.0.0/16"] })] },
+      false,
+    ],
     ["an upstream governed again", { targets: [upstreamTarget("web", { governed: false })] }, { targets: WEB }, false],
     [
       "a target's weight",

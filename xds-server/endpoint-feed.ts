@@ -88,7 +88,7 @@ export function createEndpointFeed(options: EndpointFeedOptions): EndpointFeed {
     const { upstream } = update;
     const fed = upstreams.get(upstream);
     if (fed === undefined) {
-      const message = `no upstream "${upstream}" with ranges is in use: spec.ranges says where a feed may put endpoints`;
+      const message = `there is no upstream "${upstream}" that has ranges: spec.ranges says where a feed may put endpoints`;
       return { outcome: "unknown-upstream", message };
     }
     if ("withdraw" in update) return undefined;

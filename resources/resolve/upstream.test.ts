@@ -178,6 +178,16 @@ describe("Upstream", () => {
     expect(refused(NAMED.replace("api.", "▸api."))).toBe(`${start} endpoints by name`);
   });
 
+  it("says where a feed may put endpoints, unless Envoy resolves them", () => {
+    expect(read(BY_IP, "ranges: [10.0.0.0/8, '2001:db8::/32']")?.ranges).toEqual(["10.0.0.0/8", "2001:db8::/32"]);
+    for (const range of ["10.0.0.0", "10.0.0.0/33", "10.0.0/8", "'2001:db8::/129'", "example.com/8"]) {
+      expect(one(BY_IP, `ranges: [▸${range}]`).message).toContain("must be an address range");
+    }
+    expect(one(NAMED.replace("api.", "▸api."), "ranges: [10.0.0.0/8]").message).toBe(
+      "a feed sets addresses, and this endpoint is resolved by Envoy",
+    );
+  });
+
   it("uses a secret of another scope only where that grants it, a CA from above freely", () => {
     const inject = yaml("Upstream", "web", `${NAMED}\ntls: { ca: ca }\ncredential: { mode: inject, secret: ▸key }`);
     expect(said(onlyProblem({ "team/a.yaml": inject, "a.yaml": SECRETS }))).toEqual({
