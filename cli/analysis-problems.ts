@@ -1,8 +1,8 @@
 import { lawRuleId } from "../compiler/index.ts";
 import { analyseProgram, type DecisionInput, type Finding } from "../policy/index.ts";
 import type { Inventory, Key, Kind, LawPack, Path, PolicyTestRequest, Problem } from "../resources/index.ts";
-import type { CompiledDirectory } from "./compile-directory.ts";
-import { generatedSamples } from "./diff-samples.ts";
+import type { CompiledTree } from "./compile-directory.ts";
+import { generatedRequests } from "./diff-samples.ts";
 import { casePreparer } from "./policy-cases.ts";
 
 /** On an object: codes of findings that are meant, separated by commas. */
@@ -14,13 +14,12 @@ export interface AnalysisSettings {
   readonly withinMs: number;
   readonly scoreAgeMs?: number;
   readonly minReady?: number;
+  /** Told where the tree is too large to look at all of it. */
+  readonly onNote?: (note: string) => void;
 }
 
 /** What is doubtful in a compiled tree without errors, as warnings at their places. */
-export function analysisProblems(
-  directory: Pick<CompiledDirectory, "loaded" | "compiled">,
-  settings: AnalysisSettings,
-): readonly Problem[] {
+export function analysisProblems(directory: CompiledTree, settings: AnalysisSettings): readonly Problem[] {
   const { loaded, compiled } = directory;
   const findings = analyseProgram(compiled.parts.program, {
     ...settings,
@@ -43,27 +42,29 @@ export function analysisProblems(
   });
 }
 
-/** Each application, by each of its keys, on every route with every model. */
-function askedBy(directory: Pick<CompiledDirectory, "loaded" | "compiled">, now: number): readonly DecisionInput[] {
+/** Each application, by each of its keys, on every route with every model; made as they are asked for. */
+function askedBy(directory: CompiledTree, nowMs: number): readonly Iterable<DecisionInput>[] {
   const { inventory } = directory.loaded;
   const { prepare } = casePreparer(directory);
-  const keys = new Map(inventory.applications.map(({ key, apiKeys }) => [key, apiKeys.map(({ id }) => id)]));
-  return generatedSamples(inventory, new Date(now).toISOString()).flatMap(({ described }) => {
-    const { request } = described;
-    if (request.model === undefined) return [];
-    return subjectsOf(request, keys).flatMap((subject): DecisionInput[] => {
-      const prepared = prepare({ ...described, request: { ...request, subject } });
-      return prepared.ok && prepared.asked.kind === "decision" ? [prepared.asked.input] : [];
-    });
-  });
+  const now = new Date(nowMs).toISOString();
+  const requests = generatedRequests(inventory).filter(({ model }) => model !== undefined);
+  return inventory.applications.map(({ key: application, apiKeys }) => ({
+    *[Symbol.iterator]() {
+      for (const request of requests) {
+        for (const subject of subjectsOf(request, apiKeys)) {
+          const prepared = prepare({ now, draw: 0, request: { ...request, application, subject } });
+          if (prepared.ok && prepared.asked.kind === "decision") yield prepared.asked.input;
+        }
+      }
+    },
+  }));
 }
 
 function subjectsOf(
-  { application, subject }: PolicyTestRequest,
-  keys: ReadonlyMap<Key, readonly string[]>,
+  { subject }: Pick<PolicyTestRequest, "subject">,
+  apiKeys: readonly { readonly id: string }[],
 ): readonly PolicyTestRequest["subject"][] {
-  const ids = keys.get(application) ?? [];
-  return ids.length === 0 ? [subject] : ids.map((id) => ({ ...subject, kind: "apiKey", id }));
+  return apiKeys.length === 0 ? [subject] : apiKeys.map(({ id }) => ({ ...subject, kind: "apiKey", id }));
 }
 
 interface Place {

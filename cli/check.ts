@@ -44,8 +44,10 @@ export function checkCommand(): Command {
       const checked = { ...compiled, problems: [...compiled.problems, ...published] };
       const sound = checked.problems.every(({ severity }) => severity !== "error");
       const { within: withinMs, scoreAge: scoreAgeMs, minReady, at: now = Date.now() } = options;
+      const notes: string[] = [];
       const settings = {
         now,
+        onNote: (note: string) => notes.push(note),
         withinMs,
         ...(scoreAgeMs === undefined ? {} : { scoreAgeMs }),
         ...(minReady === undefined ? {} : { minReady }),
@@ -54,9 +56,10 @@ export function checkCommand(): Command {
       const errors = problems.filter(({ severity }) => severity === "error").length;
       const warnings = problems.length - errors;
       if (options.format === "json") {
-        process.stdout.write(`${JSON.stringify({ errors, warnings, problems }, undefined, 2)}\n`);
+        process.stdout.write(`${JSON.stringify({ errors, warnings, notes, problems }, undefined, 2)}\n`);
       } else {
         for (const problem of problems) process.stdout.write(`${formatProblem(problem)}\n`);
+        for (const note of notes) process.stdout.write(`note: not all of this tree was looked at: ${note}\n`);
         const objects = Object.values(loaded.inventory).reduce((sum, list) => sum + list.length, 0);
         process.stdout.write(`${objects} objects, ${count(errors, "error")}, ${count(warnings, "warning")}\n`);
       }

@@ -3,11 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type CompileResult, compile } from "../compiler/index.ts";
 import { createJwksReader } from "../distribution/index.ts";
-import { type LoadedDirectory, loadDirectory, type Problem } from "../resources/index.ts";
+import { type LoadedDirectory, type LoadResult, loadDirectory, type Problem } from "../resources/index.ts";
 
-export interface CompiledDirectory {
-  readonly loaded: LoadedDirectory;
+/** A tree and what it is compiled to. */
+export interface CompiledTree {
+  readonly loaded: LoadResult;
   readonly compiled: CompileResult;
+}
+
+export interface CompiledDirectory extends CompiledTree {
+  readonly loaded: LoadedDirectory;
   /** Of both, by file, line and column; what is found twice is told once. */
   readonly problems: readonly Problem[];
 }

@@ -21,33 +21,36 @@ export interface Sample {
 
 /** Every application on every rule of every route, with every model that the route offers. */
 export function generatedSamples(inventory: Inventory, now: string): readonly Sample[] {
+  const requests = generatedRequests(inventory);
+  return inventory.applications.flatMap(({ key }) =>
+    requests.map((request): Sample => {
+      return { described: { now, request: { ...request, application: key }, draw: 0 }, count: 1, from: "generated" };
+    }),
+  );
+}
+
+/** What any application can ask for on every rule of every route, with every model that the route offers. */
+export function generatedRequests(inventory: Inventory): readonly Omit<PolicyTestRequest, "application">[] {
   const names = new Map(inventory.models.map((model) => [model.key, model.names[0] ?? model.name]));
-  return inventory.applications.flatMap((application) =>
-    inventory.httpRoutes.flatMap((route) =>
-      route.rules.flatMap((rule): Sample[] => {
-        const [match] = rule.matches;
-        const gateway = route.parents[0]?.gateway;
-        if (match === undefined || gateway === undefined || match.path.type === "RegularExpression") return [];
-        const models = rule.backends.flatMap((backend) => (backend.kind === "Model" ? [names.get(backend.model)] : []));
-        const wanted = models.length === 0 ? [undefined] : models;
-        return wanted.map((model): Sample => {
-          const method = match.method ?? (model === undefined ? "GET" : "POST");
-          const request: PolicyTestRequest = {
-            application: application.key,
-            gateway,
-            route: route.key,
-            method,
-            path: match.path.value,
-            headers: Object.fromEntries(match.headers.map(({ name, value }) => [name.toLowerCase(), [value]])),
-            ...(model === undefined ? {} : { model }),
-            stream: false,
-            subject: { fields: {} },
-            source: "127.0.0.1",
-          };
-          return { described: { now, request, draw: 0 }, count: 1, from: "generated" };
-        });
-      }),
-    ),
+  return inventory.httpRoutes.flatMap((route) =>
+    route.rules.flatMap((rule) => {
+      const [match] = rule.matches;
+      const gateway = route.parents[0]?.gateway;
+      if (match === undefined || gateway === undefined || match.path.type === "RegularExpression") return [];
+      const models = rule.backends.flatMap((backend) => (backend.kind === "Model" ? [names.get(backend.model)] : []));
+      const wanted = models.length === 0 ? [undefined] : models;
+      return wanted.map((model) => ({
+        gateway,
+        route: route.key,
+        method: match.method ?? (model === undefined ? "GET" : "POST"),
+        path: match.path.value,
+        headers: Object.fromEntries(match.headers.map(({ name, value }) => [name.toLowerCase(), [value]])),
+        ...(model === undefined ? {} : { model }),
+        stream: false,
+        subject: { fields: {} },
+        source: "127.0.0.1",
+      }));
+    }),
   );
 }
 

@@ -1,7 +1,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { RE2JS } from "re2js";
-import type { NodeGroup } from "../compiler/index.ts";
+import type { EncodedResource, NodeGroup } from "../compiler/index.ts";
 import { FILTERS, TYPE_URLS } from "../envoy/index.ts";
 import type {
   HeaderMatcher,
@@ -9,7 +9,7 @@ import type {
   RouteMatch,
   VirtualHost,
 } from "../protos/gen/envoy/config/route/v3/route_components_pb.ts";
-import { RouteConfigurationSchema } from "../protos/gen/envoy/config/route/v3/route_pb.ts";
+import { type RouteConfiguration, RouteConfigurationSchema } from "../protos/gen/envoy/config/route/v3/route_pb.ts";
 import {
   type ExtAuthzPerRoute,
   ExtAuthzPerRouteSchema,
@@ -34,6 +34,18 @@ export interface FoundRoute {
   readonly contextExtensions: Readonly<Record<string, string>>;
 }
 
+const READ = new WeakMap<EncodedResource, RouteConfiguration>();
+
+/** Read once for each resource: a check asks for thousands of routes. */
+function configurationIn(resource: EncodedResource): RouteConfiguration {
+  let configuration = READ.get(resource);
+  if (configuration === undefined) {
+    configuration = fromBinary(RouteConfigurationSchema, resource.value);
+    READ.set(resource, configuration);
+  }
+  return configuration;
+}
+
 /**
  * The first route of a table that matches a request before it is decided, as Envoy finds it: in the very resources that
  * Envoys get, so that an explanation and the traffic cannot disagree.
@@ -44,7 +56,7 @@ export interface FoundRoute {
 export function findRoute(group: NodeGroup, routeTable: string, request: RoutedRequest): FoundRoute | undefined {
   const resource = group.resources.find(({ typeUrl, name }) => typeUrl === TYPE_URLS.route && name === routeTable);
   if (resource === undefined) return undefined;
-  const configuration = fromBinary(RouteConfigurationSchema, resource.value);
+  const configuration = configurationIn(resource);
   const host = findVirtualHost(configuration.virtualHosts, request.host);
   const route = host?.routes.find(({ match }) => match !== undefined && matches(match, request));
   if (host === undefined || route === undefined) return undefined;

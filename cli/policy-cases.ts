@@ -1,3 +1,4 @@
+import type { NodeGroup } from "../compiler/index.ts";
 import {
   buildTables,
   canonicalHost,
@@ -24,9 +25,12 @@ import {
   type PolicyTestRequest,
   timestampMs,
 } from "../resources/index.ts";
-import type { CompiledDirectory } from "./compile-directory.ts";
+import type { CompiledTree } from "./compile-directory.ts";
 import { routeTableOf } from "./explain.ts";
-import { findRoute } from "./find-route.ts";
+import { type FoundRoute, findRoute, type RoutedRequest } from "./find-route.ts";
+
+/** Places in route tables that are kept. */
+const MOST_FINDS = 16_384;
 
 /** A request as a PolicyTest describes it, with its clock. */
 export type DescribedCase = Pick<PolicyTestCase, "now" | "request" | "draw">;
@@ -46,23 +50,35 @@ export interface CasePreparer {
  * candidates by the layout, the model as the decision service resolves it. Only the proof of identity is left out: the
  * description says whose request it is.
  */
-export function casePreparer({ loaded, compiled }: Pick<CompiledDirectory, "loaded" | "compiled">): CasePreparer {
+export function casePreparer({ loaded, compiled }: CompiledTree): CasePreparer {
   const { program, layouts, nodeGroups } = compiled.parts;
   const revision = { number: 1, digest: "", createdAt: new Date(0).toISOString(), signedBy: [], program, layouts };
   const tables = buildTables(revision, layouts, compilePolicy(program));
   const applications = new Map(program.applications.map((application) => [application.key, application]));
   const { inventory } = loaded;
+  const routes = new Map(inventory.httpRoutes.map((route) => [route.key, route]));
+  const groups = new Map(nodeGroups.map((group) => [group.name, group]));
+  // Many callers are asked about on the same routes.
+  const finds = new Map<string, FoundRoute | undefined>();
+  const find = (group: NodeGroup, table: string, routed: RoutedRequest): FoundRoute | undefined => {
+    const key = JSON.stringify([group.name, table, { ...routed, headers: [...routed.headers] }]);
+    const known = finds.get(key);
+    if (known !== undefined || finds.has(key)) return known;
+    const found = findRoute(group, table, routed);
+    if (finds.size < MOST_FINDS) finds.set(key, found);
+    return found;
+  };
 
   function prepare({ now, request, draw }: DescribedCase): PreparedCase {
     const application = applications.get(request.application);
     if (application === undefined) return problem(`there is no application ${request.application}`);
-    const route = inventory.httpRoutes.find(({ key }) => key === request.route);
+    const route = request.route === undefined ? undefined : routes.get(request.route);
     if (request.route !== undefined && route === undefined) return problem(`there is no route ${request.route}`);
     const gateway = gatewayOf(inventory, request, route);
     if (typeof gateway === "string") return problem(gateway);
     const sent = sentRequest(request, gateway, route);
     if (typeof sent === "string") return problem(sent);
-    const group = nodeGroups.find(({ name }) => name === gateway.key);
+    const group = groups.get(gateway.key);
     const routeTable = routeTableOf(gateway, Number(sent.url.port) || sent.port, sent.url);
     const routed = {
       host: sent.url.hostname,
@@ -71,7 +87,7 @@ export function casePreparer({ loaded, compiled }: Pick<CompiledDirectory, "load
       query: sent.query,
       headers: sent.headers,
     };
-    const found = group === undefined ? undefined : findRoute(group, routeTable, routed);
+    const found = group === undefined ? undefined : find(group, routeTable, routed);
     if (found === undefined) {
       return refused("no_route", `no route of gateway ${gateway.key} matches ${sent.method} ${sent.url.href}`);
     }
@@ -202,6 +218,7 @@ function decisionOn(asking: Asking): PreparedCase {
         candidates: table.candidates,
         models: route.models,
         weights: table.weights,
+        mirror: table.mirror,
         now,
         draw,
         observe: tables.observedGateways.has(route.gateway),

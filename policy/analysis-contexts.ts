@@ -1,10 +1,8 @@
 import type { Finding } from "./analysis.ts";
+import { type Asked, type AskedContext, type DecisionBudget, decisionBudget, MOST_DECISIONS } from "./asked.ts";
 import { compilePolicy } from "./decide.ts";
-import type { DecisionInput, Policy, Verdict } from "./decision.ts";
+import type { Policy, Verdict } from "./decision.ts";
 import type { ApplicationFacts, PolicyProgram } from "./program.ts";
-
-/** A request of an application, as its rules see it. */
-export type AskedContext = DecisionInput;
 
 interface Context {
   readonly words: string;
@@ -16,19 +14,62 @@ const NAMED_RULES = 5;
 
 /**
  * Applications for which nothing may answer although rules let them ask: for a jurisdiction and a data class that they
- * declare, or, where each of these by itself is fine, for all that they declare together.
+ * declare, or, where each of these by itself is fine, for all that they declare together. The first request that is
+ * allowed answers for its context.
+ *
+ * @param onNote  told where not all could be looked at
  */
-export function emptyContexts(program: PolicyProgram, asked: readonly AskedContext[]): readonly Finding[] {
+export function emptyContexts(
+  program: PolicyProgram,
+  asked: Asked,
+  onNote: (note: string) => void,
+  mostDecisions = MOST_DECISIONS,
+): readonly Finding[] {
   const policy = compilePolicy(program);
-  const modelRequests = asked.filter(({ models }) => models.length > 0);
-  return [...Map.groupBy(modelRequests, ({ application }) => application.key)].flatMap(([key, inputs]): Finding[] => {
-    const facts = inputs[0]?.application;
-    if (facts === undefined) return [];
-    const about = { kind: "Application", key } as const;
-    const single = contextsOf(facts).flatMap((context) => emptyFinding(policy, inputs, context, about) ?? []);
-    if (single.length > 0) return single;
-    return emptyFinding(policy, inputs, { words: "all that it declares", facts }, about) ?? [];
-  });
+  const budget = decisionBudget(mostDecisions);
+  let whole = 0;
+  const findings: Finding[] = [];
+  for (const requests of asked) {
+    const found = emptyOf(policy, requests, budget);
+    if (budget.spent) break;
+    findings.push(...found);
+    whole += 1;
+  }
+  if (budget.spent) {
+    const noun = asked.length === 1 ? "application" : "applications";
+    onNote(`empty-legal-set: ${whole} of ${asked.length} ${noun} looked at, in ${mostDecisions} decisions`);
+  }
+  return findings;
+}
+
+function emptyOf(policy: Policy, requests: Iterable<AskedContext>, budget: DecisionBudget): readonly Finding[] {
+  const inputs = keptRequests(requests);
+  const [first] = inputs;
+  if (first === undefined) return [];
+  const facts = first.application;
+  const about = { kind: "Application", key: facts.key } as const;
+  const single = contextsOf(facts).flatMap((context) => emptyFinding(policy, inputs, context, about, budget) ?? []);
+  if (single.length > 0) return single;
+  return emptyFinding(policy, inputs, { words: "all that it declares", facts }, about, budget) ?? [];
+}
+
+/** Those about models, made when they are first asked for and then kept: each context asks for them again. */
+function keptRequests(requests: Iterable<AskedContext>): Iterable<AskedContext> {
+  const kept: AskedContext[] = [];
+  const rest = requests[Symbol.iterator]();
+  return {
+    *[Symbol.iterator]() {
+      for (let index = 0; ; index += 1) {
+        while (index >= kept.length) {
+          const next = rest.next();
+          if (next.done === true) return;
+          if (next.value.models.length > 0) kept.push(next.value);
+        }
+        const input = kept[index];
+        if (input !== undefined) yield input;
+      }
+    },
+  };
 }
 
 function contextsOf(facts: ApplicationFacts): readonly Context[] {
@@ -51,13 +92,15 @@ function contextsOf(facts: ApplicationFacts): readonly Context[] {
 
 function emptyFinding(
   policy: Policy,
-  inputs: readonly AskedContext[],
+  inputs: Iterable<AskedContext>,
   { words, facts }: Context,
   about: Finding["about"],
+  budget: DecisionBudget,
 ): Finding[] | undefined {
   const removing = new Set<string>();
   let open = false;
   for (const input of inputs) {
+    if (!budget.take()) return undefined;
     const verdict: Verdict = policy.decide({ ...input, application: facts });
     if (verdict.effect === "allow") return undefined;
     // What rules refuse at the door is meant to be refused.

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { analyseProgram, FINDING_CODES } from "./analysis.ts";
+import { emptyContexts } from "./analysis-contexts.ts";
 import {
   ALLOW_ALL,
   APPLICATION,
@@ -95,7 +96,7 @@ describe("rules", () => {
 describe("contexts", () => {
   const targets = [modelTarget("m", 1, { country: "US" }), modelTarget("n", 1, { country: "US" })];
   const application = { ...APPLICATION, jurisdictions: ["EU", "US"], dataClasses: ["pii"] };
-  const asked = ["m", "n"].map((model) => modelInput(model, targets, { application }));
+  const asked = [["m", "n"].map((model) => modelInput(model, targets, { application }))];
   const eu = rule("eu", {
     effect: "restrict",
     when: '"EU" in application.jurisdictions',
@@ -116,9 +117,29 @@ describe("contexts", () => {
 
   it("finds nothing where one model may answer, or where rules refuse at the door", () => {
     const german = [modelTarget("m", 1, { country: "DE" }), ...targets.slice(1)];
-    const inputs = ["m", "n"].map((model) => modelInput(model, german, { application }));
+    const inputs = [["m", "n"].map((model) => modelInput(model, german, { application }))];
     expect(found({ rules: [ALLOW_ALL, eu], targets: german }, { asked: inputs })).toEqual([]);
     expect(found({ rules: [eu], targets }, { asked })).toEqual([]);
+  });
+
+  it("asks for no more requests than it needs, and says where it could not look at all", () => {
+    const made = program({ rules: [ALLOW_ALL], targets });
+    let given = 0;
+    const endless: Iterable<ReturnType<typeof modelInput>> = {
+      *[Symbol.iterator]() {
+        for (;;) {
+          given += 1;
+          yield modelInput("m", targets, { application });
+        }
+      },
+    };
+    const notes: string[] = [];
+    const onNote = (note: string) => notes.push(note);
+    expect(emptyContexts(made, [endless, endless], onNote)).toEqual([]);
+    expect([given, notes]).toEqual([2, []]);
+    const denied = program({ rules: [ALLOW_ALL, rule("no", { effect: "deny" })], targets });
+    expect(emptyContexts(denied, [asked[0] ?? [], endless], onNote, 100)).toEqual([]);
+    expect(notes).toEqual(["empty-legal-set: 1 of 2 applications looked at, in 100 decisions"]);
   });
 
   it("looks at all that is declared where each by itself is fine", () => {
@@ -211,7 +232,7 @@ describe("laws", () => {
   ];
 
   it("are told before they begin, with whom they then decide about", () => {
-    const asked = [modelInput("m", [modelTarget("m", 1)])];
+    const asked = [[modelInput("m", [modelTarget("m", 1)])]];
     const made = program({ rules: [ALLOW_ALL, ...laws], targets: [modelTarget("m", 1)] });
     const findings = analyseProgram(made, { now: NOW, withinMs: 30 * DAY, asked }).filter(
       ({ code }) => code === "law-begins",

@@ -1,8 +1,9 @@
 import type { Key } from "../resources/index.ts";
-import { type AskedContext, emptyContexts } from "./analysis-contexts.ts";
+import { emptyContexts } from "./analysis-contexts.ts";
 import { endingSoon, fewTargets } from "./analysis-dates.ts";
 import { lawsThatBegin, unreviewedLaws } from "./analysis-law.ts";
 import { ruleFindings } from "./analysis-rules.ts";
+import type { Asked } from "./asked.ts";
 import type { PolicyProgram } from "./program.ts";
 
 /** Every code that a finding can carry, with what it means. Documented in docs/findings.md. */
@@ -56,17 +57,20 @@ export interface AnalysisOptions {
   /** Law packs, with the ids of rules that are enforced and not reviewed; absent: not looked at. */
   readonly laws?: readonly { readonly key: Key; readonly unreviewed: readonly string[] }[];
   /** Requests of every application for models. */
-  readonly asked: readonly AskedContext[];
+  readonly asked: Asked;
+  /** Told where there was too much to look at all of it. */
+  readonly onNote?: (note: string) => void;
 }
 
-/** All that is doubtful, rules first. Pure. */
+/** All that is doubtful, rules first. Pure but for `onNote`. */
 export function analyseProgram(program: PolicyProgram, options: AnalysisOptions): readonly Finding[] {
+  const { onNote = () => undefined } = options;
   return [
     ...ruleFindings(program),
-    ...emptyContexts(program, options.asked),
+    ...emptyContexts(program, options.asked, onNote),
     ...(options.minReady === undefined ? [] : fewTargets(program, options.minReady)),
     ...endingSoon(program, options),
-    ...lawsThatBegin(program, options),
+    ...lawsThatBegin(program, options, onNote),
     ...unreviewedLaws(options.laws ?? []),
     ...ungoverned(program),
   ];
