@@ -106,6 +106,10 @@ test("Compose starts commands with options that they have, for a tree that compi
     expect(parse(words), `${name}: ${words.join(" ")}`).toBeTypeOf("object");
   }
   const { inventory, problems, positions } = await loadDirectory(join(COMPOSE, "resources"));
+  // Ports of a container lead to all of its addresses but loopback.
+  expect(inventory.gateways.flatMap(({ listeners }) => listeners.map(({ addresses }) => addresses))).toEqual(
+    REGIONS.map(() => ["0.0.0.0"]),
+  );
   expect([...problems, ...compile(inventory, { jwks: new Map(), positions }).problems]).toEqual([]);
 });
 
