@@ -1,4 +1,4 @@
-import type { Considered, Verdict } from "./decision.ts";
+import type { Considered, Exposure, Mirror, Verdict } from "./decision.ts";
 import type { DecisionExplanation, RuleExplanation } from "./explain-decision.ts";
 import type { ExpressionTrace } from "./expression-trace.ts";
 
@@ -38,8 +38,20 @@ function outcome(verdict: Verdict): readonly string[] {
 }
 
 function splitLines(verdict: Verdict): readonly string[] {
-  if (verdict.effect === "deny" || verdict.exposure === undefined) return [];
-  const { split, arm, version, unit, instead } = verdict.exposure;
+  if (verdict.effect === "deny") return [];
+  return [...exposureLines(verdict.exposure), ...mirrorLines(verdict.mirror)];
+}
+
+function mirrorLines(mirror: Mirror | undefined): readonly string[] {
+  if (mirror === undefined) return [];
+  const { by, share, targets, removed } = mirror;
+  const may = targets.map(({ pool }) => `${by}: ${share} % of requests are copied to ${pool}`);
+  return [...may, ...removed.map(({ pool, rule }) => `${by}: no copy to ${pool} (${rule})`)];
+}
+
+function exposureLines(exposure: Exposure | undefined): readonly string[] {
+  if (exposure === undefined) return [];
+  const { split, arm, version, unit, instead } = exposure;
   const of = unit === undefined ? "" : `, unit ${unit}`;
   const why = instead === undefined ? "" : `, since ${instead} may not answer`;
   return [`${split}: ${arm} (${version})${of}${why}`];

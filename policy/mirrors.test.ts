@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { compilePolicy } from "./decide.ts";
 import type { DecisionInput, Mirror } from "./decision.ts";
+import { explainVerdict } from "./explain.ts";
 import { allowed, application, input, modelInput, modelTarget, program, rule, upstreamTarget } from "./fixtures.ts";
 import type { PolicyProgram, RolloutFacts, Target } from "./program.ts";
 
@@ -117,5 +118,9 @@ describe("the mirror of a plain route", () => {
     const verdict = decide([...program().rules, forbids]);
     expect(verdict.targets).toEqual([SHOP]);
     expect(verdict.mirror).toMatchObject({ targets: [], removed: [{ pool: COPY.pool, rule: "no-copies" }] });
+    expect(explainVerdict(verdict).join("\n")).toContain("HTTPRoute shop: no copy to upstream/copy (no-copies)");
+    expect(explainVerdict(decide(program().rules)).join("\n")).toContain(
+      "10 % of requests are copied to upstream/copy",
+    );
   });
 });
