@@ -99,7 +99,7 @@ module.exports = {
     },
   ],
   options: {
-    exclude: { path: ["^node_modules/[.]", "^[.][a-z]", "^protos/gen/", "^test-results/"] },
+    exclude: { path: ["^node_modules/[.]", "^[.][a-z]", "^protos/gen/", "^test-results/", "^dist/"] },
     doNotFollow: { path: "node_modules" },
     tsPreCompilationDeps: true,
     enhancedResolveOptions: {

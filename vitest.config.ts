@@ -8,7 +8,7 @@ const WHOLE_MACHINE = [
   "cli/start.test.ts",
   "examples/quickstart/start.test.ts",
 ];
-const NEVER = [...configDefaults.exclude, ".tools/**", ".chancery/**"];
+const NEVER = [...configDefaults.exclude, ".tools/**", ".chancery/**", "dist/**"];
 
 export default defineConfig({
   test: {

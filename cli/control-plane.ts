@@ -1,5 +1,4 @@
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { extname, join } from "node:path";
 import {
   addStatusMetrics,
   type ControlStatus,
@@ -24,7 +23,8 @@ import { supervise } from "./supervise.ts";
 import { publishTree, type TreePublisher } from "./tree-publisher.ts";
 import { startXdsProcess } from "./xds-process.ts";
 
-const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
+/** The command itself: a source file here, JavaScript in the package. */
+const MAIN = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
 
 export interface ControlPlaneOptions {
   readonly resources: string;
