@@ -32,6 +32,7 @@ interface ControlOptions extends NatsOptions, ProcessOptions {
   readonly natsMonitor?: string;
   readonly natsReplicas?: number;
   readonly leaseSeconds: number;
+  readonly forceSource: boolean;
 }
 
 const HELP = `
@@ -42,6 +43,9 @@ have (any more) are made, and filled again from the tree.
 Several may run, each with a state directory and a name of its own, over the same tree: one leads and publishes, the others
 compile the tree and stand by. When the leader stops, another takes over at once; when it is gone, after --lease-seconds.
 "chancery status" says who leads, whichever is asked.
+
+In a git checkout, revisions name its commit. A tree whose commit does not come after that of the revision in force (an old
+or a wrong checkout) is not published, unless --force-source says so.
 
 Example:
   chancery keys init keys
@@ -65,6 +69,11 @@ export function controlCommand(): Command {
     .option(
       "--principals <file>",
       "who else may use the admin API: [{name, roles: [requester, approver], tokenSha256}]",
+    )
+    .option(
+      "--force-source",
+      "publish this tree though its commit does not follow that of the revision in force",
+      false,
     )
     .option("--services <n>", "decision services that must have reported before a revision is in force", parseCount, 1)
     .option("--nats-monitor <url>", "monitoring of NATS, to ask how soon it writes to disk")
@@ -160,6 +169,7 @@ async function control(options: ControlOptions): Promise<void> {
       bus,
       signers,
       trust: trust?.text,
+      history: options.forceSource ? "force" : "follow",
       log,
       epoch: () => lead.epoch(),
       ...(operationalLog === undefined ? {} : { operationalLog: () => operationalLog.replay() }),

@@ -24,6 +24,8 @@ export interface TreePublisherOptions {
   readonly signers: readonly SigningKey[];
   /** Text of the trust file, which travels with each revision. */
   readonly trust?: string | undefined;
+  /** As in PublisherOptions. */
+  readonly history?: "follow" | "force" | undefined;
   readonly log: Logger;
   /** Milliseconds after which a change is taken up though others follow; the publisher's own unless given. */
   readonly maximumWaitMs?: number;
@@ -63,6 +65,7 @@ export async function publishTree(options: TreePublisherOptions): Promise<TreePu
     bus,
     signers,
     trust: options.trust,
+    history: options.history,
     compile: async (loaded) => {
       const keys = await jwks.read(loaded.inventory.applications.flatMap((application) => application.jwt));
       const compiled = compile(loaded.inventory, { jwks: keys, positions: loaded.positions });

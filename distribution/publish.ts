@@ -14,6 +14,7 @@ import {
   signManifest,
 } from "../revision/index.ts";
 import type { Bus, SequencedHead } from "./bus.ts";
+import { type Checkout, demandDescent } from "./source-lineage.ts";
 
 const MAX_ATTEMPTS = 8;
 
@@ -27,6 +28,8 @@ export interface PublishOptions {
   readonly now: () => number;
   /** The number given is above this one, whatever the bus says: the bus may have lost its heads. */
   readonly numberFloor: number;
+  /** The checkout that the tree lies in; it must follow the commit of the newest revision. Left out: nobody looks. */
+  readonly checkout?: Checkout | undefined;
   /**
    * The epoch under which this process leads, asked right before each head; undefined: it does not lead (any more). Left
    * out where nobody else publishes.
@@ -44,10 +47,10 @@ export type PublishResult =
  * Puts a revision on the bus, numbered after the newest one there, unless that says the same. All blobs are put in either
  * case, which mends what was damaged and keeps them from being dropped.
  *
- * @throws ChanceryError "conflict" when others publish all the time, "stale" when another process leads; what the bus throws
+ * @throws ChanceryError "conflict" when others publish all the time, or the tree does not follow what is in force; "stale" when another process leads; what the bus throws
  */
 export async function publish(parts: RevisionParts, source: string, options: PublishOptions): Promise<PublishResult> {
-  const { bus, signers, trust, now, numberFloor, epoch } = options;
+  const { bus, signers, trust, now, numberFloor, epoch, checkout } = options;
   const encoded = encodeParts(parts);
   const content = contentDigest(encoded.parts);
   for (let attempt = 1; ; attempt++) {
@@ -59,9 +62,10 @@ export async function publish(parts: RevisionParts, source: string, options: Pub
       demandLead(head, epoch);
       return { outcome: "unchanged", number: newest.manifest.number };
     }
+    if (checkout?.force === false) await demandDescent(checkout.lineage, newest?.manifest.commit);
     const at = now();
     const number = Math.max(head?.number ?? 0, numberFloor) + 1;
-    const manifest = createManifest(number, at, source, encoded.parts);
+    const manifest = createManifest(number, at, source, encoded.parts, checkout?.lineage?.commit);
     const bytes = encodeSignedManifest(signManifest(manifest, signers, trust));
     const digest = digestOf(bytes);
     await bus.putBlob(digest, bytes);
@@ -108,6 +112,11 @@ function demandLead(head: SequencedHead | undefined, epoch: (() => number | unde
     throw new ChanceryError("stale", "another process leads now: nothing is published from here");
   }
   return { epoch: own };
+}
+
+/** Commit of the newest revision; undefined where there is none, it names none, or its manifest is lost. */
+export async function commitInForce(bus: Bus): Promise<string | undefined> {
+  return (await readHead(bus, await bus.head()))?.manifest.commit;
 }
 
 /** undefined where the newest manifest is lost or damaged: then it is superseded. */

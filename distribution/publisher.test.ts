@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -205,6 +206,33 @@ test("with keys, revisions are signed, also one that was on the bus unsigned", a
   const manifest = await newestManifest();
   expect(manifest.manifest.number).toBe(2);
   expect(verifyManifest(manifest, await loadTrust(keys.trust), Date.now()).signedBy).toHaveLength(1);
+});
+
+test("an old checkout is not published over what came after it, unless it is forced", async () => {
+  const git = (...args: readonly string[]): string => {
+    const who = ["-c", "user.name=Test", "-c", "user.email=test@acme.example"];
+    return execFileSync("git", ["-C", tree, ...who, ...args], { encoding: "utf8" }).trim();
+  };
+  git("init", "-q");
+  git("add", "-A");
+  git("commit", "-q", "-m", "first");
+  const old = git("rev-parse", "HEAD");
+  await save(tree, "team/limits.yaml", policy("limits", "true"));
+  git("commit", "-q", "-a", "-m", "second");
+  const first = await starting({ history: "follow" });
+  await first.close();
+  expect((await newestManifest()).manifest.commit).toBe(git("rev-parse", "HEAD"));
+
+  git("checkout", "-q", old);
+  const second = await starting({ history: "follow" });
+  const refused = () =>
+    expect(second.status().error).toMatchObject({ code: "conflict", message: expect.stringContaining(old) });
+  await vi.waitFor(refused, DEADLINE);
+  await second.close();
+  expect((await bus.head())?.number).toBe(1);
+  await starting({ history: "force" });
+  const published = async () => expect((await newestManifest()).manifest).toMatchObject({ number: 2, commit: old });
+  await vi.waitFor(published, DEADLINE);
 });
 
 test("blobs that the bus lost are put again", async () => {

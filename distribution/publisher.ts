@@ -16,10 +16,11 @@ import {
 } from "../resources/index.ts";
 import type { Digest, SigningKey } from "../revision/index.ts";
 import type { Bus, Subscription } from "./bus.ts";
-import { publish } from "./publish.ts";
+import { commitInForce, publish } from "./publish.ts";
 import { openPublisherState, type PublisherState } from "./publisher-state.ts";
 import { RegistryWatch } from "./registry-watch.ts";
 import { type Compiled, resolveTree } from "./resolve-tree.ts";
+import { type Checkout, demandDescent, sourceLineage } from "./source-lineage.ts";
 import { type TreeWatch, watchTree } from "./tree-watch.ts";
 
 /** A file that was written less than this long ago (milliseconds) is not taken yet. */
@@ -38,6 +39,11 @@ export interface PublisherOptions {
   readonly signers: readonly SigningKey[];
   /** Text of the trust file, which travels with each revision. */
   readonly trust?: string | undefined;
+  /**
+   * How to treat the git history of the tree: "follow" refuses a tree whose commit does not come after that of the revision
+   * in force, "force" publishes it all the same. Left out: nobody looks, and revisions name no commit.
+   */
+  readonly history?: "follow" | "force" | undefined;
   readonly compile: (loaded: LoadResult) => Promise<Compiled> | Compiled;
   /**
    * Where several processes publish: the epoch under which this one leads, undefined while it does not. Then the tree is
@@ -224,6 +230,10 @@ class TreePublisher implements Publisher {
       this.#tell({ type: "refused", problems: resolved.problems }, JSON.stringify(resolved.problems));
       return;
     }
+    const checkout = await this.#checkout();
+    const leads = epoch === undefined || epoch() !== undefined;
+    // A wrong checkout must not become the last good tree either; it is looked at again when the head is replaced.
+    if (leads && checkout?.force === false) await demandDescent(checkout.lineage, await commitInForce(bus));
     // Before it is published: after a crash in between, the last good tree is the one that was about to be.
     if (resolved.files.digest !== this.#lastGood?.digest) await this.#state.saveLastGood(resolved.files.files);
     this.#lastGood = resolved.files;
@@ -237,7 +247,7 @@ class TreePublisher implements Publisher {
     // The tree was not held against what others have published: it must not replace that.
     if (unlearnt !== undefined) throw unlearnt;
     const fence = epoch === undefined ? {} : { epoch };
-    const options = { bus, signers, trust, now, numberFloor: this.#floor, ...fence };
+    const options = { bus, signers, trust, now, numberFloor: this.#floor, checkout, ...fence };
     const result = await publish(resolved.parts, source, options);
     if (result.number > this.#floor) await this.#keepNumber(result.number);
     this.#others.published(result.number);
@@ -265,6 +275,11 @@ class TreePublisher implements Publisher {
     } catch (thrown) {
       return ChanceryError.from(thrown, "unavailable");
     }
+  }
+
+  async #checkout(): Promise<Checkout | undefined> {
+    const { history, directory } = this.#options;
+    return history === undefined ? undefined : { lineage: await sourceLineage(directory), force: history === "force" };
   }
 
   /** One write at a time, each of the greatest number then. */

@@ -15,6 +15,7 @@ const signedManifestSchema = z.strictObject({
     number: z.int().positive(),
     createdAt: z.iso.datetime(),
     source: z.string().max(1024),
+    commit: z.exactOptional(z.string().regex(/^[0-9a-f]{40,64}(\+dirty)?$/)),
     parts: z
       .array(
         z.strictObject({
@@ -39,8 +40,16 @@ export function createManifest(
   createdAt: number,
   source: string,
   parts: readonly ManifestPart[],
+  commit?: string,
 ): Manifest {
-  return { format: MANIFEST_FORMAT, number, createdAt: new Date(createdAt).toISOString(), source, parts };
+  const manifest = {
+    format: MANIFEST_FORMAT,
+    number,
+    createdAt: new Date(createdAt).toISOString(),
+    source,
+    parts,
+  } as const;
+  return commit === undefined ? manifest : { ...manifest, commit };
 }
 
 /** Identity of a revision: what is signed, without the signatures, so that signing again changes nothing. */

@@ -15,8 +15,10 @@ export interface Manifest {
   readonly number: number;
   /** RFC 3339. */
   readonly createdAt: string;
-  /** Commit, or digest of the tree it was compiled from. */
+  /** Digest of the tree it was compiled from. */
   readonly source: string;
+  /** Commit of the git checkout that the tree lay in; "+dirty" follows where files differed from it. */
+  readonly commit?: string;
   readonly parts: readonly ManifestPart[];
 }
 

@@ -1,0 +1,71 @@
+import { execFile } from "node:child_process";
+import { ChanceryError } from "../resources/index.ts";
+
+/** Where a tree stands in the history of its git repository. */
+export interface SourceLineage {
+  /** Commit that is checked out; "+dirty" follows where files differ from it. */
+  readonly commit: string;
+  /** Whether that commit is `ancestor` (with or without "+dirty"), or came after it. */
+  descendsFrom(ancestor: string): Promise<boolean>;
+}
+
+export interface Checkout {
+  /** undefined: it is no git checkout. */
+  readonly lineage: SourceLineage | undefined;
+  /** Publish it whatever it comes after. */
+  readonly force: boolean;
+}
+
+const TIMEOUT_MS = 10_000;
+const DIRTY = "+dirty";
+
+/**
+ * Looks at the git checkout that a directory lies in.
+ *
+ * @returns undefined where it lies in none, or git is not there or does not answer
+ */
+export async function sourceLineage(directory: string): Promise<SourceLineage | undefined> {
+  const [head, status] = await Promise.all([
+    git(directory, "rev-parse", "--verify", "HEAD"),
+    git(directory, "status", "--porcelain", "--", "."),
+  ]);
+  const commit = head?.stdout.trim() ?? "";
+  if (head?.code !== 0 || status?.code !== 0 || !/^[0-9a-f]{40,64}$/.test(commit)) return undefined;
+  return {
+    commit: status.stdout === "" ? commit : commit + DIRTY,
+    async descendsFrom(ancestor) {
+      const bare = ancestor.endsWith(DIRTY) ? ancestor.slice(0, -DIRTY.length) : ancestor;
+      // Exit 1: it is none; 128: this repository does not have it.
+      return (await git(directory, "merge-base", "--is-ancestor", bare, commit))?.code === 0;
+    },
+  };
+}
+
+/**
+ * A tree that does not follow what is in force is most likely an old or a wrong checkout.
+ *
+ * @param lineage  of the tree that is to be published
+ * @param inForce  commit of the newest revision; undefined: it names none, so nothing is known to be left behind
+ * @throws ChanceryError "conflict"
+ */
+export async function demandDescent(lineage: SourceLineage | undefined, inForce: string | undefined): Promise<void> {
+  if (inForce === undefined || (await lineage?.descendsFrom(inForce)) === true) return;
+  const tree = lineage === undefined ? "is no git checkout" : `is at ${lineage.commit}, which does not come after it`;
+  throw new ChanceryError(
+    "conflict",
+    `the revision in force was made from commit ${inForce}, and this tree ${tree}: nothing is published; check out a commit that follows (git fetch, git revert), or publish it all the same with --force-source`,
+  );
+}
+
+/** @returns undefined when git could not be run to its end */
+function git(directory: string, ...args: readonly string[]): Promise<{ code: number; stdout: string } | undefined> {
+  // A repository may name programs for git to run: none of that is wanted here.
+  const safe = ["-C", directory, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", ...args];
+  const env = { ...process.env, GIT_OPTIONAL_LOCKS: "0", LC_ALL: "C" };
+  return new Promise((resolve) => {
+    execFile("git", safe, { timeout: TIMEOUT_MS, maxBuffer: 1024 * 1024, env }, (error, stdout) => {
+      if (error === null) resolve({ code: 0, stdout });
+      else resolve(typeof error.code === "number" ? { code: error.code, stdout } : undefined);
+    });
+  });
+}
