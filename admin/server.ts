@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { Code, ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
@@ -15,6 +16,7 @@ import type { EndpointFeed } from "../xds-server/index.ts";
 import { type ApprovalApi, approvalService } from "./approval-service.ts";
 import { translateErrors } from "./connect-errors.ts";
 import { endpointService } from "./endpoint-service.ts";
+import { acceptHttp2 } from "./http-versions.ts";
 import { type Credential, credentialsOf, principalKey, principalOf } from "./principal.ts";
 import { type RestrictionApi, restrictionService } from "./restriction-service.ts";
 import { type ControlStatus, toStatusResponse } from "./status.ts";
@@ -52,12 +54,18 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
+type HttpRequest = IncomingMessage | Http2ServerRequest;
+type HttpResponse = ServerResponse | Http2ServerResponse;
+
 const CLOSE_GRACE_MS = 1_000;
 const MESSAGE_LIMIT = 1024 * 1024;
+const HEADERS_MS = 10_000;
+const REQUEST_MS = 30_000;
+const HTTP2_LIMITS = { firstBytesMs: HEADERS_MS, requestMs: REQUEST_MS, idleMs: 120_000, streams: 64 };
 
 /**
  * Serves /healthz, /readyz, /metrics, and the services of the admin API that there is something to say or do for
- * (Connect, gRPC-Web, JSON over POST).
+ * (Connect, gRPC, gRPC-Web, JSON over POST), over HTTP/1.1 and, without TLS and with prior knowledge, HTTP/2.
  *
  * @throws ChanceryError "unavailable" when the address cannot be bound, "invalid-argument" for an API without a token
  *   off loopback
@@ -91,18 +99,24 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
     readMaxBytes: MESSAGE_LIMIT,
     requestPathPrefix: "",
   });
-  const server = createServer((request: IncomingMessage, response: ServerResponse) => {
+  const answer = (request: HttpRequest, response: HttpResponse): void => {
+    const names = namesOf(request);
     // A page in a browser can point a name of its own at 127.0.0.1 (DNS rebinding): the name gives it away.
-    if (loopback && !isLoopback(hostOf(request.headers.host))) {
-      response.writeHead(403, { "content-type": "text/plain" }).end("not a name of this address\n");
-    } else if (prefixes.some((prefix) => request.url?.startsWith(prefix) === true)) {
+    if (loopback && !(names.length > 0 && names.every((name) => isLoopback(hostOf(name))))) {
+      refuse(response, 403, "not a name of this address\n");
+    } else if (!prefixes.some((prefix) => request.url?.startsWith(prefix) === true)) {
+      void pages(request, response);
+    } else if (names.length > 0 && names.every((name) => URL.canParse(`http://${name}`))) {
       api(request, response);
     } else {
-      void pages(request, response);
+      // The adapter throws where it cannot make a URL of it.
+      refuse(response, 400, "no host name, or none that can be read\n");
     }
-  });
-  server.headersTimeout = 10_000;
-  server.requestTimeout = 30_000;
+  };
+  const server = createServer(answer);
+  server.headersTimeout = HEADERS_MS;
+  server.requestTimeout = REQUEST_MS;
+  const http2 = acceptHttp2(server, answer, HTTP2_LIMITS);
   server.listen(options.port, options.host);
   try {
     await once(server, "listening");
@@ -117,12 +131,16 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
     address: family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`,
     close: () => {
       closed ??= new Promise((resolve) => {
-        const timer = setTimeout(() => server.closeAllConnections(), CLOSE_GRACE_MS);
+        const timer = setTimeout(() => {
+          server.closeAllConnections();
+          http2.closeAll();
+        }, CLOSE_GRACE_MS);
         server.close(() => {
           clearTimeout(timer);
           resolve();
         });
         server.closeIdleConnections();
+        http2.closeIdle();
       });
       return closed;
     },
@@ -162,8 +180,19 @@ function demandToken(credentials: readonly Credential[]): Interceptor {
   };
 }
 
-function hostOf(header: string | undefined): string {
-  if (header === undefined) return "";
+/** Every name that a request was sent to: HTTP/2 may carry two. */
+function namesOf(request: HttpRequest): readonly string[] {
+  const authority = request instanceof Http2ServerRequest ? request.headers[":authority"] : undefined;
+  return [authority, request.headers.host].filter((name) => name !== undefined);
+}
+
+function refuse(response: HttpResponse, status: number, reason: string): void {
+  response.statusCode = status;
+  response.setHeader("content-type", "text/plain");
+  response.end(reason);
+}
+
+function hostOf(header: string): string {
   return header.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
 }
 
