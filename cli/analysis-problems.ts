@@ -82,6 +82,7 @@ function placesIn(inventory: Inventory): ReadonlyMap<`${Finding["about"]["kind"]
   const objects = [
     ["Application", inventory.applications],
     ["Approval", inventory.approvals],
+    ["ApprovalRule", inventory.approvalRules],
     ["ModelVersion", inventory.modelVersions],
     ["Deployment", inventory.deployments],
     ["Model", inventory.models],

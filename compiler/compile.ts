@@ -1,12 +1,13 @@
 import type { Inventory, Positions, Problem, Secret } from "../resources/index.ts";
 import { checkCredentialModes } from "./credential-modes.ts";
+import { byKey } from "./facts.ts";
 import type { Jwks } from "./jwt.ts";
 import { checkMirrors } from "./mirrors.ts";
 import { compileNodeGroup } from "./node-group.ts";
 import { checkPathConflicts } from "./path-conflicts.ts";
 import { policyProblems } from "./policy-problems.ts";
 import { secretName } from "./pools.ts";
-import { byKey, policyProgram } from "./program.ts";
+import { policyProgram } from "./program.ts";
 import type { RevisionParts, SecretReference } from "./revision-parts.ts";
 import { tableContext } from "./route-table.ts";
 

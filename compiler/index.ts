@@ -4,6 +4,7 @@
  * application, model, upstream or key changes a Listener.
  */
 
+export { type ApprovalSources, ruledApprovals } from "./approval-rules.ts";
 export { type CompileOptions, type CompileResult, compile, type Locator } from "./compile.ts";
 export { fedEndpoints } from "./fed-endpoints.ts";
 export { type Jwks, jwksSource } from "./jwt.ts";

@@ -22,10 +22,10 @@ import { ListenerSchema } from "../protos/gen/envoy/config/listener/v3/listener_
 import { type RouteConfiguration, RouteConfigurationSchema } from "../protos/gen/envoy/config/route/v3/route_pb.ts";
 import { ExtAuthzPerRouteSchema } from "../protos/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts";
 import type { Gateway, Inventory } from "../resources/index.ts";
+import { byKey } from "./facts.ts";
 import { type Jwks, jwtFilter } from "./jwt.ts";
 import { envoyListener, portGroups } from "./listeners.ts";
 import { credentialHeaders, modelPool, plainPool } from "./pools.ts";
-import { byKey } from "./program.ts";
 import { createResourceList, order, type ResourceViolation } from "./resource-list.ts";
 import type { Layout, LayoutRoute, NodeGroup } from "./revision-parts.ts";
 import { type RouteTable, routeTable, type TableContext } from "./route-table.ts";

@@ -1,5 +1,6 @@
-import { checkProgram, checkSplitExpressions, type PolicyProgram } from "../policy/index.ts";
+import { checkApprovalRule, checkProgram, checkSplitExpressions, type PolicyProgram } from "../policy/index.ts";
 import { type Inventory, type Key, type Problem, type Scope, scopeOf } from "../resources/index.ts";
+import { approvalRuleFacts } from "./approval-rules.ts";
 import type { Locator } from "./compile.ts";
 import { lawRuleId } from "./law-rules.ts";
 
@@ -12,7 +13,11 @@ interface Place {
 
 /** What is wrong with rules and with the expressions of splits, at the place in the file where it stands. */
 export function policyProblems(inventory: Inventory, program: PolicyProgram, positions: Locator): Problem[] {
-  return [...ruleProblems(inventory, program, positions), ...splitProblems(program, positions)];
+  return [
+    ...ruleProblems(inventory, program, positions),
+    ...splitProblems(program, positions),
+    ...approvalRuleProblems(inventory, positions),
+  ];
 }
 
 function ruleProblems(inventory: Inventory, program: PolicyProgram, positions: Locator): Problem[] {
@@ -52,5 +57,24 @@ function splitProblems(program: PolicyProgram, positions: Locator): Problem[] {
       scope: scopeOf(key),
       at: positions.within(kind, key, ["spec", ...path], offset) ?? { file: key, line: 1, column: 1 },
     }),
+  );
+}
+
+function approvalRuleProblems(inventory: Inventory, positions: Locator): Problem[] {
+  return approvalRuleFacts(inventory).flatMap((rule) =>
+    checkApprovalRule(rule).map(
+      ({ severity, code, message, hint, offset }): Problem => ({
+        severity,
+        code,
+        message: `ApprovalRule "${rule.key}", when: ${message}`,
+        ...(hint === undefined ? {} : { hint }),
+        scope: rule.scope,
+        at: positions.within("ApprovalRule", rule.key, ["spec", "when"], offset) ?? {
+          file: rule.key,
+          line: 1,
+          column: 1,
+        },
+      }),
+    ),
   );
 }

@@ -1,9 +1,9 @@
 import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ChanceryError, type Inventory, MATURITIES, type RegisteredVersion } from "../resources/index.ts";
+import { ChanceryError, MATURITIES, type RegisteredVersion } from "../resources/index.ts";
 import { canonicalJson, type DurableFiles, digestOf, errorCode } from "../revision/index.ts";
-import { type Registry, recordIdentities, recordRevision } from "./registry.ts";
+import { type Registry, type RegistrySources, recordIdentities, recordRevision } from "./registry.ts";
 
 const text = z.string();
 const optional = <T extends z.ZodType>(schema: T) => z.exactOptional(schema);
@@ -78,7 +78,7 @@ export interface RegistryFile {
   /** Whether any revision was recorded. */
   readonly isEmpty: boolean;
   register(
-    inventory: Pick<Inventory, "modelVersions" | "approvals">,
+    inventory: RegistrySources,
     revision: { readonly number: number; readonly source: string; readonly at: number },
   ): Promise<void>;
   /** Takes in versions that another process has published. */

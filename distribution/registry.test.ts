@@ -46,6 +46,28 @@ describe("the registry", () => {
     expect(said(third, 9_999)).toEqual(["v2 shadow"]);
   });
 
+  test("tells by which rule what was approved", () => {
+    const inventory = tree({ v1: "production", v2: "canary" });
+    const rule = {
+      ...{ key: "board/auto", name: "auto", scope: ".", labels: {}, annotations: {} },
+      ...{ model: "m", versions: [], applications: ["chat"], jurisdictions: ["EU"] },
+      when: 'target.maturity == "production"',
+      ...{ validForMs: 1, validUntil: "2027-01-01T00:00:00Z", reason: "x", owner: "board" },
+    };
+    const registry = recordRevision(undefined, { ...inventory, approvalRules: [rule] }, revision(1));
+    expect(registryAt(registry, 1_000)?.filter(({ kind }) => kind === "approval")).toEqual([
+      {
+        kind: "approval",
+        key: "board/auto:v1:chat",
+        version: "v1",
+        application: "chat",
+        jurisdictions: ["EU"],
+        approvers: ["rule board/auto"],
+        validUntil: "2027-01-01T00:00:00.000Z",
+      },
+    ]);
+  });
+
   test("is the same where a revision changes nothing in it, and remembers versions that are gone", () => {
     expect(recordRevision(third, tree({ v2: "shadow" }), revision(4))).toBe(third);
     expect(third.identities["m@v1"]?.maturity).toBe("production");

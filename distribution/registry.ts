@@ -1,11 +1,5 @@
-import {
-  type Approval,
-  type Inventory,
-  identityOf,
-  type Key,
-  type RegisteredVersion,
-  registeredVersion,
-} from "../resources/index.ts";
+import { type ApprovalSources, ruledApprovals } from "../compiler/index.ts";
+import { type Inventory, identityOf, type Key, type RegisteredVersion, registeredVersion } from "../resources/index.ts";
 import { canonicalJson } from "../revision/index.ts";
 
 /** An approval as it was published. Times are RFC 3339. */
@@ -56,10 +50,13 @@ const MOST_IDENTITIES = 100_000;
 
 const EMPTY: Registry = { base: {}, changes: [], identities: {} };
 
+/** What of a tree goes into the registry. */
+export type RegistrySources = ApprovalSources & Pick<Inventory, "approvals">;
+
 /** @returns the same registry where a revision changes nothing in it */
 export function recordRevision(
   registry: Registry | undefined,
-  inventory: Pick<Inventory, "modelVersions" | "approvals">,
+  inventory: RegistrySources,
   { number, source, at }: { readonly number: number; readonly source: string; readonly at: number },
   mostChanges = MOST_CHANGES,
 ): Registry {
@@ -119,8 +116,14 @@ function entriesAfter(base: Registry["base"], changes: readonly RegistryChange[]
   return entries;
 }
 
-function entriesOf({ modelVersions, approvals }: Pick<Inventory, "modelVersions" | "approvals">) {
-  const entries = [...modelVersions.map(registeredVersion), ...approvals.map(registeredApproval)];
+function entriesOf(inventory: RegistrySources): Map<string, RegistryEntry> {
+  const entries = [
+    ...inventory.modelVersions.map(registeredVersion),
+    ...inventory.approvals.map(registeredApproval),
+    ...ruledApprovals(inventory).map((approval) =>
+      registeredApproval({ ...approval, approvers: [`rule ${approval.rule}`] }),
+    ),
+  ];
   return new Map(entries.map((entry): [string, RegistryEntry] => [nameOf(entry), entry]));
 }
 
@@ -128,7 +131,7 @@ function nameOf({ kind, key }: RegistryEntry): string {
   return `${kind} ${key}`;
 }
 
-function registeredApproval(approval: Approval): RegisteredApproval {
+function registeredApproval(approval: Omit<RegisteredApproval, "kind">): RegisteredApproval {
   const { key, version, application, jurisdictions, approvers, validFrom, validUntil } = approval;
   return {
     ...({ kind: "approval", key, version, application, jurisdictions, approvers } as const),

@@ -1,3 +1,4 @@
+import type { Key } from "../resources/index.ts";
 import type { AnalysisOptions, Finding } from "./analysis.ts";
 import type { ModelTarget, PolicyProgram } from "./program.ts";
 
@@ -18,9 +19,13 @@ export function endingSoon(program: PolicyProgram, { now, withinMs, scoreAgeMs }
     const verb = until <= now ? "ended" : "ends";
     findings.push({ code, message: `${what} ${verb} at ${new Date(until).toISOString()}`, hint, about });
   };
-  for (const { key, version, application, validUntil } of program.approvals) {
+  for (const { key, version, application, validUntil, rule } of program.approvals) {
+    if (rule !== undefined) continue;
     const what = `the approval of ${version} for ${application}`;
     report("approval-ends", what, timeOf(validUntil), { kind: "Approval", key }, "approve again, or remove it");
+  }
+  for (const [rule, what, until] of lastByRule(program)) {
+    report("approval-ends", what, until, { kind: "ApprovalRule", key: rule }, "evaluate again, or change the rule");
   }
   for (const model of versionsOf(program)) {
     const about = { kind: "ModelVersion", key: model.version } as const;
@@ -45,6 +50,19 @@ export function endingSoon(program: PolicyProgram, { now, withinMs, scoreAgeMs }
     }
   }
   return findings;
+}
+
+/** What a rule approved may hold in several periods: the last one counts. */
+function lastByRule({ approvals }: PolicyProgram): readonly (readonly [Key, string, number])[] {
+  const last = new Map<string, readonly [Key, string, number]>();
+  for (const { rule, version, application, validUntil } of approvals) {
+    if (rule === undefined) continue;
+    const what = `the approval of ${version} for ${application}`;
+    const until = timeOf(validUntil) ?? Number.POSITIVE_INFINITY;
+    const known = last.get(`${rule}\n${what}`);
+    if (known === undefined || known[2] < until) last.set(`${rule}\n${what}`, [rule, what, until]);
+  }
+  return [...last.values()];
 }
 
 /** With whom what is agreed → until when; one that follows another one counts for both. */

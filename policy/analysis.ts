@@ -36,6 +36,7 @@ export interface Finding {
       | "rule"
       | "Application"
       | "Approval"
+      | "ApprovalRule"
       | "ModelVersion"
       | "Deployment"
       | "Model"

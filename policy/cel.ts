@@ -25,7 +25,7 @@ import { type ExpressionTrace, traceIn } from "./expression-trace.ts";
 import { doubtsOf, lint } from "./lint.ts";
 import { RECORD_READERS, VARIABLE_READERS } from "./readers.ts";
 import type { RuleContext } from "./views.ts";
-import { RECORDS, VARIABLES } from "./vocabulary.ts";
+import { APPROVAL_WORDS, RECORDS, VARIABLES } from "./vocabulary.ts";
 
 /** What stands behind `expression.ts`: the engine of `cel/` with the words of rules. */
 
@@ -37,7 +37,9 @@ function typeNamed(text: string): Type {
 
 function environmentFor(scope: ExpressionScope): Environment {
   const records = Object.entries(RECORDS).map(([name, { view, fields }]) => {
-    const members = Object.entries(fields).map(([field, { type }]) => {
+    const narrowed = scope === "approval" && name === "chancery.Target";
+    const readable = Object.entries(fields).filter(([field]) => !narrowed || APPROVAL_WORDS.target.has(field));
+    const members = readable.map(([field, { type }]) => {
       const read = RECORD_READERS[name]?.[field];
       if (read === undefined) throw new Error(`nothing reads the field ${name}.${field}`);
       return [field, { type: typeNamed(type), read }] as const;
@@ -47,7 +49,9 @@ function environmentFor(scope: ExpressionScope): Environment {
   const variables = Object.entries(VARIABLES).flatMap(([name, { type, aboutTarget }]) => {
     const read = VARIABLE_READERS[name];
     if (read === undefined) throw new Error(`nothing reads the variable ${name}`);
-    return aboutTarget === true && scope !== "target" ? [] : [[name, { type: typeNamed(type), read }] as const];
+    const there =
+      scope === "approval" ? APPROVAL_WORDS.variables.has(name) : aboutTarget !== true || scope === "target";
+    return !there ? [] : [[name, { type: typeNamed(type), read }] as const];
   });
   return environment({ records, variables, mixedComparisons: true });
 }
@@ -55,6 +59,7 @@ function environmentFor(scope: ExpressionScope): Environment {
 const ENVIRONMENTS: Readonly<Record<ExpressionScope, Environment>> = {
   request: environmentFor("request"),
   target: environmentFor("target"),
+  approval: environmentFor("approval"),
 };
 
 const ACCEPTED: Readonly<Record<ExpressionType, readonly Type["kind"][]>> = {
@@ -111,6 +116,10 @@ function inOurWords(
     const [, what, name = ""] =
       /^(undefined field|undeclared reference to|undeclared function) "(.*)"$/.exec(problem.message) ?? [];
     if (what === "undefined field") {
+      if (scope === "approval" && RECORDS["chancery.Target"]?.fields[name] !== undefined) {
+        const hint = `of target there are ${[...APPROVAL_WORDS.target].join(", ")}`;
+        return { ...problem, message: `"${name}" is not known of a version by itself`, hint };
+      }
       const hint = "`chancery schema` lists the words of rules";
       return { ...problem, message: `There is no field "${name}"`, hint };
     }
@@ -119,7 +128,15 @@ function inOurWords(
     if (scope === "request" && VARIABLES[name]?.aboutTarget === true) {
       return { ...problem, message: `"${name}" can be read in restrict and prefer rules only` };
     }
-    const hint = `there are ${Object.keys(VARIABLES).join(", ")}`;
+    const names = scope === "approval" ? [...APPROVAL_WORDS.variables] : Object.keys(VARIABLES);
+    const hint = `there are ${names.join(", ")}`;
+    if (scope === "approval" && VARIABLES[name] !== undefined) {
+      return {
+        ...problem,
+        message: `"${name}" cannot be read in approval rules: they are evaluated without a request`,
+        hint,
+      };
+    }
     return { ...problem, message: `Unknown variable "${name}"`, hint };
   });
 }

@@ -6,8 +6,11 @@ import type { RuleContext } from "./views.ts";
  * `compileExpression`.
  */
 
-/** Which variables there are: `target` only in rules about a target. */
-export type ExpressionScope = "request" | "target";
+/**
+ * Which variables there are: `target` only in rules about a target; for approvals what is known of an application and a
+ * version without a request, a deployment or a clock.
+ */
+export type ExpressionScope = "request" | "target" | "approval";
 export type ExpressionType = "bool" | "number" | "string";
 
 /** The expression has no value here: something it needs is missing, failed, or cost too much. Never a false. */

@@ -4,6 +4,7 @@
  */
 
 export { type AnalysisOptions, analyseProgram, FINDING_CODES, type Finding, type FindingCode } from "./analysis.ts";
+export { type ApprovalRuleFacts, approvalsByRule, checkApprovalRule, type VersionFacts } from "./approval-rules.ts";
 export {
   displayValue,
   type Evaluated,

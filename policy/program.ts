@@ -199,6 +199,8 @@ export interface ApprovalFacts {
   readonly jurisdictions: readonly string[];
   readonly validFrom?: string;
   readonly validUntil?: string;
+  /** The ApprovalRule that it comes from; absent: an Approval. */
+  readonly rule?: Key;
 }
 
 /** Divides requests of a model, that name no version of it, among its versions. Shares in percent. */

@@ -224,6 +224,16 @@ export const VARIABLES: Readonly<Record<string, VariableDeclaration>> = {
   target: { ...always("chancery.Target", "The pool in question."), aboutTarget: true },
 };
 
+/** The variables of approval rules, and what they can read of `target`: what a version has wherever it runs. */
+export const APPROVAL_WORDS: { readonly variables: ReadonlySet<string>; readonly target: ReadonlySet<string> } = {
+  variables: new Set(["application", "target", "countries"]),
+  target: new Set([
+    ...["model", "version", "versionName", "age", "provider", "maturity", "digest", "owner", "labels"],
+    ...["trainingData", "certifications", "scores", "scoreTimes", "scoreSamples"],
+    ...["generalPurpose", "providerDocumentation", "systemicRiskDocumentation"],
+  ]),
+};
+
 /** What is known of the keys of maps that are variables; "<name>" stands for every other one. */
 const KNOWN_KEYS: Readonly<Record<string, Readonly<Record<string, FieldDeclaration>>>> = {
   subject: {

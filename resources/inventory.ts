@@ -371,6 +371,26 @@ export interface Approval extends Meta {
   readonly validUntil?: string;
 }
 
+/** Approves by itself what satisfies a condition. */
+export interface ApprovalRule extends Meta {
+  /** Its versions, as far as they are in the rule's scope or below; absent: `versions`. */
+  readonly model?: Key;
+  readonly versions: readonly Key[];
+  readonly applications: readonly Key[];
+  /** Applications in the rule's scope or below that carry all of these; absent: `applications`. */
+  readonly applicationLabels?: Readonly<Record<string, string>>;
+  /** Empty: every jurisdiction. */
+  readonly jurisdictions: readonly string[];
+  /** CEL. */
+  readonly when: string;
+  /** Milliseconds after its evaluation for which a score counts. */
+  readonly validForMs: number;
+  readonly validFrom?: string;
+  readonly validUntil: string;
+  readonly reason: string;
+  readonly owner: string;
+}
+
 /** What Rollout and Experiment have in common. Binds callers of its scope, all callers where it stands above the model. */
 interface Split extends Meta {
   readonly model: Key;
@@ -504,6 +524,7 @@ export interface Inventory {
   readonly deployments: readonly Deployment[];
   readonly applications: readonly Application[];
   readonly approvals: readonly Approval[];
+  readonly approvalRules: readonly ApprovalRule[];
   readonly policies: readonly Policy[];
   readonly lawPacks: readonly LawPack[];
   readonly rollouts: readonly Rollout[];

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { applicationSpec } from "./schema/application.ts";
 import { approvalSpec } from "./schema/approval.ts";
+import { approvalRuleSpec } from "./schema/approval-rule.ts";
 import { deploymentSpec } from "./schema/deployment.ts";
 import { gatewaySpec } from "./schema/gateway.ts";
 import { httpRouteSpec } from "./schema/http-route.ts";
@@ -28,6 +29,7 @@ export interface Specs {
   readonly Deployment: z.output<typeof deploymentSpec>;
   readonly Application: z.output<typeof applicationSpec>;
   readonly Approval: z.output<typeof approvalSpec>;
+  readonly ApprovalRule: z.output<typeof approvalRuleSpec>;
   readonly Policy: z.output<typeof policySpec>;
   readonly LawPack: z.output<typeof lawPackSpec>;
   readonly Rollout: z.output<typeof rolloutSpec>;
@@ -81,6 +83,7 @@ export const KINDS: { readonly [K in Kind]: KindDefinition<Specs[K]> } = {
   Deployment: own("Deployment", deploymentSpec),
   Application: own("Application", applicationSpec),
   Approval: own("Approval", approvalSpec),
+  ApprovalRule: own("ApprovalRule", approvalRuleSpec),
   Policy: own("Policy", policySpec),
   LawPack: own("LawPack", lawPackSpec),
   Rollout: own("Rollout", rolloutSpec),

@@ -8,6 +8,7 @@ import { ProblemList } from "./problems.ts";
 import { type FileReference, References } from "./references.ts";
 import { resolveApplication } from "./resolve/application.ts";
 import { resolveApproval } from "./resolve/approval.ts";
+import { resolveApprovalRule } from "./resolve/approval-rule.ts";
 import { resolveDeployment } from "./resolve/deployment.ts";
 import { resolveGateway } from "./resolve/gateway.ts";
 import { resolveHttpRoute } from "./resolve/http-route.ts";
@@ -132,6 +133,7 @@ function link({ declarations, objects, problems: earlier }: AuthoredPart): LoadR
     deployments: resolved("Deployment", resolveDeployment),
     applications: resolved("Application", resolveApplication),
     approvals: resolved("Approval", resolveApproval),
+    approvalRules: resolved("ApprovalRule", resolveApprovalRule),
     policies: resolved("Policy", resolvePolicy),
     lawPacks: resolved("LawPack", resolveLawPack),
     rollouts: resolved("Rollout", resolveRollout),

@@ -169,6 +169,7 @@ const approval = z.strictObject({
   jurisdictions: texts,
   validFrom: optional(text),
   validUntil: optional(text),
+  rule: optional(text),
 });
 
 const splitMembers = {
