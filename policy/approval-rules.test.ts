@@ -151,6 +151,7 @@ describe("an approval rule", () => {
     const said = (when: string) => checkApprovalRule(rule(when)).map(({ code, message }) => `${code}: ${message}`);
     expect(said('target.labels["tier"] == "gold" && target.maturity == "production"')).toEqual([]);
     expect(said('target.country == "DE"')).toEqual(['expression: "country" is not known of a version by itself']);
+    expect(said("target.constructor")).toEqual(['expression: There is no field "constructor"']);
     expect(said("target.approved")).toEqual(['expression: "approved" is not known of a version by itself']);
     expect(said('now > timestamp("2026-01-01T00:00:00Z")')).toEqual([
       'expression: "now" cannot be read in approval rules: they are evaluated without a request',

@@ -116,7 +116,7 @@ function inOurWords(
     const [, what, name = ""] =
       /^(undefined field|undeclared reference to|undeclared function) "(.*)"$/.exec(problem.message) ?? [];
     if (what === "undefined field") {
-      if (scope === "approval" && RECORDS["chancery.Target"]?.fields[name] !== undefined) {
+      if (scope === "approval" && Object.hasOwn(RECORDS["chancery.Target"]?.fields ?? {}, name)) {
         const hint = `of target there are ${[...APPROVAL_WORDS.target].join(", ")}`;
         return { ...problem, message: `"${name}" is not known of a version by itself`, hint };
       }
@@ -130,7 +130,7 @@ function inOurWords(
     }
     const names = scope === "approval" ? [...APPROVAL_WORDS.variables] : Object.keys(VARIABLES);
     const hint = `there are ${names.join(", ")}`;
-    if (scope === "approval" && VARIABLES[name] !== undefined) {
+    if (scope === "approval" && Object.hasOwn(VARIABLES, name)) {
       return {
         ...problem,
         message: `"${name}" cannot be read in approval rules: they are evaluated without a request`,
