@@ -62,7 +62,7 @@ export function changed(tree: SkewTree, { kind, pick }: Change): SkewTree {
     case "move": {
       const route = at([...routes.keys()], pick >> 6);
       const next = weights(one, other, pick);
-      if (JSON.stringify(routes.get(route)) === JSON.stringify(next)) return changed(tree, { kind: "policy", pick });
+      if (sameWeights(routes.get(route) ?? {}, next)) return changed(tree, { kind: "policy", pick });
       routes.set(route, next);
       return { ...tree, routes };
     }
@@ -92,6 +92,13 @@ export function changed(tree: SkewTree, { kind, pick }: Change): SkewTree {
 
 function weights(one: string, other: string, pick: number): Readonly<Record<string, number>> {
   return { [one]: 1, [other]: 1 + (pick % 3) };
+}
+
+/** Whether Envoy is told the same: the order of backends says nothing, nor does the weight of one that is alone. */
+function sameWeights(a: Readonly<Record<string, number>>, b: Readonly<Record<string, number>>): boolean {
+  const pools = Object.keys(a);
+  if (pools.length !== Object.keys(b).length || !pools.every((pool) => Object.hasOwn(b, pool))) return false;
+  return pools.length === 1 || pools.every((pool) => a[pool] === b[pool]);
 }
 
 function at<T>(list: readonly T[], pick: number): T {

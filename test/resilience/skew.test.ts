@@ -6,8 +6,8 @@ import { askEnvoy, faultOf, type SkewAnswer, startSkewLoad } from "./skew-answer
 import { type SkewFleet, startSkewFleet, WAIT_MS } from "./skew-fixture.ts";
 import { type Change, CORE_ROUTE, changeArbitrary, changed } from "./skew-tree.ts";
 
-/** Another seed is another run. */
-const SEED = Number(process.env.SKEW_SEED ?? Math.floor(Math.random() * 2 ** 31));
+/** The same run each time; another seed is another one. */
+const SEED = Number(process.env.SKEW_SEED ?? 19_191_426);
 const ROUNDS = 5;
 const CHANGES = 6;
 /** Share of answers that may be refused because nothing is available. */
