@@ -38,6 +38,7 @@ export function watchTree(root: string, changed: (since: number) => void, option
   let looks: string | undefined;
   let told: string | undefined;
   let heard = false;
+  let tellings = 0;
 
   const alarm = (thrown: unknown): void => {
     const error = ChanceryError.from(thrown, "unavailable");
@@ -52,6 +53,15 @@ export function watchTree(root: string, changed: (since: number) => void, option
     const wait = Math.max(0, Math.min(quietMs, first + maximumWaitMs - now()));
     quiet = setTimeout(() => {
       since = undefined;
+      const telling = ++tellings;
+      // Looks are held against what was there when it was told: an event may be lost that takes the change back.
+      void signature(root).then(
+        (seen) => {
+          if (telling === tellings) looks = seen;
+        },
+        // The next look fails as well, and says so.
+        () => undefined,
+      );
       changed(first);
     }, wait);
   };
@@ -75,15 +85,19 @@ export function watchTree(root: string, changed: (since: number) => void, option
   };
   const look = async (): Promise<void> => {
     const started = now();
+    const before = tellings;
     try {
       const seen = await signature(root);
-      if (looks !== undefined && seen !== looks && !closed) {
+      const overtaken = before !== tellings;
+      if (!overtaken && looks !== undefined && seen !== looks && !closed) {
         // Not a word of it was heard: the watch has gone (a directory that was replaced), or never was.
         if (!heard) open();
         ring();
       }
-      looks = seen;
-      heard = false;
+      if (!overtaken) {
+        looks = seen;
+        heard = false;
+      }
       told = undefined;
     } catch (error) {
       alarm(error);
