@@ -11,6 +11,7 @@ import {
   verifyStatement,
 } from "../revision/index.ts";
 import { MAX_LOG_ENTRY_BYTES, RESTRICTION_SKEW_MS } from "./bus-limits.ts";
+import { statementSignatures } from "./statement-signatures.ts";
 
 const line = (maximum: number) =>
   z
@@ -52,13 +53,7 @@ const statementSchema = z.strictObject({
   by: line(256),
   action: z.looseObject({ type: line(64) }),
 });
-const entrySchema = z.strictObject({
-  statement: statementSchema,
-  signatures: z
-    .array(z.strictObject({ keyId: z.string().max(64), signature: z.base64().max(128) }))
-    .min(1)
-    .max(16),
-});
+const entrySchema = z.strictObject({ statement: statementSchema, signatures: statementSignatures });
 
 export type ApprovalRequest = z.infer<typeof approvalRequest>;
 /** What an entry of the operational log says was done. */

@@ -230,10 +230,11 @@ class TreePublisher implements Publisher {
       this.#tell({ type: "refused", problems: resolved.problems }, JSON.stringify(resolved.problems));
       return;
     }
-    const checkout = await this.#checkout();
     const leads = epoch === undefined || epoch() !== undefined;
+    // Git is asked where something may be published.
+    const checkout = leads ? await this.#checkout() : undefined;
     // A wrong checkout must not become the last good tree either; it is looked at again when the head is replaced.
-    if (leads && checkout?.force === false) await demandDescent(checkout.lineage, await commitInForce(bus));
+    if (checkout?.force === false) await demandDescent(checkout.lineage, await commitInForce(bus));
     // Before it is published: after a crash in between, the last good tree is the one that was about to be.
     if (resolved.files.digest !== this.#lastGood?.digest) await this.#state.saveLastGood(resolved.files.files);
     this.#lastGood = resolved.files;

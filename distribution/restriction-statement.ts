@@ -10,6 +10,7 @@ import {
   verifyStatement,
 } from "../revision/index.ts";
 import { MAX_RESTRICTION_BYTES, MAX_RESTRICTION_MS, RESTRICTION_SKEW_MS } from "./bus-limits.ts";
+import { statementSignatures } from "./statement-signatures.ts";
 
 export const RESTRICTION_KINDS = ["version", "application", "upstream", "region", "rule", "model"] as const;
 
@@ -45,13 +46,7 @@ const lift = z.strictObject({
   at: z.iso.datetime(),
 });
 const statementSchema = z.discriminatedUnion("type", [restrict, lift]);
-const entrySchema = z.strictObject({
-  statement: statementSchema,
-  signatures: z
-    .array(z.strictObject({ keyId: z.string().max(64), signature: z.base64().max(128) }))
-    .min(1)
-    .max(16),
-});
+const entrySchema = z.strictObject({ statement: statementSchema, signatures: statementSignatures });
 
 /** Takes something out of use until a time. Another one with the same id (and a later end) renews it. */
 export type RestrictStatement = z.infer<typeof restrict>;

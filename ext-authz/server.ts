@@ -118,7 +118,9 @@ async function serveTls(
       group.injector.injectConnection(socket);
     },
   }).catch((cause: unknown) => {
-    throw new ChanceryError("unavailable", `cannot listen on ${options.listen}: ${messageOf(cause)}`, { cause });
+    throw new ChanceryError("unavailable", `cannot listen on ${options.listen}: ${ChanceryError.from(cause).message}`, {
+      cause,
+    });
   });
   return {
     port: listener.port,
@@ -201,10 +203,6 @@ function bind(server: Server, listen: string): Promise<number> {
       else reject(new ChanceryError("unavailable", `cannot listen on ${listen}: ${error.message}`, { cause: error }));
     });
   });
-}
-
-function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
 async function drain(server: Server, ms: number): Promise<void> {
