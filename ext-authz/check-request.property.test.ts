@@ -5,9 +5,10 @@ import { describe, expect, test } from "vitest";
 import { compilePolicy } from "../policy/index.ts";
 import type { AttributeContext_Peer } from "../protos/gen/envoy/service/auth/v3/attribute_context_pb.ts";
 import { type CheckRequest, CheckRequestSchema } from "../protos/gen/envoy/service/auth/v3/external_auth_pb.ts";
-import { decodeCheck, readMetadata } from "./check-request.ts";
+import { decodeCheck } from "./check-request.ts";
 import { CHAT_KEY, checkBytes, decodeAnswer, revision } from "./fixtures.ts";
 import { decodeHeaderValue } from "./headers.ts";
+import { readMetadata } from "./request-attributes.ts";
 import { createDecisionService } from "./service.ts";
 
 const text = fc.string({ unit: "grapheme", maxLength: 12 });

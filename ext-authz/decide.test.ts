@@ -1,11 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { compilePolicy, type PolicyProgram } from "../policy/index.ts";
-import { decodeCheck } from "./check-request.ts";
 import { decide } from "./decide.ts";
 import {
   CHAT_KEY,
   type CheckParts,
-  checkBytes,
+  check,
   EDGE,
   model,
   modelTarget,
@@ -20,9 +19,7 @@ import type { Outcome } from "./outcome.ts";
 import { buildTables } from "./tables.ts";
 
 function ask(parts: CheckParts, program: PolicyProgram = PROGRAM, layouts = [EDGE]): Outcome {
-  const check = decodeCheck(checkBytes(parts));
-  if (check === undefined) throw new Error("not decoded");
-  return decide(check, {
+  return decide(check(parts), {
     tables: buildTables(revision({ program }), layouts, compilePolicy(program)),
     service: "authz-1",
     decisionId: "d1",

@@ -19,13 +19,14 @@ import type { Key } from "../resources/index.ts";
 import type { Answer } from "./answer.ts";
 import { plainText } from "./answer.ts";
 import { type Chain, rewrites } from "./chain.ts";
-import { type Check, readMetadata, readRequest, type WireCheck } from "./check-request.ts";
+import type { Check, WireCheck } from "./check-request.ts";
 import { DENIALS, type DenialCode, type Refusal, refusal } from "./denials.ts";
 import { type Identity, identify } from "./identity.ts";
 import { drawMirror, mirrorOnRecord } from "./mirror.ts";
 import type { ModelReading } from "./model-source.ts";
 import { Decided, type Outcome } from "./outcome.ts";
 import type { DecisionRecord } from "./record.ts";
+import { readMetadata, readRequest } from "./request-attributes.ts";
 import type { DecisionTables, RouteTable } from "./tables.ts";
 
 export interface DecisionContext {

@@ -7,6 +7,7 @@ import {
   type CheckResponse,
   CheckResponseSchema,
 } from "../protos/gen/envoy/service/auth/v3/external_auth_pb.ts";
+import { decodeCheck, type WireCheck } from "./check-request.ts";
 import type { ActiveRevision } from "./tables.ts";
 
 /** Building blocks for the tests of this folder. */
@@ -82,6 +83,13 @@ export function checkBytes(parts: CheckParts = {}): Uint8Array {
       },
     }),
   );
+}
+
+/** As the service decodes it. */
+export function check(parts: CheckParts = {}): WireCheck {
+  const decoded = decodeCheck(checkBytes(parts));
+  if (decoded === undefined) throw new Error("not decoded");
+  return decoded;
 }
 
 export function decodeAnswer(bytes: Uint8Array): CheckResponse {

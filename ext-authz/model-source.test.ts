@@ -1,15 +1,16 @@
 import { describe, expect, it } from "vitest";
 import type { ModelSource } from "../resources/index.ts";
-import { type Check, decodeCheck, readRequest } from "./check-request.ts";
-import { type CheckParts, checkBytes, NOW } from "./fixtures.ts";
+import type { Check } from "./check-request.ts";
+import { type CheckParts, check, NOW } from "./fixtures.ts";
 import { type ModelReading, modelReader } from "./model-source.ts";
+import { readRequest } from "./request-attributes.ts";
 
 function read(source: ModelSource, parts: CheckParts): ModelReading {
-  const check = decodeCheck(checkBytes(parts));
-  const reading = check === undefined ? undefined : readRequest(check, NOW);
+  const asked = check(parts);
+  const reading = readRequest(asked, NOW);
   const reader = modelReader(source);
-  if (check === undefined || reading?.ok !== true || reader === undefined) throw new Error("not readable");
-  return reader(check, reading.request);
+  if (!reading.ok || reader === undefined) throw new Error("not readable");
+  return reader(asked, reading.request);
 }
 
 const BODY: ModelSource = { type: "body", pointer: "/model" };
@@ -82,12 +83,11 @@ describe("a model named in the body", () => {
   });
 
   it("is not read where the body came as text, whose offsets are not the body's", () => {
-    const check = decodeCheck(checkBytes());
-    if (check === undefined) throw new Error("not decoded");
-    const reading = readRequest(check, NOW);
+    const asked = check();
+    const reading = readRequest(asked, NOW);
     if (!reading.ok) throw new Error("not read");
-    const http = { ...check.http, body: '{"model":"chat"}' };
-    const text: Check = Object.create(check, { http: { value: http } });
+    const http = { ...asked.http, body: '{"model":"chat"}' };
+    const text: Check = Object.create(asked, { http: { value: http } });
     expect(modelReader(BODY)?.(text, reading.request)).toMatchObject({ ok: false, code: "malformed_check" });
   });
 });
