@@ -4,16 +4,18 @@ import type { Policy, PolicyCompiler, PolicyProgram, Restriction } from "../poli
 import { ChanceryError } from "../resources/index.ts";
 import { encodeAnswer } from "./answer.ts";
 import { type Check, CheckReader } from "./check-request.ts";
-import { Deadlines } from "./deadlines.ts";
 import { decide } from "./decide.ts";
 import { DENIALS, type FailureCode } from "./denials.ts";
 import { DepartedTargets } from "./departed-targets.ts";
 import { FloodGate } from "./flood-gate.ts";
+import { type HeldAnswer, HeldAnswers } from "./held-answers.ts";
 import { LayoutHistory } from "./layout-history.ts";
 import { LayoutWaiters } from "./layout-waiters.ts";
 import { DecisionMetrics } from "./metrics.ts";
+import { Milestones } from "./milestones.ts";
 import type { Outcome } from "./outcome.ts";
 import type { JournalRecord } from "./record.ts";
+import { RefusalSummary } from "./refusal-summary.ts";
 import { type ActiveRevision, buildTables, type DecisionTables } from "./tables.ts";
 
 /** The part of a pino logger that is used. */
@@ -117,22 +119,14 @@ interface Call {
   answered: boolean;
 }
 
-/** A decision whose record is on its way. */
-interface PendingRecord {
+/** The answer to a Check whose record is on its way. */
+interface CallAnswer extends HeldAnswer {
   readonly call: Call;
-  readonly outcome: Outcome;
   readonly response: Uint8Array;
   readonly grpc: string | undefined;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** Milliseconds of `monotonic`. */
-  readonly started: number;
-  /** When those that are not strict do not wait any longer. */
-  readonly due: number;
 }
-
-/** How many revisions `activeSince` and `decidedSince` report. */
-const REPORTED_REVISIONS = 16;
 
 export function createDecisionService(options: DecisionServiceOptions): DecisionService {
   return new Service(options);
@@ -145,39 +139,38 @@ class Service implements DecisionService {
   readonly #history: LayoutHistory;
   readonly #maxInFlight: number;
   readonly #recordWaitMs: number;
-  /** What does not wait for its record any longer than `recordWaitMs`. */
-  readonly #unrecorded: Deadlines<PendingRecord>;
+  readonly #held: HeldAnswers<CallAnswer>;
   readonly #layoutWaitMs: number;
   readonly #departed: DepartedTargets;
   readonly #waiters = new LayoutWaiters();
   readonly #reader = new CheckReader();
-  readonly #firstDecisions = new Map<string, string>();
-  readonly #activeSince = new Map<number, string>();
-  readonly #decidedSince = new Map<number, string>();
-  readonly #summaryTimer: NodeJS.Timeout;
+  readonly #milestones = new Milestones();
+  readonly #refusals: RefusalSummary;
   #departedTimer: NodeJS.Timeout | undefined;
   #readyListeners: (() => void)[] = [];
   #adopting: { readonly number: number; readonly controller: AbortController } | undefined;
   #revision: ActiveRevision | undefined;
   #tables: DecisionTables | undefined;
   #decisions = 0;
-  #countedSince: number;
   #alarmedAt = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: DecisionServiceOptions) {
     this.#options = options;
     this.#metrics = new DecisionMetrics(options.metrics);
-    this.#unrecorded = new Deadlines(options.monotonic, (pending) => this.#goOnWithout(pending));
+    this.#held = new HeldAnswers({
+      ...options,
+      metrics: this.#metrics,
+      release: (held) => this.#release(held),
+      refuse: ({ call, outcome, grpc }) => this.#reply(call, this.#fail("record_unavailable", outcome, grpc)),
+    });
     this.#gate = new FloodGate(options.refusalRecordsPerSecond ?? 100);
     this.#history = new LayoutHistory(options.layoutRevisions ?? 8);
     this.#maxInFlight = options.maxInFlight ?? 2_000;
     this.#recordWaitMs = options.recordWaitMs ?? 80;
     this.#layoutWaitMs = options.layoutWaitMs ?? 200;
     this.#departed = new DepartedTargets(options.departedMs ?? 5_000);
-    this.#countedSince = options.clock();
-    this.#summaryTimer = setInterval(() => void this.#writeSummary(), 1000);
-    this.#summaryTimer.unref();
+    this.#refusals = new RefusalSummary({ ...options, gate: this.#gate });
   }
 
   get ready(): boolean {
@@ -230,8 +223,7 @@ class Service implements DecisionService {
     // First, so that what is forgotten here is not built in.
     this.#forgetDepartedLater();
     this.#build(revision, policy);
-    this.#activeSince.set(revision.number, this.#now());
-    for (const number of [...this.#activeSince.keys()].slice(0, -REPORTED_REVISIONS)) this.#activeSince.delete(number);
+    this.#milestones.activated(revision.number, this.#options.clock());
     this.#metrics.revision = revision.number;
     this.#options.log.info({ revision: revision.number, digest: revision.digest }, "deciding by a revision");
     const listeners = this.#readyListeners;
@@ -251,9 +243,7 @@ class Service implements DecisionService {
       prepared: number,
       active: number,
       layouts: [...(this.#tables?.layouts.keys() ?? [])],
-      firstDecisions: Object.fromEntries(this.#firstDecisions),
-      activeSince: Object.fromEntries(this.#activeSince),
-      decidedSince: Object.fromEntries(this.#decidedSince),
+      ...this.#milestones.report(),
       decisions: this.#decisions,
     };
   }
@@ -299,10 +289,9 @@ class Service implements DecisionService {
     if (this.#closed) return;
     this.#closed = true;
     this.#adopting?.controller.abort();
-    clearInterval(this.#summaryTimer);
     clearTimeout(this.#departedTimer);
     this.#waiters.close();
-    await this.#writeSummary();
+    await this.#refusals.close();
   }
 
   /** @returns undefined: it is answered later */
@@ -335,7 +324,8 @@ class Service implements DecisionService {
     const response = outcome.encode();
     const { grpc } = check;
     if (outcome.application !== undefined || this.#gate.admit(outcome.record.code, now)) {
-      this.#record(call, outcome, response, grpc, now);
+      const started = this.#options.monotonic();
+      this.#held.hold({ call, outcome, response, grpc, now, started, due: started + this.#recordWaitMs });
       return undefined;
     }
     this.#count(outcome, now);
@@ -350,61 +340,15 @@ class Service implements DecisionService {
 
   #count({ record }: Outcome, now: number): void {
     const { effect, code, application, layout } = record;
-    const revision = record.revision.number;
     this.#decisions++;
     this.#metrics.decided(effect, code, application);
-    if (effect !== "error" && !this.#firstDecisions.has(layout)) {
-      this.#firstDecisions.set(layout, new Date(now).toISOString());
-    }
-    if (effect !== "error" && this.#activeSince.has(revision) && !this.#decidedSince.has(revision)) {
-      this.#decidedSince.set(revision, new Date(now).toISOString());
-      for (const number of [...this.#decidedSince.keys()].slice(0, -REPORTED_REVISIONS)) {
-        this.#decidedSince.delete(number);
-      }
-    }
+    if (effect !== "error") this.#milestones.decided(record.revision.number, layout, now);
   }
 
-  /** Answers when the record is durable. */
-  #record(call: Call, outcome: Outcome, response: Uint8Array, grpc: string | undefined, now: number): void {
-    const { monotonic, appendRecord } = this.#options;
-    const { record, application } = outcome;
-    const started = monotonic();
-    const pending = { call, outcome, response, grpc, now, started, due: started + this.#recordWaitMs };
-    const appended = appendRecord(record);
-    this.#metrics.recordsPending += 1;
-    appended.then(
-      () => this.#recorded(pending),
-      (thrown: unknown) => this.#lost(pending, thrown),
-    );
-    // Without an application there is nobody who could have asked for more.
-    if (application?.durability !== "strict") this.#unrecorded.add(pending);
-  }
-
-  #recorded(pending: PendingRecord): void {
-    this.#metrics.recordsPending -= 1;
-    this.#metrics.recordSeconds.add((this.#options.monotonic() - pending.started) / 1000);
-    this.#settle(pending);
-  }
-
-  #lost(pending: PendingRecord, thrown: unknown): void {
-    const { record, application } = pending.outcome;
-    this.#metrics.recordsPending -= 1;
-    this.#metrics.recordsLost += 1;
-    this.#options.log.error({ err: thrown, decision: record.id }, "a decision could not be recorded");
-    if (application?.durability !== "strict") this.#settle(pending);
-    else this.#reply(pending.call, this.#fail("record_unavailable", pending.outcome, pending.grpc));
-  }
-
-  #goOnWithout(pending: PendingRecord): void {
-    this.#metrics.recordsLate += 1;
-    this.#settle(pending);
-  }
-
-  #settle(pending: PendingRecord): void {
-    if (pending.call.answered) return;
-    this.#unrecorded.delete(pending);
-    this.#count(pending.outcome, pending.now);
-    this.#reply(pending.call, pending.response);
+  #release({ call, outcome, response, now }: CallAnswer): void {
+    if (call.answered) return;
+    this.#count(outcome, now);
+    this.#reply(call, response);
   }
 
   /** An answer for a request of which nothing (more) is known or kept: fails closed, and is counted. */
@@ -435,7 +379,7 @@ class Service implements DecisionService {
 
   #build(revision: ActiveRevision, policy: Policy): void {
     this.#tables = buildTables(revision, this.#history.layouts(), policy, this.#departed.targets());
-    this.#forgetFirstDecisions();
+    this.#milestones.keepLayouts(this.#tables.layouts);
     this.#waiters.wake(this.#tables.layouts);
   }
 
@@ -448,35 +392,5 @@ class Service implements DecisionService {
       if (this.#revision !== undefined && this.#tables !== undefined) this.#build(this.#revision, this.#tables.policy);
     }, Math.ceil(ms));
     this.#departedTimer.unref();
-  }
-
-  async #writeSummary(): Promise<void> {
-    const since = this.#countedSince;
-    this.#countedSince = this.#options.clock();
-    const counts = this.#gate.drain();
-    if (counts === undefined) return;
-    try {
-      await this.#options.appendRecord({
-        format: 1,
-        kind: "suppressed",
-        at: new Date(this.#countedSince).toISOString(),
-        since: new Date(since).toISOString(),
-        service: this.#options.serviceName,
-        counts,
-      });
-    } catch (thrown) {
-      this.#gate.restore(counts);
-      this.#options.log.error({ err: thrown, counts }, "counted refusals could not be recorded");
-    }
-  }
-
-  #forgetFirstDecisions(): void {
-    for (const layout of this.#firstDecisions.keys()) {
-      if (this.#tables?.layouts.has(layout) !== true) this.#firstDecisions.delete(layout);
-    }
-  }
-
-  #now(): string {
-    return new Date(this.#options.clock()).toISOString();
   }
 }
