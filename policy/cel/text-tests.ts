@@ -49,7 +49,7 @@ export function differsText({ run }: Compiled, literal: string, otherwise: Other
 }
 
 /** Up to so many members are compared one by one, which is faster than a look into a set. */
-const FEW = 4;
+const FEW = 8;
 
 export function inTexts(operand: Compiled, members: readonly string[], otherwise: Otherwise): Run {
   if (members.length > FEW) return inTextSet(operand, new Set(members), otherwise);
@@ -57,24 +57,30 @@ export function inTexts(operand: Compiled, members: readonly string[], otherwise
   const { run, source } = operand;
   const general: Run = (frame) => {
     const value = run(frame);
-    return typeof value === "string" ? texts.includes(value) : otherwise(value, frame);
+    return typeof value === "string" ? isOneOf(value, texts) : otherwise(value, frame);
   };
   if (source?.kind === "key") {
     const { variable, key } = source;
     return (frame) => {
       const map = variable(frame.activation);
       const value: unknown = map instanceof Map ? map.get(key) : undefined;
-      return typeof value === "string" ? texts.includes(value) : general(frame);
+      return typeof value === "string" ? isOneOf(value, texts) : general(frame);
     };
   }
   if (source?.kind === "field") {
     const { variable, field } = source;
     return (frame) => {
       const value = field(variable(frame.activation));
-      return typeof value === "string" ? texts.includes(value) : general(frame);
+      return typeof value === "string" ? isOneOf(value, texts) : general(frame);
     };
   }
   return general;
+}
+
+/** Not `includes`, which is a call that the engine does not write out in place. */
+function isOneOf(value: string, texts: readonly string[]): boolean {
+  for (let index = 0; index < texts.length; index += 1) if (value === texts[index]) return true;
+  return false;
 }
 
 function inTextSet({ run }: Compiled, members: ReadonlySet<string>, otherwise: Otherwise): Run {
