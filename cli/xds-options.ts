@@ -11,6 +11,7 @@ export interface PushOptions {
   readonly quietMs?: number;
   readonly maxWaitMs?: number;
   readonly loadReportMs?: number;
+  readonly responseBytes?: number;
 }
 
 export function addPushOptions(command: Command): Command {
@@ -29,11 +30,12 @@ export function addPushOptions(command: Command): Command {
     )
     .option("--quiet-ms <n>", "quiet time that ends a burst of changes (default: 10)", parseCount)
     .option("--max-wait-ms <n>", "how long a burst is held at most (default: 100)", parseCount)
+    .option("--response-bytes <n>", "size from which a delta response is sent in parts (default: 2097152)", parseCount)
     .option("--load-report-ms <n>", "how often Envoys report load, where they do (default: 10000)", parseCount);
 }
 
 export function pushSettings(options: PushOptions): Partial<XdsSettings> {
-  const { canary, canaryWaitMs, groupShare, quietMs, maxWaitMs, loadReportMs } = options;
+  const { canary, canaryWaitMs, groupShare, quietMs, maxWaitMs, loadReportMs, responseBytes } = options;
   return {
     holdBackFromBuild: options.holdBack === "build",
     ...(canary === undefined ? {} : { canaries: canary }),
@@ -41,6 +43,7 @@ export function pushSettings(options: PushOptions): Partial<XdsSettings> {
     ...(groupShare === undefined ? {} : { groupShare }),
     ...(quietMs === undefined ? {} : { quietMs }),
     ...(maxWaitMs === undefined ? {} : { maxMs: maxWaitMs }),
+    ...(responseBytes === undefined ? {} : { maxResponseBytes: responseBytes }),
     ...(loadReportMs === undefined ? {} : { loadReportMs }),
   };
 }

@@ -1,5 +1,6 @@
 import type { ConnectedNode } from "./client-status.ts";
 import type { NodeIdentity } from "./node-identity.ts";
+import { isIn } from "./response-size.ts";
 
 /** Whether another connected node of the same group and build has accepted a version of a resource. */
 export function acceptedElsewhere(
@@ -11,7 +12,7 @@ export function acceptedElsewhere(
     if (identity.id === node.id || identity.group !== node.group || identity.build !== node.build) continue;
     for (const { types } of sessions) {
       const type = types.get(typeUrl);
-      if (type?.held.get(name) !== version) continue;
+      if (type?.held.get(name) !== version || isIn(type.parts, name)) continue;
       const unanswered = [...type.outstanding.values()].some(({ resources }) =>
         resources.some((resource) => resource.name === name),
       );

@@ -15,6 +15,7 @@ import { ChanceryError } from "../resources/index.ts";
 import { ABSENT } from "./held-versions.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import { RESOURCE_TYPES_WITHOUT_VERSION } from "./node-state.ts";
+import { isIn } from "./response-size.ts";
 import type { Session, TypeState } from "./session-state.ts";
 
 /** A connected node and its open streams. */
@@ -116,7 +117,7 @@ function* entriesOf(type: TypeState, node: ConnectedNode): Generator<Entry> {
       yield { ...entry, errorState, configStatus: ConfigStatus.ERROR, clientStatus: ClientResourceStatus.NACKED };
     } else if (held === ABSENT) {
       yield { ...entry, configStatus: ConfigStatus.SYNCED, clientStatus: ClientResourceStatus.DOES_NOT_EXIST };
-    } else if (typeof held !== "string") {
+    } else if (typeof held !== "string" || isIn(type.parts, name)) {
       yield { ...entry, configStatus: ConfigStatus.NOT_SENT, clientStatus: ClientResourceStatus.REQUESTED };
     } else if (unanswered.has(name)) {
       yield { ...entry, configStatus: ConfigStatus.STALE, clientStatus: ClientResourceStatus.REQUESTED };

@@ -243,6 +243,43 @@ test("a certificate comes by SDS, and a changed file is served without a restart
   expect(JSON.stringify(server.nodes()) + (await envoy.admin("/config_dump"))).not.toContain("PRIVATE KEY");
 });
 
+test("a real Envoy takes what comes in parts, after a reconnect and a refusal of one of them, too", async () => {
+  const upstream = await startUpstream("parts");
+  const many = (content: object, count = 40) =>
+    Array.from({ length: count }, (_, index) => [
+      cluster(`c${index}`, { ...content }),
+      endpoints(`c${index}`, upstream),
+    ]).flat();
+  const base = [listener(), routes(["/", "c39"])];
+  // About ten clusters in a part.
+  const settings = { maxResponseBytes: 2_048 };
+  const first = await startServer(snapshot(1, ...many(GOOD), ...base), 0, { settings });
+  const envoy = await startNode(first.port);
+  await runs(first.server, 1);
+  const edge = await portOf(envoy);
+  expect(await get(edge)).toBe("parts");
+  const once = (await pushes(first.registry)).cluster ?? 0;
+  expect(once).toBeGreaterThan(3);
+  first.server.setSnapshot(snapshot(2, ...many(BETTER), ...base));
+  await runs(first.server, 2);
+  expect((await pushes(first.registry)).cluster).toBeGreaterThanOrEqual(2 * once);
+  await first.server.close(0);
+
+  // It claims what it has: nothing but what differs is sent.
+  const second = await startServer(snapshot(2, ...many(BETTER), ...base), first.port, { settings });
+  await runs(second.server, 2);
+  expect((await pushes(second.registry)).cluster ?? 0).toBe(0);
+  const bad = cluster("c0", { transportSocketMatches: [{ name: "x" }, { name: "x" }] });
+  second.server.setSnapshot(snapshot(3, ...many(GOOD).slice(1), bad, ...base));
+  await waitFor(() => second.server.nodes()[0]?.heldBack[0]?.name === "c0", 10_000, "the refusal of one part");
+  await waitFor(
+    async () => (await envoy.admin("/config_dump?resource=dynamic_active_clusters")).split('"good"').length === 40,
+    10_000,
+    "the other parts",
+  );
+  expect(await get(edge)).toBe("parts");
+});
+
 test("a real Envoy reports the load of its clusters", async () => {
   const upstream = await startUpstream("here");
   const first = snapshot(1, cluster("a"), endpoints("a", upstream), listener(), routes(["/", "a"]));

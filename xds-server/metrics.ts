@@ -4,7 +4,8 @@ import type { LoadIncrease } from "./load-table.ts";
 import { type QuarantineEntry, widestScope } from "./quarantine.ts";
 
 export interface XdsMetrics {
-  pushed(typeUrl: string, bytes: number): void;
+  /** @param oversized  it is larger than what a response is to have at most, and could not be sent in parts */
+  pushed(typeUrl: string, bytes: number, oversized: boolean): void;
   accepted(typeUrl: string): void;
   rejected(typeUrl: string): void;
   /** @param seconds  from publishing a change to its acknowledgement by one node */
@@ -81,6 +82,12 @@ export function createXdsMetrics(registry: Registry, gauges: XdsGauges): XdsMetr
     labelNames,
     registers,
   });
+  const oversizedPushes = new Counter({
+    name: "chancery_xds_oversized_pushes_total",
+    help: "xDS responses larger than --response-bytes: of state of the world, or of one large resource.",
+    labelNames,
+    registers,
+  });
   const acks = new Counter({ name: "chancery_xds_acks_total", help: "xDS responses accepted.", labelNames, registers });
   const nacks = new Counter({
     name: "chancery_xds_nacks_total",
@@ -96,7 +103,8 @@ export function createXdsMetrics(registry: Registry, gauges: XdsGauges): XdsMetr
     registers,
   });
   return {
-    pushed(typeUrl, bytes) {
+    pushed(typeUrl, bytes, oversized) {
+      if (oversized) oversizedPushes.inc(label(typeUrl));
       pushes.inc(label(typeUrl));
       pushBytes.inc(label(typeUrl), bytes);
     },

@@ -2,6 +2,7 @@ import { TYPE_URLS } from "../envoy/index.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import { RESOURCE_TYPES_WITHOUT_VERSION } from "./node-state.ts";
 import { type QuarantineEntry, widestScope } from "./quarantine.ts";
+import { isIn } from "./response-size.ts";
 import type { Session, TypeState } from "./session-state.ts";
 import { covers } from "./subscription.ts";
 import type { GroupView } from "./view.ts";
@@ -61,6 +62,11 @@ interface Standing {
   readonly standing: ResourceStanding;
   readonly text: string;
 }
+
+const ABOUT_TO_BE_SENT: Standing = {
+  standing: "about-to-be-sent",
+  text: "is sent when the connection has taken what came before",
+};
 
 /** Resources in one answer; for more there is CSDS. */
 const MAX_RESOURCES = 10_000;
@@ -149,6 +155,7 @@ function standingOf(
   if (!covers(type.subscription, name) && held === undefined) {
     return say("not-asked-for", `the node has not asked for it${parentHint(typeUrl)}`);
   }
+  if (isIn(type.parts, name)) return ABOUT_TO_BE_SENT;
   for (const { resources, sentAt } of type.outstanding.values()) {
     if (!resources.some((resource) => resource.name === name)) continue;
     const since = new Date(sentAt).toISOString();
@@ -159,7 +166,7 @@ function standingOf(
   if (type.rejected.get(name) === wanted.version) {
     return say("refused", "refused together with others, and sent again with the next change");
   }
-  if (type.pending.has(name)) return say("about-to-be-sent", "is sent when the connection has taken what came before");
+  if (type.pending.has(name)) return ABOUT_TO_BE_SENT;
   if (session.view.types.get(typeUrl)?.resources.get(name)?.version !== wanted.version) {
     return say("waits-for-burst-or-canaries", "is sent when the burst of changes is over and the canaries took it");
   }

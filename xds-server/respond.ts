@@ -7,6 +7,7 @@ import { type Opening, openingOf } from "./opening.ts";
 import { neededByListener } from "./plan.ts";
 import { namesReferencedBy } from "./references.ts";
 import { VIRTUAL_HOST } from "./resource-types.ts";
+import { inParts, RESPONSE_HEAD, sizeOf } from "./response-size.ts";
 import {
   type Batch,
   hasPending,
@@ -72,18 +73,14 @@ function respondWithContent(session: Session, type: TypeState, now: number): Res
       if (type.rejected.has(name) && !type.retained.has(name)) type.pending.add(name);
     }
   }
-  const { answer, publishedAt, opening } = type;
+  const { answer, opening } = type;
   if (!hasPending(type) && !answer) return undefined;
-  const content =
-    opening !== undefined
-      ? contentOf(session, type, opening)
-      : session.protocol === "delta"
-        ? changesOf(session, type)
-        : stateOf(session, type);
-  type.opening = undefined;
-  type.pending.clear();
+  const content = nextContent(session, type);
   type.answer = false;
-  if (type.waiting.size === 0) type.publishedAt = undefined;
+  const more = hasPending(type);
+  // A change has arrived with its last part.
+  const publishedAt = more ? undefined : type.publishedAt;
+  if (type.waiting.size === 0 && !more) type.publishedAt = undefined;
   if (content === undefined) return undefined;
   const { resources, removed, gone, bodiless, shared = false } = content;
   if (resources.length + removed.length + gone.length + bodiless.length === 0 && !answer) return undefined;
@@ -99,6 +96,26 @@ function respondWithContent(session: Session, type: TypeState, now: number): Res
   resendChildren(session, type, resources);
   if (type.typeUrl === TYPE_URLS.cluster) answerEndpointsOf(session, gone);
   return response;
+}
+
+/** What the next response says; what does not fit into it stays to be said. */
+function nextContent(session: Session, type: TypeState): Content | undefined {
+  const { opening } = type;
+  if (opening !== undefined) {
+    type.opening = undefined;
+    type.pending.clear();
+    return contentOf(session, type, opening);
+  }
+  while (type.parts.length > 0) {
+    const [part = [], ...others] = type.parts;
+    type.parts = others;
+    const content = partOf(session, type, part);
+    if (content.resources.length > 0) return content;
+  }
+  if (session.protocol === "delta") return changesOf(session, type);
+  const content = stateOf(session, type);
+  type.pending.clear();
+  return content;
 }
 
 /**
@@ -176,25 +193,42 @@ function contentOf(session: Session, type: TypeState, { resources, absent, versi
   type.held.replace(versions);
   if (session.protocol === "sotw") return { resources, removed: NONE, gone: NONE, bodiless: [], shared: true };
   for (const name of absent) type.held.set(name, ABSENT);
-  return { resources, removed: absent, gone: NONE, bodiless: [], shared: true };
+  const [first = resources, ...others] = inParts(resources, session.settings.maxResponseBytes);
+  type.parts = others;
+  return { resources: first, removed: absent, gone: NONE, bodiless: [], shared: true };
+}
+
+/** The next part of an opening, without what changed or was given up since: of that other responses tell. */
+function partOf(session: Session, type: TypeState, part: readonly ServedResource[]): Content {
+  const asBefore = ({ name, version }: ServedResource) =>
+    type.held.get(name) === version && served(session, type, name)?.version === version;
+  if (part.every(asBefore)) return { resources: part, removed: NONE, gone: NONE, bodiless: [], shared: true };
+  return { resources: part.filter(asBefore), removed: NONE, gone: NONE, bodiless: [] };
 }
 
 const NONE: readonly string[] = [];
 
-/** Delta: what differs from what the client holds. */
+/** Delta: what differs from what the client holds, as much of it as one response may have. */
 function changesOf(session: Session, type: TypeState): Content {
   const resources: ServedResource[] = [];
   const removed: string[] = [];
   const bodiless: Bodiless[] = [];
   const { held, subscription } = type;
+  const { maxResponseBytes } = session.settings;
+  let bytes = RESPONSE_HEAD;
   resolveAliases(session, type);
   for (const name of type.pending) {
     const resource = served(session, type, name);
+    const wanted = resource !== undefined && wants(session, type, name) ? resource : undefined;
     const has = held.get(name);
-    if (resource !== undefined && wants(session, type, name)) {
-      if (has === resource.version) continue;
-      resources.push(resource);
-      held.set(name, resource.version);
+    if (wanted === undefined) bytes += name.length;
+    else if (has !== wanted.version) bytes += sizeOf(wanted);
+    if (bytes > maxResponseBytes && resources.length + removed.length > 0) break;
+    type.pending.delete(name);
+    if (wanted !== undefined) {
+      if (has === wanted.version) continue;
+      resources.push(wanted);
+      held.set(name, wanted.version);
     } else if (subscription.names.has(name)) {
       if (has === ABSENT) continue;
       held.set(name, ABSENT);

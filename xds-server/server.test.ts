@@ -342,6 +342,27 @@ test("a client that does not read delays nobody and costs one response of each t
   );
 });
 
+test("a client that takes messages of 4 MiB is given more than that in parts; state of the world is counted", async () => {
+  const { server, port, registry } = await start();
+  const many = Array.from({ length: 12 }, (_, index) => cluster(`c${index}`, "x".repeat(500_000)));
+  server.setSnapshot(snapshot(1, many));
+  const oversized = async () => /oversized_pushes_total\{type="cluster"\} (\d+)/.exec(await registry.metrics())?.[1];
+  const delta = openDelta(port);
+  delta.send({ node: node("d"), typeUrl: CDS });
+  const names = new Set<string>();
+  while (names.size < many.length) {
+    const part = await delta.next();
+    for (const { name } of part.resources) names.add(name);
+    delta.ack(part);
+  }
+  await waitFor(() => server.nodes()[0]?.acknowledgedRevision === 1, 5_000, "the acknowledgement of all parts");
+  expect(await oversized()).toBeUndefined();
+  const sotw = openSotw(port);
+  sotw.send({ node: node("s"), typeUrl: CDS });
+  expect((await sotw.ended()).code).toBe(grpc.status.RESOURCE_EXHAUSTED);
+  expect(await oversized()).toBe("1");
+});
+
 test("line 49: streams that are dropped in the middle leave nothing behind", async () => {
   const { server, port, registry } = await start({ settings: { maxNodes: 10 } });
   server.setSnapshot(snapshot(1, [cluster("a")]));

@@ -62,6 +62,8 @@ export interface DriverOptions {
   readonly only?: string;
   /** false: responses stay unwritten until the test delivers "written". */
   readonly autoWrite?: boolean;
+  /** Instead of `resources`: the node shall have what the node of another session has, the very same objects. */
+  readonly sameViewAs?: SessionDriver;
 }
 
 const SETTINGS: SessionSettings = {
@@ -71,6 +73,7 @@ const SETTINGS: SessionSettings = {
   reconnectWaitMs: 500,
   maxTypes: 16,
   maxNames: 100,
+  maxResponseBytes: 1024 * 1024,
 };
 
 export function driveSession(protocol: Protocol, options: DriverOptions = {}): SessionDriver {
@@ -85,6 +88,7 @@ export function driveSession(protocol: Protocol, options: DriverOptions = {}): S
     }
     return { group: "g", revision: revision++, layout: `layout${revision}`, resources: types };
   };
+  if (options.sameViewAs !== undefined) view = options.sameViewAs.view();
   if (options.resources !== undefined) view = nextView(view, snapshot(options.resources), now).view;
   const session = createSession({
     protocol,

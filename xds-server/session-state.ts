@@ -43,6 +43,8 @@ export interface TypeState {
    * request is being answered, and at no other time.
    */
   opening: Opening | undefined;
+  /** What is still to be sent of an opening that was too large for one response, in lists shared with other streams. */
+  parts: readonly (readonly ServedResource[])[];
   /** Names to look at when the next response is made. */
   readonly pending: Set<string>;
   /** Names of pushed changes that wait until the clusters are acknowledged. */
@@ -82,6 +84,11 @@ export interface SessionSettings {
   readonly maxTypes: number;
   /** Names subscribed to (or claimed) in one type. */
   readonly maxNames: number;
+  /**
+   * Size from which a response is sent in parts (delta), bytes; gRPC clients refuse messages of more than 4 MiB unless
+   * they are told otherwise. A resource that is larger by itself goes alone, and state of the world is never in parts.
+   */
+  readonly maxResponseBytes: number;
 }
 
 /** What an earlier stream of the same node left behind: content that it refused. */
@@ -133,6 +140,7 @@ export function newTypeState(typeUrl: string): TypeState {
     requested: false,
     held: new HeldVersions(),
     opening: undefined,
+    parts: [],
     pending: new Set(),
     waiting: new Set(),
     retained: new Map(),
@@ -187,7 +195,7 @@ export function tellAgain(type: TypeState, name: string): void {
 
 /** Whether there is something to look at when the next response is made. */
 export function hasPending(type: TypeState): boolean {
-  return type.pending.size > 0 || type.opening !== undefined;
+  return type.pending.size > 0 || type.opening !== undefined || type.parts.length > 0;
 }
 
 /** Whether a group of suspects is to be tried now: alone, so that a refusal is theirs. */

@@ -4,7 +4,7 @@ import type { EncodedResource } from "../compiler/index.ts";
 import { TYPE_URLS } from "../envoy/index.ts";
 import type { Response } from "./respond.ts";
 import { cluster, driveSession, endpoints, listener, route, type SessionDriver } from "./session-driver.ts";
-import { leftoversOf, type Protocol } from "./session-state.ts";
+import { leftoversOf, type Protocol, type SessionSettings } from "./session-state.ts";
 
 const MAKE = { cluster, endpoint: endpoints, listener, route } as const;
 type Kind = keyof typeof MAKE;
@@ -53,6 +53,9 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
   { maxLength: 40 },
 );
 
+/** Responses of one resource, of two or three, or of all. */
+const partSizes = fc.constantFrom({ maxResponseBytes: 1 }, { maxResponseBytes: 800 }, {});
+
 /** What a client holds of one type, and what it wants. */
 interface Mirror {
   readonly wanted: Set<string>;
@@ -68,15 +71,17 @@ interface Mirror {
 /** A client as the protocol wants it, Envoy's habit of applying part of what it refuses included. */
 class ModelClient {
   readonly #protocol: Protocol;
+  readonly #settings: Partial<SessionSettings>;
   #drive: SessionDriver;
   readonly #mirrors = new Map<Kind, Mirror>();
   #inbox: Response[] = [];
   #resources: EncodedResource[] = [];
   responses = 0;
 
-  constructor(protocol: Protocol) {
+  constructor(protocol: Protocol, settings: Partial<SessionSettings> = {}) {
     this.#protocol = protocol;
-    this.#drive = driveSession(protocol, { resources: [] });
+    this.#settings = settings;
+    this.#drive = driveSession(protocol, { resources: [], settings });
     for (const kind of KINDS) {
       const wildcard = kind === "cluster" || kind === "listener";
       this.#mirrors.set(kind, {
@@ -229,7 +234,8 @@ class ModelClient {
   #reconnect(): void {
     const leftovers = leftoversOf(this.#drive.session);
     this.#inbox = [];
-    this.#drive = driveSession(this.#protocol, { resources: this.#resources, leftovers, noncePrefix: "next-" });
+    const options = { resources: this.#resources, leftovers, noncePrefix: "next-", settings: this.#settings };
+    this.#drive = driveSession(this.#protocol, options);
     for (const [kind, mirror] of this.#mirrors) {
       if (!mirror.requested) continue;
       mirror.nonce = "";
@@ -242,8 +248,8 @@ class ModelClient {
 for (const protocol of ["sotw", "delta"] as const) {
   test(`${protocol}: whatever happened, a client that accepts ends with what it wants, and the server falls silent`, () => {
     fc.assert(
-      fc.property(steps, (script) => {
-        const client = new ModelClient(protocol);
+      fc.property(steps, partSizes, (script, settings) => {
+        const client = new ModelClient(protocol, settings);
         for (const step of script) client.run(step);
         client.finishWithChange();
         expect(client.differences()).toEqual([]);
@@ -258,8 +264,8 @@ for (const protocol of ["sotw", "delta"] as const) {
 
 test("delta: without a refusal a client ends with what it wants after any change, without a last push of everything", () => {
   fc.assert(
-    fc.property(steps, (script) => {
-      const client = new ModelClient("delta");
+    fc.property(steps, partSizes, (script, settings) => {
+      const client = new ModelClient("delta", settings);
       for (const step of script) client.run(step.kind === "answer" ? { ...step, accept: true } : step);
       client.finish();
       expect(client.differences()).toEqual([]);

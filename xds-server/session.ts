@@ -128,11 +128,15 @@ export function advance(session: Session, event: SessionEvent): readonly Effect[
 function flush(session: Session, now: number, effects: Effect[]): void {
   let wake = release(session, now);
   if (session.unwritten === 0) {
+    // What is sent in parts goes on when the transport has taken the one before.
+    const inParts = new Set<TypeState>();
     // What is sent with its parent may come earlier in the order than the parent; it has no children of its own.
     for (let round = 0; round < 2 && somethingDue(session, now); round++) {
       for (const type of session.inSendOrder) {
+        if (inParts.has(type)) continue;
         const response = respond(session, type, now);
         if (response === undefined) continue;
+        if (hasPending(type)) inParts.add(type);
         session.unwritten += 1;
         effects.push({ kind: "send", response });
       }

@@ -220,7 +220,8 @@ export class XdsStream {
     switch (effect.kind) {
       case "send": {
         const bytes = encodeResponse(this.#session.protocol, effect.response);
-        metrics?.pushed(effect.response.typeUrl, bytes.length);
+        const oversized = bytes.length > this.#context.settings.maxResponseBytes;
+        metrics?.pushed(effect.response.typeUrl, bytes.length, oversized);
         // The callback comes when the transport has taken the message, flow control included.
         this.#call.write(bytes, () => this.#deliver({ kind: "written", now: clock.now() }));
         return;
