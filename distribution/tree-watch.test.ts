@@ -1,3 +1,4 @@
+import { renameSync, writeFileSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -68,6 +69,17 @@ test("watches a directory that is made, or replaced, after the start", async () 
     await vi.waitFor(() => expect(changes.length).toBeGreaterThan(before), DEADLINE);
     await rm(tree, { recursive: true });
     await vi.waitFor(() => expect(changes.length).toBeGreaterThan(before + 1), DEADLINE);
+  }
+});
+
+test("hears of a file each time that it is replaced, though the new one had another name for no time at all", async () => {
+  await writeFile(join(tree, "a.yaml"), "a");
+  watching();
+  for (let round = 0; round < 4; round++) {
+    const before = changes.length;
+    writeFileSync(join(tree, "a.yaml.saving"), `${round}`);
+    renameSync(join(tree, "a.yaml.saving"), join(tree, "a.yaml"));
+    await vi.waitFor(() => expect(changes.length).toBeGreaterThan(before), DEADLINE);
   }
 });
 

@@ -1,12 +1,10 @@
-import { createHash } from "node:crypto";
 import { type FSWatcher, watch } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { ChanceryError } from "../resources/index.ts";
-import { errorCode } from "../revision/index.ts";
+import { isLeftOut, lookAtTree, type TreeLook } from "./tree-look.ts";
 
-const MAX_ENTRIES = 50_000;
-const MAX_DEPTH = 32;
+/** However long a look takes, the next one begins this long (milliseconds) after it at the latest, and `pollMs`. */
+const MAXIMUM_REST_MS = 10_000;
 
 export interface TreeWatchOptions {
   /** Least time (milliseconds) between two looks at every file, for what the file system does not report. */
@@ -26,7 +24,10 @@ export interface TreeWatch {
 
 /**
  * Tells that something under a directory has changed, with the time (`now`) of the first sign of it. Names that begin
- * with a dot are no part of a tree, nor is what lies below them.
+ * with a dot, and `node_modules`, are no part of a tree, nor is what lies below them.
+ *
+ * Every directory is watched by itself: the recursive watch of Node watches files, and on Linux it loses those that are
+ * replaced by a rename, which is how most programs save.
  */
 export function watchTree(root: string, changed: (since: number) => void, options: TreeWatchOptions): TreeWatch {
   const { pollMs, quietMs, maximumWaitMs, now, onAlarm } = options;
@@ -34,10 +35,8 @@ export function watchTree(root: string, changed: (since: number) => void, option
   let since: number | undefined;
   let quiet: NodeJS.Timeout | undefined;
   let poll: NodeJS.Timeout | undefined;
-  let watcher: FSWatcher | undefined;
-  let looks: string | undefined;
+  let signature: string | undefined;
   let told: string | undefined;
-  let heard = false;
   let tellings = 0;
 
   const alarm = (thrown: unknown): void => {
@@ -50,109 +49,137 @@ export function watchTree(root: string, changed: (since: number) => void, option
     const first = since ?? now();
     since = first;
     clearTimeout(quiet);
-    const wait = Math.max(0, Math.min(quietMs, first + maximumWaitMs - now()));
-    quiet = setTimeout(() => {
-      since = undefined;
-      const telling = ++tellings;
-      // Looks are held against what was there when it was told: an event may be lost that takes the change back.
-      void signature(root).then(
-        (seen) => {
-          if (telling === tellings) looks = seen;
-        },
-        // The next look fails as well, and says so.
-        () => undefined,
-      );
-      changed(first);
-    }, wait);
+    quiet = setTimeout(() => void tell(first), Math.max(0, Math.min(quietMs, first + maximumWaitMs - now())));
   };
-  const open = (): void => {
-    watcher?.close();
-    watcher = undefined;
+  const watches = new DirectoryWatches(ring, alarm);
+
+  const tell = async (first: number): Promise<void> => {
+    since = undefined;
+    tellings += 1;
+    const telling = tellings;
+    changed(first);
     try {
-      const opened = watch(root, { recursive: true }, (_, name) => {
-        heard = true;
-        if (name === null || !name.split(/[/\\]/).some((part) => part.startsWith("."))) ring();
-      });
-      watcher = opened;
-      // The looks go on without it.
-      opened.on("error", (error) => {
-        opened.close();
-        alarm(error);
-      });
-    } catch (error) {
-      alarm(error);
+      // Looks are held against what was there when it was told: an event may be lost that takes the change back.
+      const { look, watchesMore } = await sliced(root, watches);
+      if (telling === tellings) signature = look.signature;
+      // In a directory that was not watched until now, something may have come after the one who is told has read it.
+      if (watchesMore) ring();
+    } catch {
+      // The next look fails as well, and says so.
     }
   };
   const look = async (): Promise<void> => {
-    const started = now();
     const before = tellings;
+    let workMs = 0;
     try {
-      const seen = await signature(root);
-      const overtaken = before !== tellings;
-      if (!overtaken && looks !== undefined && seen !== looks && !closed) {
-        // Not a word of it was heard: the watch has gone (a directory that was replaced), or never was.
-        if (!heard) open();
-        ring();
-      }
-      if (!overtaken) {
-        looks = seen;
-        heard = false;
+      const looked = await sliced(root, watches);
+      workMs = looked.workMs;
+      if (before === tellings) {
+        if (signature !== undefined && looked.look.signature !== signature) ring();
+        signature = looked.look.signature;
       }
       told = undefined;
     } catch (error) {
       alarm(error);
     }
-    // In a large tree a look takes long: a tenth of the time is enough for it.
-    if (!closed) poll = setTimeout(look, Math.max(pollMs, 9 * (now() - started)));
+    // In a large tree a look is much work: a tenth of the time is enough for it.
+    if (!closed) poll = setTimeout(look, Math.max(pollMs, Math.min(9 * workMs, MAXIMUM_REST_MS)));
   };
 
-  open();
-  void look();
+  // At once: whoever reads the tree after this has returned is told of every change since.
+  try {
+    const first = whole(root, watches);
+    signature = first.signature;
+  } catch (error) {
+    alarm(error);
+  }
+  poll = setTimeout(look, pollMs);
   return {
     close: () => {
       closed = true;
-      watcher?.close();
+      watches.close();
       clearTimeout(quiet);
       clearTimeout(poll);
     },
   };
 }
 
-/** Equal while no file was added, removed, replaced or written. */
-async function signature(root: string): Promise<string> {
-  const hash = createHash("sha256");
-  let entries = 0;
-  const walk = async (directory: string, depth: number): Promise<void> => {
-    if (depth > MAX_DEPTH)
-      throw new ChanceryError("invalid-resources", `${directory} is nested too deep to be watched`);
-    for (const entry of (await list(directory)).sort((a, b) => (a.name < b.name ? -1 : 1))) {
-      if (entry.name.startsWith(".")) continue;
-      const path = join(directory, entry.name);
-      if (++entries > MAX_ENTRIES) {
-        throw new ChanceryError(
-          "invalid-resources",
-          `${root} has more than ${MAX_ENTRIES} files: changes may be missed`,
-        );
-      }
-      try {
-        const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
-        hash.update(`${path}\0${ino} ${entry.isDirectory() ? "" : `${size} ${mtimeNs} ${ctimeNs}`}\n`);
-      } catch (error) {
-        // Gone since it was listed, or a link to nothing.
-        if (errorCode(error) !== "ENOENT") throw error;
-      }
-      if (entry.isDirectory()) await walk(path, depth + 1);
+/** One watch for each directory; a directory that was replaced by another of the same name gets a new one. */
+class DirectoryWatches {
+  readonly #ring: () => void;
+  readonly #alarm: (error: unknown) => void;
+  readonly #open = new Map<string, { readonly identity: string; readonly watcher: FSWatcher | undefined }>();
+  #closed = false;
+
+  constructor(ring: () => void, alarm: (error: unknown) => void) {
+    this.#ring = ring;
+    this.#alarm = alarm;
+  }
+
+  /** @returns whether it was not watched yet */
+  open(directory: string, identity: string): boolean {
+    const before = this.#open.get(directory);
+    if (this.#closed || before?.identity === identity) return false;
+    before?.watcher?.close();
+    let watcher: FSWatcher | undefined;
+    try {
+      const opened = watch(directory, (_, name) => {
+        if (name === null || !isLeftOut(name)) this.#ring();
+      });
+      // The looks go on without it.
+      opened.on("error", (error) => {
+        opened.close();
+        this.#alarm(error);
+      });
+      watcher = opened;
+    } catch (error) {
+      this.#alarm(error);
     }
-  };
-  await walk(root, 0);
-  return hash.digest("hex");
+    this.#open.set(directory, { identity, watcher });
+    return true;
+  }
+
+  /** Lets go of those that are gone. */
+  keep(directories: ReadonlyMap<string, string>): void {
+    for (const [directory, { watcher }] of this.#open) {
+      if (directories.has(directory)) continue;
+      watcher?.close();
+      this.#open.delete(directory);
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const { watcher } of this.#open.values()) watcher?.close();
+    this.#open.clear();
+  }
 }
 
-async function list(directory: string) {
-  try {
-    return await readdir(directory, { withFileTypes: true });
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return [];
-    throw error;
+function whole(root: string, watches: DirectoryWatches): TreeLook {
+  const looking = lookAtTree(root, (path, identity) => void watches.open(path, identity));
+  for (;;) {
+    const step = looking.next();
+    if (step.done !== true) continue;
+    watches.keep(step.value.directories);
+    return step.value;
+  }
+}
+
+/** In slices, between which other work is done. `workMs`: without the pauses. */
+async function sliced(root: string, watches: DirectoryWatches) {
+  let watchesMore = false;
+  let workMs = 0;
+  const looking = lookAtTree(root, (path, identity) => {
+    if (watches.open(path, identity)) watchesMore = true;
+  });
+  for (;;) {
+    const started = performance.now();
+    const step = looking.next();
+    workMs += performance.now() - started;
+    if (step.done === true) {
+      watches.keep(step.value.directories);
+      return { look: step.value, watchesMore, workMs };
+    }
+    await setImmediate();
   }
 }
