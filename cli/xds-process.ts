@@ -39,6 +39,8 @@ const FIRST_GATE_MS = 10_000;
  */
 const HEAD_START_MS = 300;
 const LONGEST_HEAD_START_MS = 5_000;
+/** Revisions before the newest that Envoys may still run when this process starts: they may be behind by some. */
+const OLDER_REVISIONS = 3;
 
 export interface XdsProcessOptions {
   readonly source: Pick<RevisionSource, "bus" | "store" | "shared" | "publishMs">;
@@ -141,10 +143,10 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     for (const group of groups) if (!next.has(group)) server.removeGroup(group);
     groups = next;
     feed?.setRevision(revision.program.targets, revision.nodeGroups);
-    // Before the first one, the one before: Envoys that come back may still run it, and what it had is taken away from
-    // them when they have gone on, not at once.
-    const preceding = active === undefined ? await source.store.lastGood(revision.number) : undefined;
-    for (const { number, nodeGroups } of [...(preceding === undefined ? [] : [preceding.revision]), revision]) {
+    // Before the first one, those before: Envoys that come back may still run one of them, and what it had is taken away
+    // from them when they have gone on, not at once.
+    const preceding = active === undefined ? await olderRevisions(source.store, revision.number) : [];
+    for (const { number, nodeGroups } of [...preceding, revision]) {
       for (const group of nodeGroups) {
         const { name: of, layout } = group;
         const resources = byType(feed?.overlay(group) ?? group.resources);
@@ -214,6 +216,18 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     await close();
     throw error;
   }
+}
+
+/** Oldest first. */
+async function olderRevisions(store: XdsProcessOptions["source"]["store"], below: number): Promise<Revision[]> {
+  const older: Revision[] = [];
+  for (let number = below; older.length < OLDER_REVISIONS; ) {
+    const found = await store.lastGood(number);
+    if (found === undefined) break;
+    older.unshift(found.revision);
+    number = found.revision.number;
+  }
+  return older;
 }
 
 function feedOf(

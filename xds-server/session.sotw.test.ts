@@ -263,6 +263,56 @@ describe("state of the world: order", () => {
     expect(namesOf(drive.pass(2_000)[0])).toEqual(["y"]);
   });
 
+  test("line 37: a node that is two revisions behind when its server dies keeps what its routes need", () => {
+    const first = [cluster("x"), endpoints("x"), route("r", "to x")];
+    const before = driveSession("sotw", { resources: first });
+    const version = before.ask(CDS, [])[0]?.version;
+    // The next process finds all three revisions on its disk.
+    const drive = driveSession("sotw", { resources: first });
+    drive.publish(cluster("y"), endpoints("y"), route("r", "to y"));
+    drive.publish(cluster("z"), endpoints("z"), route("r", "to z"));
+    const [clusters] = drive.ask(CDS, [], { version: version ?? "" });
+    expect(namesOf(clusters)).toEqual(["x", "z"]);
+    expect(namesOf(drive.ask(EDS, ["x", "z"], { version: "old" })[0])).toEqual(["x", "z"]);
+    expect(drive.ask(RDS, ["r"], { version: "old" })).toEqual([]);
+    const [routes] = drive.ack(clusters);
+    expect(namesOf(routes)).toEqual(["r"]);
+    expect(drive.pass(4_000)).toEqual([]);
+    drive.ack(routes);
+    expect(namesOf(drive.pass(2_000)[0])).toEqual(["z"]);
+  });
+
+  test("line 37: the same where removals of both revisions were on their way", () => {
+    const drive = driveSession("sotw", { resources: [cluster("x"), route("r", "to x")] });
+    drive.ack(drive.ask(CDS, [])[0]);
+    drive.ack(drive.ask(RDS, ["r"])[0]);
+    drive.publish(cluster("y"), route("r", "to y"));
+    const [last] = drive.publish(cluster("z"), route("r", "to z"));
+    expect(namesOf(last)).toEqual(["x", "y", "z"]);
+    const next = driveSession("sotw", { resources: [cluster("x"), route("r", "to x")] });
+    next.publish(cluster("y"), route("r", "to y"));
+    next.publish(cluster("z"), route("r", "to z"));
+    expect(namesOf(next.ask(CDS, [], { version: last?.version ?? "" })[0])).toEqual(["x", "y", "z"]);
+  });
+
+  test("a node that has the newest clusters is not given what went before them", () => {
+    const drive = driveSession("sotw", { resources: [cluster("x")] });
+    drive.publish(cluster("y"));
+    const version = driveSession("sotw", { resources: [cluster("y")] }).ask(CDS, [])[0]?.version ?? "";
+    expect(drive.ask(CDS, [], { version })).toEqual([]);
+    drive.publish(cluster("y"), cluster("z"));
+    const other = driveSession("sotw", { sameViewAs: drive });
+    expect(namesOf(other.ask(CDS, [], { version })[0])).toEqual(["y", "z"]);
+  });
+
+  test("what went many changes ago is forgotten", () => {
+    const drive = driveSession("sotw", { resources: [cluster("x"), route("r")] });
+    for (let change = 1; change <= 40; change++) drive.publish(cluster(`y${change}`), route("r"));
+    const [clusters] = drive.ask(CDS, [], { version: "old" });
+    expect(namesOf(clusters)).not.toContain("x");
+    expect(clusters?.resources).toHaveLength(17);
+  });
+
   test("a node that has nothing is not given what went", () => {
     const drive = driveSession("sotw", { resources: [cluster("x"), route("r", "to x")] });
     drive.publish(cluster("y"), route("r", "to y"));

@@ -2,12 +2,13 @@ import { TYPE_URLS } from "../envoy/index.ts";
 import { keepAlive } from "./heartbeat.ts";
 import { UNKNOWN } from "./held-versions.ts";
 import { openingOf } from "./opening.ts";
+import { formerNames, formerResource } from "./preceding.ts";
 import { VIRTUAL_HOST } from "./resource-types.ts";
 import { wildcardVersion } from "./respond.ts";
 import { forget, type Session, served, type TypeState, tellAgain, wants } from "./session-state.ts";
 import type { ServedResource } from "./snapshot.ts";
 import { covers, type SubscriptionChange } from "./subscription.ts";
-import { aliasesOf, expiringOf } from "./view.ts";
+import { aliasesOf, expiringOf, type TypeView, typeVersion } from "./view.ts";
 
 /** State of the world, first request for a type: its nonce and its version may come from an earlier stream. */
 export function openSotw(
@@ -44,7 +45,8 @@ export function openSotw(
     for (const [name, version] of leftover.rejected) type.rejected.set(name, version);
     type.rejectedVersion = leftover.version;
   } else {
-    recall(session, type, session.view.preceding?.get(type.typeUrl)?.keys() ?? [], now);
+    const isVersion = (view: TypeView) => view.label === versionInfo || typeVersion(view) === versionInfo;
+    recall(session, type, formerNames(session.view.preceding ?? [], type.typeUrl, isVersion), now);
     const plain = target === type.pending && type.retained.size === 0 && type.subscription.names.size === 0;
     if (plain) open(session, type, undefined);
     if (type.opening === undefined) for (const { name } of resourcesOf(session, type)) target.add(name);
@@ -62,15 +64,15 @@ function changedIn(session: Session, type: TypeState): Set<string> {
 
 /**
  * State of the world: a node that reconnects says which version it has, not which resources, and clusters are deleted by
- * not being repeated. What went last is repeated until the routes of the node no longer need it. (Delta: the node claims
- * what it has, and it is kept by not being removed.)
+ * not being repeated. What it may have is repeated until its routes no longer need it. (Delta: the node claims what it
+ * has, and it is kept by not being removed.)
  */
 function recall(session: Session, type: TypeState, names: Iterable<string>, now: number): void {
-  const preceding = session.view.preceding?.get(type.typeUrl);
+  const { preceding } = session.view;
   if (!session.reconnected || preceding === undefined) return;
   const refused = session.leftovers.get(type.typeUrl)?.rejected;
   for (const name of names) {
-    const resource = preceding.get(name);
+    const resource = formerResource(preceding, type.typeUrl, name);
     if (resource === undefined || served(session, type, name) !== undefined || refused?.has(name)) continue;
     type.retained.set(name, { resource, since: now });
   }

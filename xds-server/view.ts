@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { TYPE_URLS } from "../envoy/index.ts";
+import { type FormerTypes, precedingOf } from "./preceding.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
 import { referencesOf } from "./references.ts";
 import { ResourceLayers } from "./resource-layers.ts";
@@ -26,8 +26,8 @@ export interface GroupView {
   /** Milliseconds since the epoch. */
   readonly publishedAt: number;
   readonly types: ReadonlyMap<string, TypeView>;
-  /** Clusters and endpoints as they were before some of them went last; left out: none went yet. */
-  readonly preceding?: ReadonlyMap<string, Resources>;
+  /** What the group had before, newest first; left out: it had nothing else yet. */
+  readonly preceding?: readonly FormerTypes[];
   /** What is not as the snapshot has it, since these nodes (or nodes like them) refused it; left out: nothing. */
   readonly heldBack?: readonly QuarantineEntry[];
 }
@@ -70,22 +70,6 @@ export function nextView(
   const preceding = precedingOf(previous, changes, types);
   const view = { group, known: true, revision, layout, publishedAt, types };
   return { view: preceding === undefined ? view : { ...view, preceding }, changes };
-}
-
-/** What is kept of types that routes may still need, though it is gone. */
-function precedingOf(
-  previous: GroupView,
-  changes: Changes,
-  types: ReadonlyMap<string, TypeView>,
-): GroupView["preceding"] {
-  let { preceding } = previous;
-  for (const typeUrl of [TYPE_URLS.cluster, TYPE_URLS.endpoint]) {
-    const before = previous.types.get(typeUrl)?.resources;
-    const now = types.get(typeUrl)?.resources;
-    const someWent = changes.get(typeUrl)?.some((name) => now?.has(name) !== true) ?? false;
-    if (before !== undefined && someWent) preceding = new Map(preceding).set(typeUrl, before);
-  }
-  return preceding;
 }
 
 /** All resources of a type anew: each is compared with what there is. */
