@@ -3,6 +3,7 @@ import { type Bootstrap, BootstrapSchema } from "../protos/gen/envoy/config/boot
 import { CircuitBreakersSchema } from "../protos/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts";
 import {
   type Cluster,
+  Cluster_CommonLbConfigSchema,
   Cluster_DiscoveryType,
   ClusterSchema,
 } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.ts";
@@ -110,11 +111,16 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
               },
             ],
           }),
+          // A change of health reaches the workers at once: by default they learn of it up to a second later, and may go
+          // on asking the service that is gone, or not yet ask the one that is back.
+          commonLbConfig: create(Cluster_CommonLbConfigSchema, { updateMergeWindow: duration(0) }),
           healthChecks: [
             create(HealthCheckSchema, {
               timeout: duration(300),
               interval: duration(500),
               noTrafficInterval: duration(500),
+              // Soon back in service: in a rolling restart the next one goes when this one has come.
+              unhealthyInterval: duration(100),
               unhealthyThreshold: 1,
               healthyThreshold: 1,
               healthChecker: { case: "grpcHealthCheck", value: {} },
@@ -128,7 +134,9 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
             splitExternalLocalOriginErrors: true,
             interval: duration(1_000),
             baseEjectionTime: duration(5_000),
-            maxEjectionPercent: 50,
+            // Where all are ejected, all are asked (panic). With a bound, the last one would go on being asked alone though it
+            // is gone, while another that is back is not asked yet.
+            maxEjectionPercent: 100,
           }),
         }),
       ],

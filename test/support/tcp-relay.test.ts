@@ -76,3 +76,33 @@ test("refuses everybody while it is cut", async () => {
   socket.write("again");
   await waitFor(() => received() === "again", 5_000, "the echo");
 });
+
+test("listens no more while it is dead", async () => {
+  const relay = await start();
+  const { isClosed } = await open(relay.port);
+  relay.die();
+  await waitFor(isClosed, 5_000, "a reset");
+  const refused = connect(relay.port, "127.0.0.1");
+  const [error] = await once(refused, "error");
+  expect(error).toMatchObject({ code: "ECONNREFUSED" });
+  relay.heal();
+  const { socket, received } = await waitFor(() => open(relay.port), 5_000, "a connection");
+  socket.write("again");
+  await waitFor(() => received() === "again", 5_000, "the echo");
+});
+
+test("forgets the connections that there are, and passes new ones on", async () => {
+  const relay = await start();
+  const old = await open(relay.port);
+  old.socket.write("before");
+  await waitFor(() => old.received() === "before", 5_000, "the echo");
+  relay.forget();
+  old.socket.write("lost");
+  const { socket, received } = await open(relay.port);
+  socket.write("new");
+  await waitFor(() => received() === "new", 5_000, "the echo of the new one");
+  relay.heal();
+  socket.write("er");
+  await waitFor(() => received() === "newer", 5_000, "the rest");
+  expect([old.received(), old.isClosed()]).toEqual(["before", false]);
+});

@@ -22,12 +22,21 @@ export interface TcpRelay {
   reset(): void;
   /** Resets every connection, and each new one. */
   cut(): void;
+  /** Resets every connection, and nobody listens any more: as where a process was killed. */
+  die(): void;
+  /**
+   * Connections that there are pass nothing any more, and neither end hears of it, not even after `heal`; new ones pass.
+   * As where a firewall has forgotten them.
+   */
+  forget(): void;
   /** Everything passes again; delays stay. */
   heal(): void;
   close(): Promise<void>;
 }
 
 interface Link {
+  /** Nothing passes, for ever. */
+  forgotten: boolean;
   readonly client: Socket;
   readonly server: Socket;
   readonly pipes: Readonly<Record<Way, Pipe>>;
@@ -47,15 +56,19 @@ export async function startTcpRelay(to: number): Promise<TcpRelay> {
       return;
     }
     const server = connect(target, "127.0.0.1");
+    const isLost = (): boolean => losing || link.forgotten;
     const pipe = (way: Way, from: Socket, into: Socket): Pipe =>
-      new Pipe(from, into, { delay: () => delays[way], isHeld: () => stalled.has(way), isLost: () => losing });
-    const link = { client, server, pipes: { up: pipe("up", client, server), down: pipe("down", server, client) } };
+      new Pipe(from, into, { delay: () => delays[way], isHeld: () => stalled.has(way), isLost });
+    const link: Link = {
+      ...{ forgotten: false, client, server },
+      pipes: { up: pipe("up", client, server), down: pipe("down", server, client) },
+    };
     links.add(link);
     // Whichever end breaks, the other one breaks with it; unless nothing passes, not even that.
     for (const socket of [client, server]) {
       socket.setNoDelay(true).on("error", () => undefined);
       socket.on("close", (broken) => {
-        if (broken && !losing && stalled.size === 0) end(link);
+        if (broken && !isLost() && stalled.size === 0) end(link);
         if (client.destroyed && server.destroyed) end(link);
       });
     }
@@ -70,8 +83,9 @@ export async function startTcpRelay(to: number): Promise<TcpRelay> {
   };
   listener.listen(0, "127.0.0.1");
   await once(listener, "listening");
+  const { port } = listener.address() as AddressInfo;
   return {
-    port: (listener.address() as AddressInfo).port,
+    port,
     delay: (ms, way) => {
       for (const each of way === undefined ? (["up", "down"] as const) : [way]) delays[each] = ms;
     },
@@ -81,15 +95,23 @@ export async function startTcpRelay(to: number): Promise<TcpRelay> {
     lose: () => {
       losing = true;
     },
-    direct: (port) => {
-      target = port;
+    direct: (other) => {
+      target = other;
     },
     reset,
     cut: () => {
       refusing = true;
       reset();
     },
+    die: () => {
+      listener.close();
+      reset();
+    },
+    forget: () => {
+      for (const link of links) link.forgotten = true;
+    },
     heal: () => {
+      if (!listener.listening) listener.listen(port, "127.0.0.1");
       if (losing) reset();
       losing = false;
       refusing = false;
@@ -97,7 +119,7 @@ export async function startTcpRelay(to: number): Promise<TcpRelay> {
       for (const { pipes } of links) for (const pipe of Object.values(pipes)) pipe.pump();
     },
     close: async () => {
-      const closed = once(listener, "close");
+      const closed = listener.listening ? once(listener, "close") : undefined;
       listener.close();
       reset();
       await closed;
