@@ -1,5 +1,4 @@
 import type { CallExpr, Expr } from "./cel/ast.ts";
-import { parse } from "./cel/parse.ts";
 import { type Field, fieldOf } from "./fields.ts";
 
 /**
@@ -28,12 +27,10 @@ const GUARDS_LIMIT = 8;
 
 /**
  * The guards of an expression, each a necessary condition for it to be true *or unknown*: CEL's `false && unknown` is
- * false. None where the text is not what this build can look into.
+ * false.
  */
-export function guardsOf(text: string): readonly Guard[] {
-  const parsed = parse(text);
-  if (!parsed.ok) return [];
-  return conjunctsOf(parsed.expr)
+export function guardsOf(root: Expr): readonly Guard[] {
+  return conjunctsOf(root)
     .flatMap((conjunct) => {
       const guard = guardOf(conjunct);
       return guard === undefined || guard.length > GUARD_LIMIT ? [] : [guard];

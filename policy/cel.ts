@@ -95,6 +95,7 @@ export function compileExpression(
   return {
     ok: true,
     expression: expressionOf(program, reads, expected, limits.work),
+    tree: parsed.expr,
     doubts: () => doubtsOf(checked.tree, text),
   };
 }

@@ -1,3 +1,4 @@
+import type { Expr } from "./cel/index.ts";
 import type { RuleContext } from "./views.ts";
 
 /**
@@ -49,6 +50,8 @@ export type CompiledExpression =
   | {
       readonly ok: true;
       readonly expression: Expression;
+      /** What was compiled. Far larger than the expression: not to be held. */
+      readonly tree: Expr;
       /** In the order of the text. Worked out when asked for: a process that only decides does not ask. */
       readonly doubts: () => readonly ExpressionDoubt[];
     }

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { compileExpression } from "./cel.ts";
 import { compilePolicy } from "./decide.ts";
 import type { DecisionInput } from "./decision.ts";
 import {
@@ -13,12 +14,15 @@ import {
   rule,
   SUBJECT,
 } from "./fixtures.ts";
-import { Memo, readsOf } from "./memo.ts";
+import { dependenciesOf, Memo } from "./memo.ts";
 
 describe("what an expression reads", () => {
   const keys = (text: string) => {
-    const reads = readsOf(text);
-    if (reads === undefined) return undefined;
+    const compiled = compileExpression(text, "target", "bool");
+    if (!compiled.ok) throw new Error(compiled.errors[0]?.message);
+    const dependencies = dependenciesOf(compiled.tree);
+    if (dependencies === undefined || dependencies.timed) return undefined;
+    const { reads } = dependencies;
     const roots = [...(reads.application ? ["application"] : []), ...(reads.model ? ["model"] : [])];
     return [...reads.fields.map(({ key }) => key.replaceAll("\n", ".")), ...roots];
   };

@@ -1,6 +1,5 @@
 import { type Atom, pathOf, testsIn } from "./atoms.ts";
 import { childrenOf, type Expr } from "./cel/ast.ts";
-import { parse } from "./cel/parse.ts";
 import type { Unknown, Value } from "./expression.ts";
 import { ABSENT, type Field, fieldOf, UNREAD } from "./fields.ts";
 import type { FieldValues } from "./rule-group.ts";
@@ -36,16 +35,8 @@ const STANDING = new Set([
   "safeguardedCountries",
 ]);
 
-/** @returns undefined where an expression depends on the time, or on what cannot be told field by field */
-export function readsOf(text: string): Reads | undefined {
-  const dependencies = dependenciesOf(text);
-  return dependencies?.timed === false ? dependencies.reads : undefined;
-}
-
 /** @returns undefined where an expression depends on what cannot be told field by field */
-export function dependenciesOf(text: string): Dependencies | undefined {
-  const parsed = parse(text);
-  if (!parsed.ok) return undefined;
+export function dependenciesOf(root: Expr): Dependencies | undefined {
   const found: Found = {
     fields: new Map(),
     whole: new Map(),
@@ -54,7 +45,7 @@ export function dependenciesOf(text: string): Dependencies | undefined {
     instants: [],
     timed: false,
   };
-  if (!collect(parsed.expr, found, new Set())) return undefined;
+  if (!collect(root, found, new Set())) return undefined;
   const { fields, whole, tests, roots, instants, timed } = found;
   return {
     reads: { fields: [...fields.values()], application: roots.has("application"), model: roots.has("model") },

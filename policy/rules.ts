@@ -1,6 +1,7 @@
 import type { Key, Scope } from "../resources/index.ts";
 import { type Validity, validAt, validity } from "./approvals.ts";
 import { type Guard, guardsOf } from "./atoms.ts";
+import type { Expr } from "./cel/index.ts";
 import { compileExpression } from "./cel.ts";
 import type { Dependency } from "./dependency.ts";
 import type { CompiledExpression, Expression, ExpressionScope, ExpressionType } from "./expression.ts";
@@ -80,14 +81,19 @@ export function scopeChain(scope: Scope): readonly Scope[] {
 }
 
 type CompiledRuleExpression =
-  | { readonly ok: true; readonly expression: RuleExpression }
+  | {
+      readonly ok: true;
+      readonly expression: RuleExpression;
+      /** Where it is a condition. */
+      readonly guards: readonly Guard[];
+    }
   | Extract<CompiledExpression, { readonly ok: false }>;
 
-function withReads(expression: Expression, text: string): RuleExpression {
-  const { reads } = expression;
-  const dependencies = dependenciesOf(text);
+function withReads(expression: Expression, tree: Expr): RuleExpression {
+  const { reads, evaluate } = expression;
+  const dependencies = dependenciesOf(tree);
   const memo = reads.has("target") && dependencies?.timed === false ? dependencies.reads : undefined;
-  return { reads, memo, dependencies, evaluate: (context) => expression.evaluate(context) };
+  return { reads, memo, dependencies, evaluate };
 }
 
 /** An expression that does not compile has no value for any request. */
@@ -100,7 +106,6 @@ export function unknownFor(message: string): RuleExpression {
 /** What is left of a compilation for the next one: rules that have not changed are not compiled again. */
 export class ExpressionCache {
   readonly #kept = new Map<string, CompiledRuleExpression>();
-  readonly #guards = new Map<string, readonly Guard[]>();
   #used = new Set<string>();
 
   compile(text: string, scope: ExpressionScope, expected: ExpressionType): CompiledRuleExpression {
@@ -108,32 +113,24 @@ export class ExpressionCache {
     let result = this.#kept.get(key);
     if (result === undefined) {
       const compiled = compileExpression(text, scope, expected);
-      result = compiled.ok ? { ok: true, expression: withReads(compiled.expression, text) } : compiled;
+      if (compiled.ok) {
+        const { expression, tree } = compiled;
+        const guards = expected === "bool" ? guardsOf(tree) : [];
+        result = { ok: true, expression: withReads(expression, tree), guards };
+      } else result = compiled;
       this.#kept.set(key, result);
     }
     this.#used.add(key);
     return result;
   }
 
-  guards(text: string): readonly Guard[] {
-    let guards = this.#guards.get(text);
-    if (guards === undefined) {
-      guards = guardsOf(text);
-      this.#guards.set(text, guards);
-    }
-    this.#used.add(text);
-    return guards;
-  }
-
   /** Forgets, in small steps, what was not asked for since the last time. For when a compilation is whole. */
   *trim(): Generator<void, void> {
     let looked = 0;
-    for (const map of [this.#kept, this.#guards]) {
-      for (const key of map.keys()) {
-        if (!this.#used.has(key)) map.delete(key);
-        looked += 1;
-        if (looked % 512 === 0) yield;
-      }
+    for (const key of this.#kept.keys()) {
+      if (!this.#used.has(key)) this.#kept.delete(key);
+      looked += 1;
+      if (looked % 512 === 0) yield;
     }
     this.#used = new Set();
   }
@@ -304,7 +301,7 @@ function compileRule(
     const result = cache.compile(text, scope, expected);
     if (result.ok) {
       ready[field] = result.expression;
-      if (field === "when") ready.guards = cache.guards(text);
+      if (field === "when") ready.guards = result.guards;
     } else {
       const message = `${field} does not compile: ${result.errors[0]?.message ?? "no reason given"}`;
       problems.push({ rule: rule.id, message });
