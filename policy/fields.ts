@@ -52,10 +52,22 @@ type Read = Field["read"];
 /** Names below `subject.claims` that are followed. */
 const CLAIM_DEPTH = 8;
 
+/** Rules read the same few words over and over: one copy of each does for all. */
+const known = new Map<string, Field>();
+const MAX_KNOWN = 4_096;
+
 /** @returns undefined for a word that rules are not found by */
 export function fieldOf(path: readonly string[]): Field | undefined {
-  const read = readerOf(path);
-  return read === undefined ? undefined : { key: path.join("\n"), path, ofModel: path[0] === "model", read };
+  const key = path.join("\n");
+  let field = known.get(key);
+  if (field === undefined) {
+    const read = readerOf(path);
+    if (read === undefined) return undefined;
+    field = { key, path, ofModel: path[0] === "model", read };
+    if (known.size >= MAX_KNOWN) known.clear();
+    known.set(key, field);
+  }
+  return field;
 }
 
 const REQUEST_TEXTS = ["method", "scheme", "host", "path", "url_path", "query", "protocol"] as const;

@@ -6,7 +6,18 @@ import { CelError, Failure, lookupKey, NONE, noOverload, Optional, Uint } from "
 /** Finds the record type of a value that is known as dyn only. */
 export type RecordOf = (value: object) => { readonly name: string; readonly type: RecordType } | undefined;
 
-export function recordFinder({ records }: Environment): RecordOf {
+const finders = new WeakMap<Environment, RecordOf>();
+
+export function recordFinder(environment: Environment): RecordOf {
+  let finder = finders.get(environment);
+  if (finder === undefined) {
+    finder = newRecordFinder(environment);
+    finders.set(environment, finder);
+  }
+  return finder;
+}
+
+function newRecordFinder({ records }: Environment): RecordOf {
   const byClass = new Map<unknown, { readonly name: string; readonly type: RecordType }>();
   for (const [name, type] of records) {
     if (type.view !== undefined) byClass.set(type.view.prototype, { name, type });
@@ -24,11 +35,9 @@ function fieldIn(value: unknown, field: string, recordOf: RecordOf): unknown {
   return value instanceof Failure ? value : noOverload(`.${field}`, value);
 }
 
-/** `value.field` */
-export function select(value: unknown, field: string, missing: Failure, recordOf: RecordOf): unknown {
-  if (value instanceof Optional) return optionalField(value, field, recordOf);
-  const found = fieldIn(value, field, recordOf);
-  return found === undefined ? missing : found;
+/** `value.field`; undefined where there is none. */
+export function select(value: unknown, field: string, recordOf: RecordOf): unknown {
+  return value instanceof Optional ? optionalField(value, field, recordOf) : fieldIn(value, field, recordOf);
 }
 
 /** `value.?field`, and `.field` of an optional */

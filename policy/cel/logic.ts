@@ -1,22 +1,20 @@
 import { located, type Run } from "./run.ts";
-import { noOverload } from "./value.ts";
+import { noOverload, Optional } from "./value.ts";
+
+/** Operators that evaluate only what decides. */
 
 /** A chain of && or ||: `decisive` ends it, a failure only where nothing decides. Short chains are written out. */
 export function logical(name: string, decisive: boolean, links: readonly Run[], offset: number): Run {
   const other = !decisive;
-  const settle = (...values: readonly unknown[]) => {
-    const odd = values.filter((value) => typeof value !== "boolean");
-    return odd.length === 0 ? other : located(noOverload(name, ...odd), offset);
-  };
   const [first, second, third, fourth, fifth] = links;
-  if (first === undefined || second === undefined) return () => settle();
+  if (first === undefined || second === undefined) return () => other;
   if (third === undefined) {
     return (frame) => {
       const a = first(frame);
       if (a === decisive) return decisive;
       const b = second(frame);
       if (b === decisive) return decisive;
-      return a === other && b === other ? other : settle(a, b);
+      return a === other && b === other ? other : unsettled(name, offset, a, b);
     };
   }
   if (fourth === undefined) {
@@ -27,7 +25,7 @@ export function logical(name: string, decisive: boolean, links: readonly Run[], 
       if (b === decisive) return decisive;
       const c = third(frame);
       if (c === decisive) return decisive;
-      return a === other && b === other && c === other ? other : settle(a, b, c);
+      return a === other && b === other && c === other ? other : unsettled(name, offset, a, b, c);
     };
   }
   if (fifth === undefined) {
@@ -40,7 +38,7 @@ export function logical(name: string, decisive: boolean, links: readonly Run[], 
       if (c === decisive) return decisive;
       const d = fourth(frame);
       if (d === decisive) return decisive;
-      return a === other && b === other && c === other && d === other ? other : settle(a, b, c, d);
+      return a === other && b === other && c === other && d === other ? other : unsettled(name, offset, a, b, c, d);
     };
   }
   return (frame) => {
@@ -53,6 +51,30 @@ export function logical(name: string, decisive: boolean, links: readonly Run[], 
         odd.push(value);
       }
     }
-    return odd === undefined ? other : settle(...odd);
+    return odd === undefined ? other : unsettled(name, offset, ...odd);
+  };
+}
+
+/** What a chain comes to that nothing decides, and of which some links are no bool. */
+function unsettled(name: string, offset: number, ...values: readonly unknown[]): unknown {
+  return located(noOverload(name, ...values.filter((value) => typeof value !== "boolean")), offset);
+}
+
+export function conditional(condition: Run, then: Run, otherwise: Run, offset: number): Run {
+  return (frame) => {
+    const chosen = condition(frame);
+    if (chosen === true) return then(frame);
+    if (chosen === false) return otherwise(frame);
+    return located(noOverload("_?_:_", chosen), offset);
+  };
+}
+
+/** `or` and `orValue` of optionals. */
+export function alternative(name: "or" | "orValue", first: Run, second: Run, offset: number): Run {
+  return (frame) => {
+    const optional = first(frame);
+    if (!(optional instanceof Optional)) return located(noOverload(name, optional), offset);
+    if (optional.value === undefined) return second(frame);
+    return name === "or" ? optional : optional.value;
   };
 }
