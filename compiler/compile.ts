@@ -1,3 +1,4 @@
+import type { ExpressionChecks } from "../policy/index.ts";
 import type { Inventory, Positions, Problem, Secret } from "../resources/index.ts";
 import { checkCredentialModes } from "./credential-modes.ts";
 import { byKey } from "./facts.ts";
@@ -15,6 +16,8 @@ export interface CompileOptions {
   /** Keys of the issuers, by source (`jwksSource`). */
   readonly jwks: Jwks;
   readonly positions: Locator;
+  /** Of the tree before, so that only expressions that are new are checked. */
+  readonly checks?: ExpressionChecks;
 }
 
 /** Where things were written (`Positions` of resources/). */
@@ -59,7 +62,7 @@ export function compile(inventory: Inventory, options: CompileOptions): CompileR
       ...checkCredentialModes(inventory, options.positions),
       ...checkPathConflicts(inventory, options.positions),
       ...checkMirrors(inventory, options.positions),
-      ...policyProblems(inventory, program, options.positions),
+      ...policyProblems(inventory, program, options.positions, options.checks),
       ...violations,
     ],
   };

@@ -1,4 +1,10 @@
-import { checkApprovalRule, checkProgram, checkSplitExpressions, type PolicyProgram } from "../policy/index.ts";
+import {
+  checkApprovalRule,
+  checkProgram,
+  checkSplitExpressions,
+  type ExpressionChecks,
+  type PolicyProgram,
+} from "../policy/index.ts";
 import { type Inventory, type Key, type Problem, type Scope, scopeOf } from "../resources/index.ts";
 import { approvalRuleFacts } from "./approval-rules.ts";
 import type { Locator } from "./compile.ts";
@@ -12,15 +18,25 @@ interface Place {
 }
 
 /** What is wrong with rules and with the expressions of splits, at the place in the file where it stands. */
-export function policyProblems(inventory: Inventory, program: PolicyProgram, positions: Locator): Problem[] {
+export function policyProblems(
+  inventory: Inventory,
+  program: PolicyProgram,
+  positions: Locator,
+  checks: ExpressionChecks | undefined,
+): Problem[] {
   return [
-    ...ruleProblems(inventory, program, positions),
+    ...ruleProblems(inventory, program, positions, checks),
     ...splitProblems(program, positions),
     ...approvalRuleProblems(inventory, positions),
   ];
 }
 
-function ruleProblems(inventory: Inventory, program: PolicyProgram, positions: Locator): Problem[] {
+function ruleProblems(
+  inventory: Inventory,
+  program: PolicyProgram,
+  positions: Locator,
+  checks: ExpressionChecks | undefined,
+): Problem[] {
   const places = new Map([
     ...inventory.policies.flatMap(({ key, scope, rules }) =>
       rules.map(({ id }, index): [string, Place] => [`${key}/${id}`, { kind: "Policy", key, scope, index }]),
@@ -29,7 +45,7 @@ function ruleProblems(inventory: Inventory, program: PolicyProgram, positions: L
       rules.map(({ id }, index): [string, Place] => [lawRuleId(key, id), { kind: "LawPack", key, scope, index }]),
     ),
   ]);
-  return checkProgram(program).flatMap((problem): Problem[] => {
+  return checkProgram(program, checks).flatMap((problem): Problem[] => {
     const place = places.get(problem.rule);
     if (place === undefined) return [];
     const path = ["spec", "rules", place.index, problem.field];

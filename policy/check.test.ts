@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { checkProgram, RULE_PROBLEM_CODES } from "./check.ts";
+import { ExpressionChecks } from "./expression-checks.ts";
 import { modelTarget, rule } from "./fixtures.ts";
 import type { ProgramRule } from "./program.ts";
 
@@ -34,6 +35,19 @@ describe("checkProgram", () => {
       expect.objectContaining({ rule: "p", field: "score", message: expect.stringContaining("type string") }),
       expect.objectContaining({ rule: "off", field: "when", message: expect.stringContaining("restrict and prefer") }),
     ]);
+  });
+
+  test("says the same of a program whose expressions were checked before, wherever they stand", () => {
+    const doubtful = `subject.region == "EU"`;
+    const before = [rule("a", { effect: "allow", when: doubtful }), rule("b", { effect: "deny", when: "target.kind" })];
+    const after = [rule("c", { effect: "deny", when: doubtful }), rule("d", { effect: "restrict", require: doubtful })];
+    const checks = new ExpressionChecks();
+    for (const rules of [before, after, before, before, [], after]) {
+      expect(checkProgram(rules, checks)).toEqual(checkProgram(rules));
+    }
+    const problems = checkProgram(after, checks).map(({ rule: id, field, code }) => [id, field, code]);
+    expect(problems).toContainEqual(["c", "when", "optional-field"]);
+    expect(problems).toContainEqual(["d", "require", "optional-field"]);
   });
 
   test("names parts that are missing or of no use", () => {

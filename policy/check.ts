@@ -1,6 +1,6 @@
 import type { Key } from "../resources/index.ts";
-import { compileExpression } from "./cel.ts";
 import type { ExpressionDoubt, ExpressionProblem } from "./expression.ts";
+import { ExpressionChecks } from "./expression-checks.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 import { MAX_HOPS } from "./reroute.ts";
 import { circlesIn, type Reroute, reroutesOf } from "./reroute-graph.ts";
@@ -40,15 +40,21 @@ export interface RuleProblem {
 /** What the check looks at: a whole program, or its rules alone (then versions have no known model). */
 export type Checkable = readonly ProgramRule[] | Pick<PolicyProgram, "rules" | "targets">;
 
-/** Every problem of every rule, rules that are off included. Empty: the program can be compiled. */
-export function checkProgram(program: Checkable): readonly RuleProblem[] {
+/**
+ * Every problem of every rule, rules that are off included. Empty: the program can be compiled.
+ *
+ * @param checks  of the program before, whose expressions are not checked again
+ */
+export function checkProgram(program: Checkable, checks = new ExpressionChecks()): readonly RuleProblem[] {
   const { rules, targets } = "rules" in program ? program : { rules: program, targets: [] };
   const models = new Map<Key, Key>();
   for (const { model } of targets) {
     if (model !== undefined) models.set(model.version, model.model);
   }
+  const ofRules = rules.flatMap((rule) => [...partProblems(rule), ...expressionProblems(rule, checks)]);
+  checks.endRound();
   return [
-    ...rules.flatMap((rule) => [...partProblems(rule), ...expressionProblems(rule)]),
+    ...ofRules,
     ...rerouteProblems(reroutesOf(rules, (version) => models.get(version))),
   ];
 }
@@ -74,16 +80,17 @@ function partProblems(rule: ProgramRule): readonly RuleProblem[] {
   return problems;
 }
 
-function expressionProblems(rule: ProgramRule): readonly RuleProblem[] {
+function expressionProblems(rule: ProgramRule, checks: ExpressionChecks): readonly RuleProblem[] {
   return expressionsOf(rule).flatMap(({ field, text, scope, expected }) => {
-    const compiled = compileExpression(text, scope, expected);
-    if (!compiled.ok) return compiled.errors.map((problem) => inField(rule, field, "error", "expression", problem));
-    return compiled
-      .doubts()
-      .filter(({ kind }) => concerns(kind, rule))
-      .map(({ kind, ...problem }) =>
-        inField(rule, field, kind === "optional-field" ? "error" : "warning", kind, problem),
-      );
+    const { errors, doubts } = checks.find(text, scope, expected);
+    return [
+      ...errors.map((problem) => inField(rule, field, "error", "expression", problem)),
+      ...doubts
+        .filter(({ kind }) => concerns(kind, rule))
+        .map(({ kind, ...problem }) =>
+          inField(rule, field, kind === "optional-field" ? "error" : "warning", kind, problem),
+        ),
+    ];
   });
 }
 

@@ -41,6 +41,7 @@ export {
   type ExpressionScope,
   type ExpressionType,
 } from "./expression.ts";
+export { ExpressionChecks } from "./expression-checks.ts";
 export type { ExpressionTrace } from "./expression-trace.ts";
 export { underLawOf } from "./law-clock.ts";
 export type * from "./program.ts";
