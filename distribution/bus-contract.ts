@@ -32,7 +32,12 @@ export function busContract(name: string, create: () => Promise<BusUnderTest>): 
       await bus.putBlob(digestOf(bytes), bytes);
       const reader = await subject.open();
       expect(Buffer.from((await reader.getBlob(digestOf(bytes))) ?? [])).toEqual(Buffer.from(bytes));
+      // What it is said to have may be wrong.
+      for (const size of [0, 1, bytes.length, 2_000_000]) {
+        expect(Buffer.from((await reader.getBlob(digestOf(bytes), size)) ?? [])).toEqual(Buffer.from(bytes));
+      }
       expect(await reader.getBlob(digestOf("another"))).toBeUndefined();
+      expect(await reader.getBlob(digestOf("another"), 1_000_000)).toBeUndefined();
     });
 
     test("the caller may go on using the buffer that it put", async () => {

@@ -8,8 +8,12 @@ import type { Digest } from "../revision/index.ts";
 export interface Bus {
   /** Idempotent. */
   putBlob(digest: Digest, bytes: Uint8Array): Promise<void>;
-  /** undefined: not here. The bytes are verified against the digest before they are returned. */
-  getBlob(digest: Digest): Promise<Uint8Array | undefined>;
+  /**
+   * undefined: not here. The bytes are verified against the digest before they are returned.
+   *
+   * @param size  bytes that it should have; known, it saves a round trip for what travels in pieces
+   */
+  getBlob(digest: Digest, size?: number): Promise<Uint8Array | undefined>;
   /** Appends a head. Throws ChanceryError "conflict" when the newest sequence is not `expected`. Returns the new one. */
   publishHead(head: HeadAnnouncement, expected: number): Promise<number>;
   /** The newest head; undefined before the first. */

@@ -190,15 +190,15 @@ class HeadFollower implements RevisionFollower {
     const { store, onRevision } = this.#options;
     const bytes = await this.#fetch(head.manifest);
     if (bytes === undefined) throw new ChanceryError("not-found", `its manifest ${head.manifest} is not on the bus`);
-    const stored = await store.accept(bytes, (digest) => this.#fetch(digest));
+    const stored = await store.accept(bytes, (digest, size) => this.#fetch(digest, size));
     // The same revision with other signatures has nothing new for the process.
     if (this.#current?.revision.digest !== stored.revision.digest) await onRevision(stored.revision);
     this.#current = stored;
   }
 
-  async #fetch(digest: Digest): Promise<Uint8Array | undefined> {
+  async #fetch(digest: Digest, size?: number): Promise<Uint8Array | undefined> {
     const { bus, answerMs = 30_000 } = this.#options;
-    const answer = withDeadline(bus.getBlob(digest), answerMs, `the bus gave no answer about ${digest}`);
+    const answer = withDeadline(bus.getBlob(digest, size), answerMs, `the bus gave no answer about ${digest}`);
     return await Promise.race([answer, this.#closing.promise]);
   }
 

@@ -1,6 +1,6 @@
 import { headers, type MsgHdrs } from "@nats-io/nats-core";
 import { ChanceryError } from "../resources/index.ts";
-import { type Digest, digestOf, MAX_BLOB_BYTES } from "../revision/index.ts";
+import { type Digest, digestOf, eachOf, MAX_BLOB_BYTES } from "../revision/index.ts";
 import type { NatsSession } from "./nats-connection.ts";
 import { MAX_MESSAGE_BYTES, type NatsStreams } from "./nats-streams.ts";
 
@@ -40,7 +40,7 @@ export class NatsBlobs {
         partHeaders.set(PARTS_HEADER, String(count));
         await client.publish(names.blobPart(digest, index), part, { headers: partHeaders });
       };
-      await eachOf(count - 1, (index) => put(index + 1));
+      await eachOf(count - 1, IN_FLIGHT, (index) => put(index + 1));
       // The first part last: where it is, the others are.
       await put(0);
     });
@@ -52,21 +52,27 @@ export class NatsBlobs {
     });
   }
 
-  /** @throws ChanceryError "corrupt" */
-  async get(digest: Digest): Promise<Uint8Array | undefined> {
+  /**
+   * @param size  bytes that it should have; unknown, or wrong, the first part is waited for before others are asked for
+   * @throws ChanceryError "corrupt"
+   */
+  async get(digest: Digest, size = 0): Promise<Uint8Array | undefined> {
     return await this.#streams.run(`${digest} cannot be read from the bus`, async (session) => {
-      const first = await this.#part(session, digest, 0);
+      const parts = new Map<number, Part>();
+      const read = async (index: number): Promise<void> => {
+        const part = parts.has(index) ? undefined : await this.#part(session, digest, index);
+        if (part !== undefined) parts.set(index, part);
+      };
+      await eachOf(Math.min(MAX_PARTS, Math.max(1, Math.ceil(size / PART_BYTES))), IN_FLIGHT, read);
+      const first = parts.get(0);
       if (first === undefined) return undefined;
-      const parts: (Uint8Array | undefined)[] = [first.bytes];
-      await eachOf(first.of - 1, async (index) => {
-        parts[index + 1] = (await this.#part(session, digest, index + 1))?.bytes;
-      });
+      await eachOf(first.of, IN_FLIGHT, read);
       const whole: Uint8Array[] = [];
       for (let index = 0; index < first.of; index++) {
-        const part = parts[index];
+        const part = parts.get(index);
         // Cleared away, or lost, while it was being read.
         if (part === undefined) return undefined;
-        whole.push(part);
+        whole.push(part.bytes);
       }
       const bytes = Buffer.concat(whole);
       if (digestOf(bytes) !== digest) {
@@ -88,17 +94,4 @@ function partsOf(partHeaders: MsgHdrs, digest: Digest): number {
   const count = Number(partHeaders.get(PARTS_HEADER));
   if (Number.isInteger(count) && count >= 1 && count <= MAX_PARTS) return count;
   throw new ChanceryError("corrupt", `a part of ${digest} on the bus does not say of how many it is one`);
-}
-
-/** Calls `work` with 0 to `count` - 1, a few at a time. */
-async function eachOf(count: number, work: (index: number) => Promise<void>): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < count) {
-      const index = next;
-      next += 1;
-      await work(index);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(count, IN_FLIGHT) }, worker));
 }

@@ -114,9 +114,9 @@ export async function openNatsBus(options: NatsBusOptions): Promise<NatsBus> {
       checkBlob(digest, bytes);
       await blobs.put(digest, bytes);
     },
-    getBlob: async (digest: Digest) => {
+    getBlob: async (digest: Digest, size?: number) => {
       refuseClosed();
-      return await blobs.get(digest);
+      return await blobs.get(digest, size);
     },
     publishHead: async (head: HeadAnnouncement, expected: number) => {
       refuseClosed();

@@ -1,11 +1,12 @@
 import type { PolicyProgram } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
-import { type Digest, parseSignedManifest, type RevisionStore } from "../revision/index.ts";
+import { type Digest, eachOf, parseSignedManifest, type RevisionStore } from "../revision/index.ts";
 import { createBackoff } from "./backoff.ts";
 import type { Bus } from "./bus.ts";
 import { type RevisionFollower, startFollower } from "./follower.ts";
 import { keepFilled } from "./nats-refill.ts";
 import { forwardReports } from "./nats-report-forwarding.ts";
+import { BLOBS_AT_ONCE } from "./publish.ts";
 
 const FIRST_RETRY_MS = 250;
 const MAXIMUM_RETRY_MS = 5_000;
@@ -143,8 +144,11 @@ async function publishStored({ region, store, readBlob }: RelayOptions): Promise
     // Another relay of the region was faster.
     if (head !== undefined && head.number > revision.number) return head.number;
     const signed = await read(manifest);
-    for (const { digest } of parseSignedManifest(signed).manifest.parts)
-      await region.putBlob(digest, await read(digest));
+    const { parts } = parseSignedManifest(signed).manifest;
+    await eachOf(parts.length, BLOBS_AT_ONCE, async (index) => {
+      const digest = parts[index]?.digest;
+      if (digest !== undefined) await region.putBlob(digest, await read(digest));
+    });
     await region.putBlob(manifest, signed);
     if (head?.manifest === manifest) return revision.number;
     try {

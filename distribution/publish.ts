@@ -5,6 +5,7 @@ import {
   createManifest,
   type Digest,
   digestOf,
+  eachOf,
   encodeParts,
   encodeSignedManifest,
   manifestDigest,
@@ -17,6 +18,8 @@ import type { Bus, SequencedHead } from "./bus.ts";
 import { type Checkout, demandDescent } from "./source-lineage.ts";
 
 const MAX_ATTEMPTS = 8;
+/** Blobs that are put on a bus at the same time. */
+export const BLOBS_AT_ONCE = 8;
 
 export interface PublishOptions {
   readonly bus: Bus;
@@ -53,9 +56,13 @@ export async function publish(parts: RevisionParts, source: string, options: Pub
   const { bus, signers, trust, now, numberFloor, epoch, checkout } = options;
   const encoded = encodeParts(parts);
   const content = contentDigest(encoded.parts);
+  const blobs = [...encoded.blobs];
   for (let attempt = 1; ; attempt++) {
     const head = await bus.head();
-    for (const [digest, bytes] of encoded.blobs) await bus.putBlob(digest, bytes);
+    await eachOf(blobs.length, BLOBS_AT_ONCE, async (index) => {
+      const [digest, bytes] = blobs[index] ?? [];
+      if (digest !== undefined && bytes !== undefined) await bus.putBlob(digest, bytes);
+    });
     const newest = await readHead(bus, head);
     const same = newest !== undefined && contentDigest(newest.manifest.parts) === content;
     if (same && isSignedBy(newest, signers) && newest.trust === trust) {

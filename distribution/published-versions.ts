@@ -29,7 +29,7 @@ export async function readPublishedVersions(
   if (bytes === undefined) throw new ChanceryError("not-found", `the manifest of revision ${head.number} is missing`);
   const signed = parseSignedManifest(bytes);
   if (trust !== undefined) verifyManifest(signed, parseTrust(trust, "the trust file"), now, "stored");
-  const { targets } = await decodeProgram(signed, (digest) => bus.getBlob(digest));
+  const { targets } = await decodeProgram(signed, (digest, size) => bus.getBlob(digest, size));
   const versions = new Map<string, RegisteredVersion>();
   for (const { model } of targets) {
     if (model === undefined) continue;

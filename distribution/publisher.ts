@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate } from "node:timers/promises";
 import {
   ChanceryError,
   checkFiles,
@@ -28,6 +28,8 @@ const SETTLE_MS = 40;
 /** Milliseconds until it is looked at again, and how often that is done before anything is taken. */
 const LOOK_AGAIN_MS = 100;
 const FIRST_LOOKS = 10;
+/** Milliseconds of parsing without a pause: whoever leads must go on saying so. */
+const SLICE_MS = 10;
 
 export interface PublisherOptions {
   /** The resource tree. */
@@ -214,9 +216,16 @@ class TreePublisher implements Publisher {
 
   async #publish(since: number): Promise<void> {
     const { directory, compile, bus, signers, trust, now, onEvent, epoch } = this.#options;
+    // Git is asked where something may be published, and answers while the tree is worked on.
+    const checking = epoch === undefined || epoch() !== undefined ? this.#checkout() : undefined;
     const unlearnt = await this.#learn();
     const log = (await this.#options.log?.()) ?? [];
     const current = await this.#readTree(since);
+    await this.#cache.prepare(current.files, {
+      sliceMs: SLICE_MS,
+      monotonic: () => performance.now(),
+      rest: setImmediate,
+    });
     const resolved = await resolveTree(current, this.#lastGood, {
       freeze: (tree, lastGood, problems) => {
         const check = (loaded: LoadResult) => registryProblems(loaded, this.#state.identities);
@@ -231,8 +240,7 @@ class TreePublisher implements Publisher {
       return;
     }
     const leads = epoch === undefined || epoch() !== undefined;
-    // Git is asked where something may be published.
-    const checkout = leads ? await this.#checkout() : undefined;
+    const checkout = leads ? await (checking ?? this.#checkout()) : undefined;
     // A wrong checkout must not become the last good tree either; it is looked at again when the head is replaced.
     if (checkout?.force === false) await demandDescent(checkout.lineage, await commitInForce(bus));
     // Before it is published: after a crash in between, the last good tree is the one that was about to be.

@@ -53,10 +53,7 @@ export function checkProgram(program: Checkable, checks = new ExpressionChecks()
   }
   const ofRules = rules.flatMap((rule) => [...partProblems(rule), ...expressionProblems(rule, checks)]);
   checks.endRound();
-  return [
-    ...ofRules,
-    ...rerouteProblems(reroutesOf(rules, (version) => models.get(version))),
-  ];
+  return [...ofRules, ...rerouteProblems(reroutesOf(rules, (version) => models.get(version)))];
 }
 
 const NEEDED = { restrict: "require", reroute: "to", prefer: "score" } as const;

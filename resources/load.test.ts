@@ -55,6 +55,30 @@ describe("parseResources", () => {
     );
   });
 
+  it("parses in slices, and gives the same", async () => {
+    const files = new Map([
+      ["a.yaml", GATEWAY],
+      ["b.yaml", UPSTREAM],
+      ["c.yaml", MODEL],
+      ["d.yaml", "nonsense: ["],
+    ]);
+    const cache = new ParseCache();
+    let time = 0;
+    let rests = 0;
+    const monotonic = (): number => {
+      time += 6;
+      return time;
+    };
+    const rest = async (): Promise<void> => {
+      rests += 1;
+    };
+    await cache.prepare(files, { sliceMs: 10, monotonic, rest });
+    expect(rests).toBe(2);
+    const [cached, fresh] = [parseResources(files, [], cache), parseResources(files)];
+    expect(cached.inventory).toEqual(fresh.inventory);
+    expect(cached.problems).toEqual(fresh.problems);
+  });
+
   it("keeps what is right beside what is wrong", () => {
     const { inventory, problems } = parseResources(
       new Map([

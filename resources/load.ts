@@ -42,6 +42,16 @@ interface ParsedFile {
   readonly part: AuthoredPart;
 }
 
+/** Long work is done in slices. */
+export interface Pauses {
+  /** Milliseconds of work between two pauses. */
+  readonly sliceMs: number;
+  /** Milliseconds; any origin. */
+  readonly monotonic: () => number;
+  /** Resolves when other work was done. */
+  readonly rest: () => Promise<unknown>;
+}
+
 /**
  * What files were found to hold, so that an edit costs the parsing of one file. Keeps the two latest texts of each
  * path (a tree and its last good), and forgets paths that are gone once they outnumber those in use.
@@ -49,19 +59,31 @@ interface ParsedFile {
 export class ParseCache {
   readonly #parsed = new Map<string, readonly ParsedFile[]>();
 
-  read(files: ReadonlyMap<string, string>): readonly AuthoredPart[] {
-    const parts: AuthoredPart[] = [];
+  /** Parses what is not known yet, with pauses in which other work is done: thousands of files take seconds. */
+  async prepare(files: ReadonlyMap<string, string>, { sliceMs, monotonic, rest }: Pauses): Promise<void> {
+    let begun = monotonic();
     for (const [path, text] of files) {
-      const known = this.#parsed.get(path) ?? [];
-      const same = known.find((parsed) => parsed.text === text);
-      const used = same ?? { text, part: readFileObjects(path, text) };
-      if (known[0] !== used) this.#parsed.set(path, [used, ...known.filter((parsed) => parsed !== used)].slice(0, 2));
-      parts.push(used.part);
+      this.#part(path, text);
+      if (monotonic() - begun < sliceMs) continue;
+      await rest();
+      begun = monotonic();
     }
+  }
+
+  read(files: ReadonlyMap<string, string>): readonly AuthoredPart[] {
+    const parts = [...files].map(([path, text]) => this.#part(path, text));
     if (this.#parsed.size > 2 * files.size + 1_000) {
       for (const path of this.#parsed.keys()) if (!files.has(path)) this.#parsed.delete(path);
     }
     return parts;
+  }
+
+  #part(path: string, text: string): AuthoredPart {
+    const known = this.#parsed.get(path) ?? [];
+    const same = known.find((parsed) => parsed.text === text);
+    const used = same ?? { text, part: readFileObjects(path, text) };
+    if (known[0] !== used) this.#parsed.set(path, [used, ...known.filter((parsed) => parsed !== used)].slice(0, 2));
+    return used.part;
   }
 }
 

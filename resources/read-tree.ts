@@ -1,6 +1,7 @@
-import type { BigIntStats, Dirent } from "node:fs";
+import { type BigIntStats, type Dirent, statSync } from "node:fs";
 import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
 import { join, posix, sep } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { ChanceryError } from "./error.ts";
 import type { Problem } from "./problem.ts";
 import type { ProblemCode } from "./problem-codes.ts";
@@ -10,6 +11,8 @@ export const TREE_LIMITS = { fileBytes: 1_048_576, files: 20_000, entries: 200_0
 
 /** How many files are open at once. */
 const PARALLEL = 32;
+/** Files that are looked at without a pause: well under a millisecond. */
+const SLICE = 128;
 
 /** How to read a tree that people work on: what is being written just now is not taken as it is. */
 export interface SettledReading {
@@ -43,9 +46,10 @@ const TOLD_APART_MS = 2_000;
 export async function readTree(root: string, settled?: SettledReading): Promise<ResourceFiles> {
   const walk = new Walk(await rootPath(root));
   await walk.directory(".", 0, []);
-  const files = new Map<string, string>();
-  for (let start = 0; start < walk.found.length; start += PARALLEL) {
-    const batch = walk.found.slice(start, start + PARALLEL);
+  const files = await knownTexts(walk, settled?.known);
+  const unread = walk.found.filter((path) => !files.has(path));
+  for (let start = 0; start < unread.length; start += PARALLEL) {
+    const batch = unread.slice(start, start + PARALLEL);
     const texts = await Promise.all(batch.map((path) => readText(walk.root, path, walk.problems, settled)));
     for (const [index, path] of batch.entries()) {
       const text = texts[index];
@@ -161,6 +165,22 @@ function tooMany(what: string): ChanceryError {
   );
 }
 
+/**
+ * Texts of files that look as they did when they were read before. Of a large tree nearly all do, and asking the file
+ * system on threads would cost several times what the answer costs.
+ */
+async function knownTexts({ root, found }: Walk, known: KnownFiles | undefined): Promise<Map<string, string>> {
+  const texts = new Map<string, string>();
+  if (known === undefined) return texts;
+  for (const [index, path] of found.entries()) {
+    if (index % SLICE === SLICE - 1) await setImmediate();
+    const before = known.get(path);
+    if (before === undefined) continue;
+    if (before.looks === looksNow(join(root, path))) texts.set(path, before.text);
+  }
+  return texts;
+}
+
 /** The text of a file; undefined when it is gone, or with a problem when it cannot be taken. */
 async function readText(
   root: string,
@@ -170,10 +190,6 @@ async function readText(
 ): Promise<string | undefined> {
   let handle: FileHandle | undefined;
   try {
-    const known = settled?.known?.get(path);
-    if (known !== undefined && known.looks === looksOf(await stat(join(root, path), { bigint: true }))) {
-      return known.text;
-    }
     handle = await open(join(root, path), "r");
     // Its size is asked for first, so that no file is read that will not be taken.
     const bytes = (await handle.stat()).size > TREE_LIMITS.fileBytes ? undefined : await handle.readFile();
@@ -201,6 +217,15 @@ async function readText(
     return undefined;
   } finally {
     await handle?.close();
+  }
+}
+
+function looksNow(file: string): string | undefined {
+  try {
+    return looksOf(statSync(file, { bigint: true }));
+  } catch {
+    // Whoever reads it finds the same, and says so.
+    return undefined;
   }
 }
 

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Layout, NodeGroup, RevisionParts, SecretReference } from "../compiler/index.ts";
 import type { PolicyProgram } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
+import { eachOf } from "./at-once.ts";
 import { canonicalJson } from "./canonical-json.ts";
 import { digestOf } from "./digest.ts";
 import { MAX_BLOB_BYTES, MAX_PARTS } from "./limits.ts";
@@ -10,6 +11,9 @@ import { decodeNodeGroup, encodeNodeGroup } from "./node-group-frame.ts";
 import { layoutSchema, programSchema, secretsSchema } from "./part-schemas.ts";
 import type { SignedManifest } from "./revision.ts";
 import { type Digest, type ManifestPart, PART_FORMATS, type PartKind, type Revision } from "./revision.ts";
+
+/** Parts that are fetched at the same time: they may be an ocean away. */
+const PARTS_AT_ONCE = 8;
 
 export interface EncodedParts {
   /** Sorted by kind and name. */
@@ -59,6 +63,13 @@ type DecodedPart =
   | { readonly kind: "nodeGroup"; readonly value: NodeGroup }
   | { readonly kind: "secrets"; readonly value: readonly SecretReference[] };
 
+/**
+ * Gives content by its digest; undefined where there is none.
+ *
+ * @param size  bytes that it has, where that is known: whoever fetches it in pieces need not ask first
+ */
+export type FetchBlob = (digest: Digest, size?: number) => Promise<Uint8Array | undefined>;
+
 /** Decoded parts of the last revision, so that what did not change keeps its identity. Owned by one caller. */
 export type PartCache = Map<string, DecodedPart>;
 
@@ -70,17 +81,24 @@ export type PartCache = Map<string, DecodedPart>;
  */
 export async function decodeRevision(
   signed: SignedManifest,
-  getBlob: (digest: Digest) => Promise<Uint8Array | undefined>,
+  getBlob: FetchBlob,
   signedBy: readonly string[],
   cache: PartCache = new Map(),
 ): Promise<Revision> {
   const { manifest } = signed;
-  const decoded: PartCache = new Map();
-  for (const part of manifest.parts) {
+  const { parts } = manifest;
+  const found = new Map<number, DecodedPart>();
+  await eachOf(parts.length, PARTS_AT_ONCE, async (index) => {
+    const part = parts[index];
+    if (part === undefined) return;
     const where = placeOf(part, manifest.number);
     const bytes = await fetchPart(part, getBlob, where);
-    const id = `${part.kind}\n${part.name}\n${part.digest}`;
-    decoded.set(id, cache.get(id) ?? decodePart(part, bytes, where));
+    found.set(index, cache.get(idOf(part)) ?? decodePart(part, bytes, where));
+  });
+  const decoded: PartCache = new Map();
+  for (const [index, part] of parts.entries()) {
+    const value = found.get(index);
+    if (value !== undefined) decoded.set(idOf(part), value);
   }
   const revision = assemble(manifest.number, [...decoded.values()]);
   cache.clear();
@@ -100,10 +118,7 @@ export async function decodeRevision(
  *
  * @throws ChanceryError as `decodeRevision`
  */
-export async function decodeProgram(
-  { manifest }: SignedManifest,
-  getBlob: (digest: Digest) => Promise<Uint8Array | undefined>,
-): Promise<PolicyProgram> {
+export async function decodeProgram({ manifest }: SignedManifest, getBlob: FetchBlob): Promise<PolicyProgram> {
   for (const part of manifest.parts) {
     if (part.kind !== "program") continue;
     const where = placeOf(part, manifest.number);
@@ -113,16 +128,16 @@ export async function decodeProgram(
   throw new ChanceryError("corrupt", `revision ${manifest.number}: it has no policy program`);
 }
 
+function idOf({ kind, name, digest }: ManifestPart): string {
+  return `${kind}\n${name}\n${digest}`;
+}
+
 function placeOf({ kind, name }: ManifestPart, revision: number): string {
   return `revision ${revision}: ${kind} ${name}`;
 }
 
-async function fetchPart(
-  { digest, size }: ManifestPart,
-  getBlob: (digest: Digest) => Promise<Uint8Array | undefined>,
-  where: string,
-): Promise<Uint8Array> {
-  const bytes = await getBlob(digest);
+async function fetchPart({ digest, size }: ManifestPart, getBlob: FetchBlob, where: string): Promise<Uint8Array> {
+  const bytes = await getBlob(digest, size);
   if (bytes === undefined) throw new ChanceryError("not-found", `${where}: ${digest} is missing`);
   if (bytes.length !== size || digestOf(bytes) !== digest) {
     throw new ChanceryError("corrupt", `${where}: the bytes are not those of ${digest}`);

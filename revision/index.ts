@@ -2,9 +2,17 @@
  * In: `RevisionParts`. Out: signed, content-addressed revisions, and verified ones read back. Promises: nothing unsigned
  * where a trust file is given, nothing older than what is in force, the last good one survives everything.
  */
+export { eachOf } from "./at-once.ts";
 export { blobFile, readBlob, removeBlob, writeBlob } from "./blob-files.ts";
 export { canonicalJson } from "./canonical-json.ts";
-export { decodeProgram, decodeRevision, type EncodedParts, encodeParts, type PartCache } from "./codec.ts";
+export {
+  decodeProgram,
+  decodeRevision,
+  type EncodedParts,
+  encodeParts,
+  type FetchBlob,
+  type PartCache,
+} from "./codec.ts";
 export { digestOf, isDigest } from "./digest.ts";
 export { type DurableFiles, durableFiles, ensureDirectory, errorCode, syncDirectory } from "./durable-file.ts";
 export { type InitKeysOptions, initKeys, type KeyFiles, loadSigningKey, type SigningKey, writeNew } from "./keys.ts";
@@ -28,7 +36,6 @@ export {
   verifyStatement,
 } from "./signature.ts";
 export {
-  type FetchBlob,
   openRevisionStore,
   type RevisionStore,
   type RevisionStoreOptions,

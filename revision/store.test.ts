@@ -5,12 +5,13 @@ import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { RevisionParts } from "../compiler/index.ts";
 import type { ChanceryError } from "../resources/index.ts";
+import type { FetchBlob } from "./codec.ts";
 import { encodeParts } from "./codec.ts";
 import { initKeys, loadSigningKey } from "./keys.ts";
 import { createManifest, encodeSignedManifest, manifestDigest } from "./manifest.ts";
 import { exampleParts } from "./parts-fixture.ts";
 import { signManifest } from "./signature.ts";
-import { type FetchBlob, openRevisionStore, type RevisionStore, type RevisionStoreOptions } from "./store.ts";
+import { openRevisionStore, type RevisionStore, type RevisionStoreOptions } from "./store.ts";
 import { loadTrust } from "./trust.ts";
 
 const NOW = Date.parse("2026-05-01T00:00:00Z");

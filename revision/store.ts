@@ -1,5 +1,5 @@
 import { ChanceryError } from "../resources/index.ts";
-import { decodeRevision, type PartCache } from "./codec.ts";
+import { decodeRevision, type FetchBlob, type PartCache } from "./codec.ts";
 import { digestOf } from "./digest.ts";
 import { manifestDigest, parseSignedManifest } from "./manifest.ts";
 import type { RevisionRecord } from "./record.ts";
@@ -49,8 +49,6 @@ export interface RevisionStore {
   close(): Promise<void>;
 }
 
-export type FetchBlob = (digest: Digest) => Promise<Uint8Array | undefined>;
-
 export interface StoredRevision {
   readonly revision: Revision;
   /** Blob with the signed manifest. */
@@ -97,7 +95,7 @@ class MediumStore implements RevisionStore {
       const signedBy = this.#verify(signed, "new");
       const { manifest } = signed;
       await this.#checkFence(manifest);
-      const getPart = (digest: Digest) => this.#obtain(digest, fetch);
+      const getPart: FetchBlob = (digest, size) => this.#obtain(digest, size, fetch);
       const revision = await decodeRevision(signed, getPart, signedBy, this.#cache);
       const digest = digestOf(bytes);
       await this.#medium.putBlob(digest, bytes);
@@ -186,7 +184,7 @@ class MediumStore implements RevisionStore {
     }
   }
 
-  async #obtain(digest: Digest, fetch: FetchBlob): Promise<Uint8Array | undefined> {
+  async #obtain(digest: Digest, size: number | undefined, fetch: FetchBlob): Promise<Uint8Array | undefined> {
     try {
       const stored = await this.#medium.getBlob(digest);
       if (stored !== undefined) return stored;
@@ -194,7 +192,7 @@ class MediumStore implements RevisionStore {
       if (!isCorrupt(error)) throw error;
       this.#options.onAlarm(ChanceryError.from(error));
     }
-    const fetched = await fetch(digest);
+    const fetched = await fetch(digest, size);
     if (fetched === undefined) return undefined;
     if (digestOf(fetched) !== digest) throw new ChanceryError("corrupt", `what was fetched is not ${digest}`);
     await this.#medium.putBlob(digest, fetched);

@@ -229,8 +229,10 @@ test("content of many messages comes through whole, and what is too large is ref
   for (const size of [0, 1, 255 * 1024, 255 * 1024 + 1, 5_000_001]) {
     const bytes = new Uint8Array(size).map((_, index) => index % 251);
     await writer.putBlob(digestOf(bytes), bytes);
-    const read = await reader.getBlob(digestOf(bytes));
-    expect(read === undefined ? undefined : digestOf(read)).toBe(digestOf(bytes));
+    for (const said of [undefined, size, 300_000]) {
+      const read = await reader.getBlob(digestOf(bytes), said);
+      expect(read === undefined ? undefined : digestOf(read)).toBe(digestOf(bytes));
+    }
   }
   const huge = new Uint8Array(64 * 1024 * 1024 + 1);
   await expect(writer.putBlob(digestOf(huge), huge)).rejects.toMatchObject({ code: "invalid-argument" });
