@@ -9,7 +9,7 @@ import {
   requestApproval,
   revokeApproval,
 } from "../admin/index.ts";
-import { ChanceryError } from "../resources/index.ts";
+import { ChanceryError, printableLines } from "../resources/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { collect, parseSpan, parseTime } from "./options.ts";
 import { readToken } from "./token.ts";
@@ -149,5 +149,5 @@ async function server({ server: control, tokenFile }: PlaceOptions): Promise<Adm
 }
 
 function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${printableLines(text)}\n`);
 }

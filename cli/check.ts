@@ -8,7 +8,7 @@ import { openRegistry } from "./registry-state.ts";
 
 interface CheckOptions {
   readonly format: "text" | "json";
-  readonly within: number;
+  readonly within?: number;
   readonly scoreAge?: number;
   readonly minReady?: number;
   readonly at?: number;
@@ -31,7 +31,7 @@ export function checkCommand(): Command {
   return new Command("check")
     .argument("<dir>", "root of the resource tree")
     .addOption(new Option("--format <format>", "how to print it").choices(["text", "json"]).default("text"))
-    .option("--within <days>", "warn of what ends within so many days, as 30d", parseDays, 30 * DAY)
+    .option("--within <days>", "warn of what ends within so many days (default: 30d)", parseDays)
     .option("--score-age <days>", "for how long a score counts, as 90d; for ever, unless given", parseDays)
     .option("--min-ready <count>", "targets that a model should have in each region where it has any", parseCount)
     .option("--at <time>", "RFC 3339: the time at which to look; now, unless given", parseTime)
@@ -43,7 +43,7 @@ export function checkCommand(): Command {
       const published = options.state === undefined ? [] : await publishedProblems(loaded, options.state);
       const checked = { ...compiled, problems: [...compiled.problems, ...published] };
       const sound = checked.problems.every(({ severity }) => severity !== "error");
-      const { within: withinMs, scoreAge: scoreAgeMs, minReady, at: now = Date.now() } = options;
+      const { within: withinMs = 30 * DAY, scoreAge: scoreAgeMs, minReady, at: now = Date.now() } = options;
       const notes: string[] = [];
       const settings = {
         now,

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { addStatusMetrics, createRegistry, startAdminServer } from "../admin/index.ts";
 import { keepFilled, type Publisher } from "../distribution/index.ts";
-import { ChanceryError } from "../resources/index.ts";
+import { ChanceryError, printable } from "../resources/index.ts";
 import { loadSigningKey, loadTrust } from "../revision/index.ts";
 import { type Address, DEFAULT_ADDRESSES, parseAddress } from "./address.ts";
 import { Fleet } from "./fleet.ts";
@@ -118,7 +118,7 @@ async function control(options: ControlOptions): Promise<void> {
       startedAt: Date.now(),
       services: options.services,
       now: Date.now,
-      onProgress: (line) => void process.stdout.write(`${line}\n`),
+      onProgress: (line) => void process.stdout.write(`${printable(line)}\n`),
     });
     const reports = bus.watchReports((report) => fleet.onReport(report));
     stack.add({ name: "reports", close: () => reports.close() });

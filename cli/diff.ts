@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { printableLines } from "../resources/index.ts";
 import { fileSamples, generatedSamples, journalSamples, policyTestSamples, type Sample } from "./diff-samples.ts";
 import { diffTrees, type TreeDifference } from "./diff-trees.ts";
 import { EXIT } from "./exit.ts";
@@ -56,7 +57,7 @@ export function diffCommand(): Command {
       process.stdout.write(
         options.format === "json"
           ? `${JSON.stringify({ ...difference, leftOut: left }, undefined, 2)}\n`
-          : formatDifference(difference, left),
+          : printableLines(formatDifference(difference, left)),
       );
       process.exitCode = exitOf(difference);
     });

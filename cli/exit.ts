@@ -1,4 +1,4 @@
-import { ChanceryError, type ErrorCode } from "../resources/index.ts";
+import { ChanceryError, type ErrorCode, printableLines } from "../resources/index.ts";
 
 /** What an exit code of the command means. */
 export const EXIT = {
@@ -39,9 +39,10 @@ export function exitCodeOf(thrown: unknown): number {
 /** Writes an error for a person; the stack only where it is a defect of ours. */
 export function formatError(thrown: unknown): string {
   const error = ChanceryError.from(thrown);
-  if (error.code !== "internal") return `error: ${error.message} [${error.code}]`;
+  const message = printableLines(error.message);
+  if (error.code !== "internal") return `error: ${message} [${error.code}]`;
   const cause = error.cause instanceof Error ? error.cause : error;
-  return `error: ${error.message} [internal]\nThis is a defect of Chancery.\n${cause.stack ?? ""}`;
+  return `error: ${message} [internal]\nThis is a defect of Chancery.\n${printableLines(cause.stack ?? "")}`;
 }
 
 export const EXIT_CODES_HELP = `

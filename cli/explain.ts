@@ -12,7 +12,7 @@ import {
   formatRules,
   type Verdict,
 } from "../policy/index.ts";
-import { ChanceryError, formatProblem, type Gateway } from "../resources/index.ts";
+import { ChanceryError, formatProblem, type Gateway, printableLines } from "../resources/index.ts";
 import { type CompiledDirectory, compileDirectory } from "./compile-directory.ts";
 import { type DescribedRequest, describeRequest, encodeCheck, type RequestDescription } from "./described-request.ts";
 import { EXIT } from "./exit.ts";
@@ -70,7 +70,7 @@ export function explainCommand(): Command {
       process.stdout.write(
         options.format === "json"
           ? `${JSON.stringify({ route: route.contextExtensions.route, ...explanation }, undefined, 2)}\n`
-          : formatExplanation(request, route, explanation),
+          : printableLines(formatExplanation(request, route, explanation)),
       );
       process.exitCode = record.effect === "allow" ? EXIT.ok : EXIT.problem;
     });

@@ -79,7 +79,8 @@ export class Fleet {
       const { node, revision } = event;
       this.#advance({ type: "acknowledged", number: revision, node: node.id, at: this.#options.now() });
     } else if (event.kind === "rejected") {
-      const { node, revision, message } = event;
+      const { node, revision } = event;
+      const message = event.message.trim().replaceAll("\n", " ");
       this.#options.onProgress(`revision ${revision}: rejected by ${node.id}, which keeps its last good: ${message}`);
     }
   }

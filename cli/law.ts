@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { printableLines } from "../resources/index.ts";
 import { distinct } from "./diff.ts";
 import { fileSamples, generatedSamples, journalSamples, policyTestSamples, type Sample } from "./diff-samples.ts";
 import { EXIT } from "./exit.ts";
@@ -87,7 +88,7 @@ export function lawCommand(): Command {
       process.stdout.write(
         options.format === "json"
           ? `${JSON.stringify({ ...preview, leftOut }, undefined, 2)}\n`
-          : formatPreview(preview, leftOut),
+          : printableLines(formatPreview(preview, leftOut)),
       );
       process.exitCode = preview.decisions.length > 0 ? EXIT.problem : EXIT.ok;
     });

@@ -1,5 +1,5 @@
 import { destination, type Level, type Logger, levels, pino, stdTimeFunctions } from "pino";
-import { ChanceryError } from "../resources/index.ts";
+import { ChanceryError, printable, printableLines } from "../resources/index.ts";
 
 export type LogFormat = "json" | "pretty";
 export type { Logger } from "pino";
@@ -46,11 +46,17 @@ export function prettyLine(line: string): string {
   }
   const { level, time, name, msg, pid: _, err, ...rest } = entry;
   const fields = Object.entries(rest).map(
-    ([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`,
+    ([key, value]) => ` ${key}=${printable(typeof value === "string" ? value : JSON.stringify(value))}`,
   );
   const clock = String(time).slice(11, 23);
-  const stack = isErrorEntry(err) ? `\n    ${(err.stack ?? err.message).replaceAll("\n", "\n    ")}` : "";
-  return `${clock} ${String(level).toUpperCase().padEnd(5)} ${name}: ${msg ?? ""}${fields.join("")}${stack}\n`;
+  const stack = isErrorEntry(err) ? `\n    ${indented(err.stack ?? err.message)}` : "";
+  const text = indented(String(msg ?? ""));
+  return `${clock} ${String(level).toUpperCase().padEnd(5)} ${name}: ${text}${fields.join("")}${stack}\n`;
+}
+
+/** Lines that no text can forge: those after the first stand further in. */
+function indented(text: string): string {
+  return printableLines(text).replaceAll("\n", "\n    ");
 }
 
 function isErrorEntry(value: unknown): value is { readonly message: string; readonly stack?: string } {

@@ -3,7 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Command, Option } from "commander";
 import { type AdminClientOptions, giveRestriction, liftRestriction, type RestrictionKind } from "../admin/index.ts";
 import { RESTRICTION_KINDS, type RestrictionState, signRestriction } from "../distribution/index.ts";
-import { ChanceryError, formatDuration } from "../resources/index.ts";
+import { ChanceryError, formatDuration, printableLines } from "../resources/index.ts";
 import { loadSigningKey } from "../revision/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { addNatsOptions } from "./nats-options.ts";
@@ -165,7 +165,7 @@ export function formatRestrictions(states: readonly RestrictionState[], now: num
         : `lifted ${state.lifted.at} by ${state.lifted.by}: ${state.lifted.reason}`;
     return [`${state.id}  ${state.kind} ${state.value}  ${ends}`, `  by ${state.by} at ${state.at}: ${state.reason}`];
   });
-  return `${lines.join("\n")}\n`;
+  return `${printableLines(lines.join("\n"))}\n`;
 }
 
 async function atPlace(options: QuarantineOptions, work: (place: RestrictionPlace) => Promise<void>): Promise<void> {

@@ -1,6 +1,6 @@
 import { Command, Option } from "commander";
 import { type Registry, type RegistryChange, type RegistryEntry, registryAt } from "../distribution/index.ts";
-import { ChanceryError } from "../resources/index.ts";
+import { ChanceryError, printableLines } from "../resources/index.ts";
 import { parseTime } from "./options.ts";
 import { openRegistry } from "./registry-state.ts";
 
@@ -110,7 +110,7 @@ function changesOf({ changes }: Registry, version: string | undefined): readonly
 }
 
 function print<T>(value: T, { format }: StateOptions, asText: (value: T) => string): void {
-  process.stdout.write(format === "json" ? `${JSON.stringify(value, undefined, 2)}\n` : asText(value));
+  process.stdout.write(format === "json" ? `${JSON.stringify(value, undefined, 2)}\n` : printableLines(asText(value)));
 }
 
 function formatEntries(entries: readonly RegistryEntry[]): string {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Command } from "commander";
-import { ChanceryError } from "../resources/index.ts";
+import { ChanceryError, printable } from "../resources/index.ts";
 import { type Address, DEFAULT_ADDRESSES, formatAddress, isLocal, parseAddress } from "./address.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import type { Logger } from "./logging.ts";
@@ -88,7 +88,7 @@ async function start(options: StartOptions): Promise<void> {
       logLevel: options.logLevel,
       logFormat: options.logFormat,
     };
-    const progress = (line: string): void => void process.stdout.write(`${line}\n`);
+    const progress = (line: string): void => void process.stdout.write(`${printable(line)}\n`);
     const plane = await startControlPlane(settings, stack, log, progress);
     void plane.failed.then(failed.resolve);
     await untilReady(plane, stack, log);

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ChanceryError } from "../resources/index.ts";
+import { ChanceryError, printableLines } from "../resources/index.ts";
 import { NODE_PAGE } from "./xds-pages.ts";
 
 export interface NodeStatusOptions {
@@ -111,7 +111,7 @@ export function formatNodeStatus({ nodes, details }: NodePage, why: string | und
     lines.push(...(why === undefined ? summary(detail.resources) : reasons(detail.resources)));
     if (detail.leftOut > 0) lines.push(`  and ${detail.leftOut} more`);
   }
-  return `${lines.join("\n")}\n`;
+  return `${printableLines(lines.join("\n"))}\n`;
 }
 
 type Resource = z.infer<typeof resourceSchema>;

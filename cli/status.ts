@@ -8,7 +8,7 @@ import {
   type Latency,
   type NodeStatus,
 } from "../admin/index.ts";
-import { ChanceryError } from "../resources/index.ts";
+import { ChanceryError, printableLines } from "../resources/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { formatNodeStatus, nodeStatus } from "./status-node.ts";
 import { readToken } from "./token.ts";
@@ -100,7 +100,7 @@ export function formatStatus(status: GetStatusResponse): string {
       lines.push(`  ${scope}`, ...problems.map((problem) => `    ${problem.replaceAll("\n", "\n    ")}`));
     }
   }
-  return `${lines.join("\n")}\n`;
+  return `${printableLines(lines.join("\n"))}\n`;
 }
 
 function leadershipLines({ leadership }: GetStatusResponse): string[] {

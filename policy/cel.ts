@@ -24,6 +24,7 @@ import {
 import { type ExpressionTrace, traceIn } from "./expression-trace.ts";
 import { doubtsOf, lint } from "./lint.ts";
 import { RECORD_READERS, VARIABLE_READERS } from "./readers.ts";
+import { withSyntaxHint } from "./syntax-hints.ts";
 import type { RuleContext } from "./views.ts";
 import { APPROVAL_WORDS, RECORDS, VARIABLES } from "./vocabulary.ts";
 
@@ -81,7 +82,7 @@ export function compileExpression(
   }
   if (text.trim() === "") return refused(text, "The expression is empty", 0);
   const parsed = parse(text, { limits: { ...limits, length: limits.bytes } });
-  if (!parsed.ok) return { ok: false, errors: parsed.problems };
+  if (!parsed.ok) return { ok: false, errors: parsed.problems.map(withSyntaxHint) };
   const checked = check(parsed.expr, text, ENVIRONMENTS[scope]);
   if (!checked.ok) return { ok: false, errors: inOurWords(checked, scope) };
   const { errors, reads } = lint(parsed.expr, text, limits);

@@ -242,10 +242,25 @@ describe("the check", () => {
     ["request.path.matches('((a{1,50}){1,20}){1,9}')", /instructions|RE2/],
     ["request.headers['X-Team'] == 'a'", /lower case/],
     ["'X-Team' in request.headers", /lower case/],
+    ["now > timestamp('2026-13-01T00:00:00Z')", /^timestamp\(\) cannot read this text/],
+    ["now - timestamp('2026-01-31T00:00:00Z') > duration('1 day')", /^duration\(\) cannot read this text/],
+    ["request.size > int('1 MB')", /^int\(\) cannot read this text/],
     ["request.method == 'GET' &&", /unexpected end of the expression/],
   ])("refuses %s", (text, message) => {
     const [error] = errorsOf(text);
     expect(error?.message).toMatch(message);
+  });
+
+  test.each([
+    ["request.method = 'GET'", "write == to compare"],
+    ["request.method == 'GET' and true", "write &&"],
+    ["request.method == 'GET' or true", "write ||"],
+    ["true & true", "write && for and, || for or"],
+    ["request.method == \u201cGET\u201d", `write texts in " or '`],
+    ["request.method\u00a0== 'GET'", "write a plain space"],
+    ["now > timestamp('tomorrow')", 'for example "2026-01-31T00:00:00Z"'],
+  ])("says what to write instead of %s", (text, hint) => {
+    expect(errorsOf(text)[0]?.hint).toBe(hint);
   });
 
   test.each([

@@ -1,4 +1,4 @@
-import { type CheckedTree, childrenOf, compilePattern, type Expr } from "./cel/index.ts";
+import { type CheckedTree, childrenOf, compilePattern, type Expr, evaluateText } from "./cel/index.ts";
 import { type EXPRESSION_LIMITS, type ExpressionDoubt, type ExpressionProblem, problemAt } from "./expression.ts";
 import { neverEqual } from "./never-equal.ts";
 import { type OptionalRead, unguardedReads } from "./optional-reads.ts";
@@ -21,6 +21,7 @@ export function lint(root: Expr, text: string, limits: typeof EXPRESSION_LIMITS)
     if (node.kind === "ident" && Object.hasOwn(VARIABLES, node.name)) reads.add(node.name);
     if (node.kind === "call" && node.name === "matches") checkPattern(node, patternOf(node), limits.pattern, report);
     checkHeaderName(node, report);
+    checkConversion(node, report);
   });
   return { errors, reads };
 }
@@ -96,6 +97,26 @@ function checkPattern(node: Expr, argument: Expr | undefined, limit: number, rep
     const message = `The pattern compiles to ${pattern.size} instructions; at most ${limit} are taken`;
     report(argument ?? node, message);
   }
+}
+
+/** Conversions of texts, with a text that each takes. */
+const CONVERSIONS: Readonly<Record<string, string>> = {
+  timestamp: '"2026-01-31T00:00:00Z"',
+  duration: '"1h30m"',
+  int: '"7"',
+  uint: '"7"',
+  double: '"0.5"',
+};
+
+/** A text that no evaluation can convert makes the rule unknown for ever. */
+function checkConversion(node: Expr, report: Report): void {
+  if (node.kind !== "call" || node.target !== undefined || node.args.length !== 1) return;
+  const example = Object.hasOwn(CONVERSIONS, node.name) ? CONVERSIONS[node.name] : undefined;
+  const [argument] = node.args;
+  const text = literalText(argument);
+  if (example === undefined || argument === undefined || text === undefined) return;
+  if (evaluateText(`${node.name}(${JSON.stringify(text)})`, new Map()).ok) return;
+  report(argument, `${node.name}() cannot read this text`, `for example ${example}`);
 }
 
 /** Header names are lower case in every request: another spelling would never be found. */

@@ -17,6 +17,7 @@ export { type LoadResult, ParseCache, parseResources } from "./load.ts";
 export { checkFiles, type LoadedDirectory, loadDirectory } from "./load-directory.ts";
 export type { LogEntry, LogOperation, OperationalLog } from "./operational-log.ts";
 export type { Positions } from "./positions.ts";
+export { printable, printableLines } from "./printable.ts";
 export { formatProblem, type Problem, type SourcePosition } from "./problem.ts";
 export { PROBLEM_CODES, type ProblemCode } from "./problem-codes.ts";
 export { type KnownFiles, readTree, TREE_LIMITS } from "./read-tree.ts";

@@ -1,3 +1,5 @@
+import { printable } from "./printable.ts";
+
 /** Lines and columns count from 1; `file` is relative to the root of the resource tree. */
 export interface SourcePosition {
   readonly file: string;
@@ -19,7 +21,7 @@ export interface Problem {
 
 /** `file:line:column: severity: message (hint) [code]`, as compilers print it. */
 export function formatProblem(problem: Problem): string {
-  const { file, line, column } = problem.at;
-  const hint = problem.hint === undefined ? "" : `\n    hint: ${problem.hint}`;
-  return `${file}:${line}:${column}: ${problem.severity}: ${problem.message} [${problem.code}]${hint}`;
+  const { severity, code, at } = problem;
+  const hint = problem.hint === undefined ? "" : `\n    hint: ${printable(problem.hint)}`;
+  return `${printable(at.file)}:${at.line}:${at.column}: ${severity}: ${printable(problem.message)} [${code}]${hint}`;
 }

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -150,6 +152,18 @@ describe("readTree", () => {
       ["out", "symlink-outside", "out"],
       ["out.yaml", "symlink-outside", "."],
       ["real/up", "symlink-cycle", "real/up"],
+    ]);
+  });
+
+  it("passes by no file that cannot be one", async () => {
+    const socket = createServer().listen(join(root, "socket.yaml"));
+    await once(socket, "listening");
+    await symlink("socket.yaml", join(root, "to-socket.yaml"));
+    const tree = await readTree(root);
+    await new Promise((resolve) => socket.close(resolve));
+    expect(tree.problems.map(formatProblem)).toEqual([
+      "socket.yaml:1:1: error: this is no regular file [unreadable-file]",
+      "to-socket.yaml:1:1: error: this link leads to no regular file [unreadable-file]",
     ]);
   });
 

@@ -126,6 +126,8 @@ class Walk {
     else if (file && isYaml(path)) {
       if (this.found.length >= TREE_LIMITS.files) throw tooMany(`${TREE_LIMITS.files} YAML files`);
       this.found.push(path);
+    } else if (!entry.isSymbolicLink() && isYaml(path)) {
+      this.problems.push(unreadable("unreadable-file", path, "this is no regular file"));
     }
   }
 
@@ -135,7 +137,9 @@ class Walk {
     try {
       const [real, status] = await Promise.all([realpath(full), stat(full)]);
       const kind = status.isDirectory() ? "directory" : status.isFile() && isYaml(path) ? "file" : undefined;
-      if (kind !== undefined && !isInside(this.root, real)) {
+      if (kind === undefined && isYaml(path)) {
+        this.problems.push(unreadable("unreadable-file", path, "this link leads to no regular file"));
+      } else if (kind !== undefined && !isInside(this.root, real)) {
         const found = kind === "file" ? unreadable : unreadableDirectory;
         this.problems.push(found("symlink-outside", path, "this link leads out of the resource tree"));
         return undefined;

@@ -67,6 +67,8 @@ describe("parseYaml", () => {
     ["a key that is no string", "a: {1: x}\n", ["1:5 yaml-syntax"]],
     ["a key that is a list", "? [a]\n: x\n", ["1:3 yaml-syntax"]],
     ["another version of YAML", "%YAML 1.1\n---\na: yes\n", ["2:1 yaml-syntax"]],
+    ["a merge key, which YAML 1.2 does not have", "a: &x {b: 1}\nc: {<<: *x}\n", ["2:5 yaml-syntax"]],
+    ["half of a surrogate pair", 'a: "\\ud800"\n', ["1:4 yaml-syntax"]],
     ["a key that reaches for the prototype", "a: {__proto__: {x: 1}}\n", ["1:5 unknown-field"]],
   ])("reports %s", (_, text, expected) => {
     expect(places(text)).toEqual(expected);
@@ -99,7 +101,8 @@ describe("parseYaml", () => {
     expect(many.documents).toHaveLength(YAML_LIMITS.documents);
     expect(many.problems.map(({ code }) => code)).toEqual(["yaml-too-large"]);
     expect(places(`a: ${"[".repeat(70)}${"]".repeat(70)}\n`)).toEqual(["1:68 yaml-too-large"]);
-    expect(places(`a: ${"[".repeat(20_000)}\n`).length).toBeGreaterThan(0);
+    const [deep] = parseYaml(`a: ${"[".repeat(20_000)}${"]".repeat(20_000)}\n`).problems;
+    expect(deep).toMatchObject({ code: "yaml-syntax", message: "nested too deep" });
   });
 
   it("bounds the number of problems", () => {

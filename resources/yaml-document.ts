@@ -50,6 +50,9 @@ export interface YamlFile {
 
 export const YAML_LIMITS = { documents: 1_000, depth: 64, nodes: 200_000, problems: 100 } as const;
 
+/** What the library, which recurses, reports in the engine's words where nesting ends on its stack. */
+const STACK_OVERFLOW = /call stack/;
+
 const CORE_TAG = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/;
 
 /**
@@ -107,7 +110,8 @@ function readDocument(
   }
   for (const error of document.errors) {
     const tab = error.code === "TAB_AS_INDENT" ? "indent with spaces" : undefined;
-    report("yaml-syntax", firstLine(error.message), error.pos[0], tab);
+    const message = STACK_OVERFLOW.test(error.message) ? "nested too deep" : firstLine(error.message);
+    report("yaml-syntax", message, error.pos[0], tab);
   }
   if (document.errors.length > 0) return undefined;
   const reading = new Reading(report);
@@ -153,11 +157,16 @@ class Reading {
       return this.#fail("yaml-tag", "tags are not supported", node.range[0], "remove the tag before this value");
     }
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
-    if (isScalar(node)) return node.value;
+    if (isScalar(node)) return this.#scalar(node.value, node.range[0]);
     this.#open.add(node);
     const value = isMap(node) ? this.#map(node, depth) : this.#list(node, depth);
     this.#open.delete(node);
     return value;
+  }
+
+  #scalar(value: unknown, offset: number): unknown {
+    if (typeof value !== "string" || value.isWellFormed()) return value;
+    return this.#fail("yaml-syntax", "half of a surrogate pair is no character", offset, "write the character itself");
   }
 
   #alias(node: Alias.Parsed, depth: number): unknown {
@@ -185,6 +194,8 @@ class Reading {
         this.#fail("yaml-duplicate-key", `the key "${shorten(key)}" stands twice in this mapping`, offset, "keep one");
       } else if (key === "__proto__") {
         this.#fail("unknown-field", 'unknown field "__proto__"', offset);
+      } else if (key === "<<") {
+        this.#fail("yaml-syntax", "merge keys are not part of YAML 1.2", offset, "write the fields out");
       } else {
         seen.add(key);
         entries.push([key, this.value(pair.value, depth + 1)]);

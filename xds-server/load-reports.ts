@@ -8,7 +8,7 @@ import {
 } from "../protos/gen/envoy/service/load_stats/v3/lrs_pb.ts";
 import type { Clock } from "./clock.ts";
 import type { LoadIncrease, LoadTable } from "./load-table.ts";
-import { type IdentitySettings, identityOf, type NodeIdentity } from "./node-identity.ts";
+import { type IdentitySettings, identityOf, type NodeIdentity, namingProblem } from "./node-identity.ts";
 import { createRequestPace, type RequestPaceSettings } from "./request-pace.ts";
 
 export interface LoadReportSettings {
@@ -75,6 +75,11 @@ export function loadReportService(options: LoadReportOptions) {
           return;
         }
         const identity = identityOf(request.node, settings);
+        const unusable = namingProblem(identity);
+        if (unusable !== undefined) {
+          refuse(status.INVALID_ARGUMENT, unusable);
+          return;
+        }
         const misused = options.misuse(call, identity);
         if (misused !== undefined) {
           refuse(status.PERMISSION_DENIED, misused);

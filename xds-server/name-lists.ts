@@ -1,9 +1,19 @@
 import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { ChanceryError } from "../resources/index.ts";
 
 /** Lists shorter than this are not worth sharing. */
 const SHARED_FROM = 16;
 /** Of all lists that are shared, bytes on the wire; those used longest ago are let go. */
 const MAX_SHARED_BYTES = 16 * 1024 * 1024;
+
+/** Longest name of a resource or type, UTF-16 units: many of them are kept for each stream. */
+const MAX_NAME = 4_096;
+
+/** @throws Error for a name that is too long to be kept */
+export function checkName(name: string): string {
+  if (name.length > MAX_NAME) throw new ChanceryError("invalid-argument", `a name has at most ${MAX_NAME} characters`);
+  return name;
+}
 
 /** Names as they came: the bytes of a repeated string field, tags included, and what they mean. */
 export interface NameList {
@@ -49,7 +59,7 @@ function decode(field: Buffer): string[] {
   const reader = new BinaryReader(field);
   while (reader.pos < reader.len) {
     reader.tag();
-    names.push(reader.string());
+    names.push(checkName(reader.string()));
   }
   return names;
 }

@@ -31,6 +31,19 @@ export interface IdentitySettings {
   readonly groupBy: "cluster" | "id";
 }
 
+/** Longest name of a node or group, UTF-16 units. */
+const MAX_NAME = 1_024;
+/** Longest part of what a client calls itself and its version that is kept. */
+const MAX_AGENT = 128;
+
+/** Why a node cannot be served under the names that it gave itself: they stand in logs, reports and status pages. */
+export function namingProblem({ id, group }: Pick<NodeIdentity, "id" | "group">): string | undefined {
+  if (id.length > MAX_NAME || group.length > MAX_NAME) {
+    return `node.id and node.cluster have at most ${MAX_NAME} characters`;
+  }
+  return /\p{Cc}/u.test(id + group) ? "node.id and node.cluster have no control characters" : undefined;
+}
+
 export function identityOf(node: Node, { trustUnlistedNodes, groupBy }: IdentitySettings): NodeIdentity {
   const listed = new Set(node.extensions.map((extension) => extension.name));
   const trusted = trustUnlistedNodes && listed.size === 0;
@@ -56,12 +69,13 @@ export function subscriberOf(node: NodeIdentity): Pick<NodeIdentity, "id" | "gro
 function buildOf(node: Node): string {
   const kind = node.userAgentVersionType;
   const revision = kind.case === "userAgentBuildVersion" ? kind.value.metadata?.["revision.sha"] : undefined;
-  return `${node.userAgentName} ${versionOf(node)}${typeof revision === "string" ? ` ${revision}` : ""}`;
+  const name = node.userAgentName.slice(0, MAX_AGENT);
+  return `${name} ${versionOf(node)}${typeof revision === "string" ? ` ${revision.slice(0, MAX_AGENT)}` : ""}`;
 }
 
 function versionOf(node: Node): string {
   const kind = node.userAgentVersionType;
-  if (kind.case === "userAgentVersion") return kind.value;
+  if (kind.case === "userAgentVersion") return kind.value.slice(0, MAX_AGENT);
   if (kind.case !== "userAgentBuildVersion" || kind.value.version === undefined) return "";
   const { majorNumber, minorNumber, patch } = kind.value.version;
   return `${majorNumber}.${minorNumber}.${patch}`;

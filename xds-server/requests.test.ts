@@ -16,6 +16,27 @@ const errorDetail = fc.option(fc.record({ code: fc.nat(20), message: text }), { 
 const some = (message: object) =>
   Object.fromEntries(Object.entries(message).filter(([, value]) => value !== undefined));
 
+test("takes no name that is too long to be kept, wherever it stands", () => {
+  const long = "n".repeat(5_000);
+  const delta = [
+    { typeUrl: long },
+    { resourceNamesSubscribe: [long] },
+    { resourceNamesUnsubscribe: [long] },
+    { initialResourceVersions: { [long]: "1" } },
+    { initialResourceVersions: { a: long } },
+  ];
+  for (const init of delta) {
+    const reader = new RequestReader("delta", settings, new NameLists());
+    const bytes = Buffer.from(toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, init)));
+    expect(() => reader.read(bytes)).toThrow("at most 4096 characters");
+  }
+  for (const init of [{ typeUrl: long }, { resourceNames: [...Array(20).keys()].map(String).concat(long) }]) {
+    const reader = new RequestReader("sotw", settings, new NameLists());
+    const bytes = Buffer.from(toBinary(DiscoveryRequestSchema, create(DiscoveryRequestSchema, init)));
+    expect(() => reader.read(bytes)).toThrow("at most 4096 characters");
+  }
+});
+
 test("reads state-of-the-world requests as a full decoding does, also those that repeat each other", () => {
   const request = fc.record({
     versionInfo: text,

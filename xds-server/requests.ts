@@ -7,7 +7,7 @@ import {
   type DiscoveryRequest,
   DiscoveryRequestSchema,
 } from "../protos/gen/envoy/service/discovery/v3/discovery_pb.ts";
-import type { NameList, NameLists } from "./name-lists.ts";
+import { checkName, type NameList, type NameLists } from "./name-lists.ts";
 import { type IdentitySettings, identityOf, type NodeIdentity } from "./node-identity.ts";
 import type { SessionRequest } from "./session.ts";
 import type { Protocol } from "./session-state.ts";
@@ -61,7 +61,7 @@ export class RequestReader {
 
   #typeUrl(bytes: Buffer): string {
     if (this.#lastTypeUrl.bytes.equals(bytes)) return this.#lastTypeUrl.text;
-    this.#lastTypeUrl = { bytes: Buffer.from(bytes), text: bytes.toString() };
+    this.#lastTypeUrl = { bytes: Buffer.from(bytes), text: checkName(bytes.toString()) };
     return this.#lastTypeUrl.text;
   }
 
@@ -144,9 +144,11 @@ function scan(bytes: Buffer, protocol: Protocol): Parts | undefined {
   return { version, node, names, typeUrl, nonce };
 }
 
+/** @throws Error for a name that is too long to be kept */
 export function fromSotw(request: DiscoveryRequest, settings: IdentitySettings): SessionRequest {
+  for (const name of request.resourceNames) checkName(name);
   return {
-    typeUrl: request.typeUrl,
+    typeUrl: checkName(request.typeUrl),
     node: request.node === undefined ? undefined : identityOf(request.node, settings),
     nonce: request.responseNonce,
     error: errorOf(request),
@@ -154,9 +156,14 @@ export function fromSotw(request: DiscoveryRequest, settings: IdentitySettings):
   };
 }
 
+/** @throws Error for a name or version that is too long to be kept */
 export function fromDelta(request: DeltaDiscoveryRequest, settings: IdentitySettings): SessionRequest {
+  const claims = Object.entries(request.initialResourceVersions);
+  for (const names of [request.resourceNamesSubscribe, request.resourceNamesUnsubscribe, ...claims]) {
+    for (const name of names) checkName(name);
+  }
   return {
-    typeUrl: request.typeUrl,
+    typeUrl: checkName(request.typeUrl),
     node: request.node === undefined ? undefined : identityOf(request.node, settings),
     nonce: request.responseNonce,
     error: errorOf(request),
@@ -164,7 +171,7 @@ export function fromDelta(request: DeltaDiscoveryRequest, settings: IdentitySett
       protocol: "delta",
       subscribe: request.resourceNamesSubscribe,
       unsubscribe: request.resourceNamesUnsubscribe,
-      claims: new Map(Object.entries(request.initialResourceVersions)),
+      claims: new Map(claims),
     },
   };
 }

@@ -82,7 +82,7 @@ export interface SessionSettings {
   readonly reconnectWaitMs: number;
   /** Types in one stream. */
   readonly maxTypes: number;
-  /** Names subscribed to (or claimed) in one type. */
+  /** Names subscribed to (or claimed) in one stream. */
   readonly maxNames: number;
   /**
    * Size from which a response is sent in parts (delta), bytes; gRPC clients refuse messages of more than 4 MiB unless

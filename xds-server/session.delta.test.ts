@@ -578,7 +578,24 @@ describe("the stream", () => {
     const names = driveSession("delta");
     names.change(EDS, { subscribe: Array.from({ length: 101 }, (_, index) => `e${index}`) });
     expect(names.effects.at(-1)).toMatchObject({ kind: "close", code: "resource-exhausted" });
+
+    const spread = driveSession("delta", { settings: { maxNames: 3 } });
+    spread.change(EDS, { subscribe: ["a", "b"] });
+    spread.change(RDS, { subscribe: ["r"] });
+    expect(spread.session.closed).toBe(false);
+    spread.change(SDS, { subscribe: ["s"] });
+    expect(spread.effects.at(-1)).toMatchObject({ kind: "close", code: "resource-exhausted" });
   });
+
+  test.each(["edge\nforged line", "\u001b[2J", "\u009b31m", "n".repeat(2_000)])(
+    "a node may not call itself %j",
+    (id) => {
+      const drive = driveSession("delta");
+      drive.change(CDS, { node: id });
+      expect(drive.effects).toMatchObject([{ kind: "close", code: "invalid-argument" }]);
+      expect(JSON.stringify(drive.effects)).not.toContain(JSON.stringify(id).slice(1, -1));
+    },
+  );
 
   test("a node of a group that is not known yet keeps what it has, and is served when the group comes", () => {
     const drive = driveSession("delta", { known: false });

@@ -1,6 +1,6 @@
 import { heartbeatDue, nextHeartbeat } from "./heartbeat.ts";
 import { ABSENT, UNKNOWN } from "./held-versions.ts";
-import type { NodeIdentity } from "./node-identity.ts";
+import { type NodeIdentity, namingProblem } from "./node-identity.ts";
 import { earlier, release, settled } from "./plan.ts";
 import { type Response, respond } from "./respond.ts";
 import {
@@ -180,7 +180,7 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
   type.requested = true;
   if (request.names.protocol === "sotw") {
     const { names, versionInfo } = request.names;
-    if (names.length > session.settings.maxNames) return exhausted("too many resource names");
+    if (namesOfOthers(session, type) + names.length > session.settings.maxNames) return tooManyNames();
     // Nothing was sent yet: whatever nonce there is comes from an earlier stream (envoyproxy/envoy#30155).
     if (type.nonce !== "" && request.nonce !== type.nonce) return undefined;
     // A complete list has what is at fault in it until the view has not.
@@ -191,7 +191,7 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
   } else {
     const { subscribe, unsubscribe, claims } = request.names;
     const size = Math.max(type.subscription.names.size + subscribe.length, unsubscribe.length, claims.size);
-    if (size > session.settings.maxNames) return exhausted("too many resource names");
+    if (namesOfOthers(session, type) + size > session.settings.maxNames) return tooManyNames();
     report(settle(type, request.nonce, request.error, now, isEnvoy(session)), effects);
     const change = changeNames(type.subscription, subscribe, unsubscribe, first, type.traits.emptyMeansAll);
     if (first) openDelta(session, type, change, claims, now);
@@ -207,6 +207,8 @@ function identify(session: Session, request: SessionRequest, now: number): Refus
     if (request.node === undefined || request.node.id === "") {
       return invalid("the first request of a stream must carry the node with its id");
     }
+    const problem = namingProblem(request.node);
+    if (problem !== undefined) return invalid(problem);
     const { view, leftovers } = session.resolve(request.node);
     session.node = request.node;
     session.view = view;
@@ -294,6 +296,17 @@ function report(answer: Answer | undefined, effects: Effect[]): void {
 
 function invalid(reason: string): Refusal {
   return { kind: "close", code: "invalid-argument", reason };
+}
+
+/** Names that the stream subscribes to in other types. */
+function namesOfOthers(session: Session, type: TypeState): number {
+  let count = 0;
+  for (const other of session.inSendOrder) if (other !== type) count += other.subscription.names.size;
+  return count;
+}
+
+function tooManyNames(): Refusal {
+  return exhausted("too many resource names in one stream");
 }
 
 function exhausted(reason: string): Refusal {
