@@ -3,7 +3,7 @@ import { createContextKey } from "@connectrpc/connect";
 import { ChanceryError } from "../resources/index.ts";
 
 /** What a caller may do: an operator everything, but two things that need two people. Everybody may read. */
-export const ROLES = ["operator", "requester", "approver"] as const;
+const ROLES = ["operator", "requester", "approver"] as const;
 export type Role = (typeof ROLES)[number];
 
 /** Who calls the admin API. */
@@ -13,7 +13,7 @@ export interface Principal {
 }
 
 /** Whoever reaches a loopback address where no token is asked for. */
-export const LOCAL: Principal = { name: "local", roles: new Set(ROLES) };
+const LOCAL: Principal = { name: "local", roles: new Set(ROLES) };
 /** Whoever has the token of the process. */
 const OPERATOR: Principal = { name: "operator", roles: new Set(ROLES) };
 

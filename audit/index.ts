@@ -9,12 +9,6 @@ export {
   type RestrictionRecord,
   readDecisions,
 } from "./decision-journal.ts";
-export { type Journal, type JournalOptions, type JournalState, openJournal, type Position } from "./journal.ts";
-export {
-  type JournalEntry,
-  type JournalProblem,
-  type JournalVerification,
-  readJournal,
-  verifyJournal,
-} from "./read.ts";
+export type { Journal, JournalState, Position } from "./journal.ts";
+export { type JournalProblem, type JournalVerification, verifyJournal } from "./read.ts";
 export type { RecoveryFinding } from "./segments.ts";

@@ -6,7 +6,7 @@ import { generatedRequests } from "./diff-samples.ts";
 import { casePreparer } from "./policy-cases.ts";
 
 /** On an object: codes of findings that are meant, separated by commas. */
-export const ACCEPTED_FINDINGS = "chancery.dev/accepted-findings";
+const ACCEPTED_FINDINGS = "chancery.dev/accepted-findings";
 
 export interface AnalysisSettings {
   /** Milliseconds since the epoch. */

@@ -111,7 +111,7 @@ async function list(options: ListOptions): Promise<void> {
 }
 
 /** @param now  milliseconds since the epoch */
-export function formatApproval(approval: Approval, now: number): string {
+function formatApproval(approval: Approval, now: number): string {
   const { id, state, version, application, jurisdictions, conditions, until, requested, granted, revoked } = approval;
   const where = jurisdictions.length === 0 ? "everywhere" : `in ${jurisdictions.join(", ")}`;
   const days = until === undefined ? 0 : Math.floor((timestampDate(until).getTime() - now) / 86_400_000);

@@ -86,7 +86,7 @@ const TITLES = {
   deniedOtherwise: "denied otherwise",
 } as const;
 
-export function formatDifference({ changes, groups, samples, loosens }: TreeDifference, leftOut: number): string {
+function formatDifference({ changes, groups, samples, loosens }: TreeDifference, leftOut: number): string {
   const lines = changes.map(({ kind, key, change, loosens: why }) =>
     why === undefined ? `         ${kind} ${key}: ${change}` : `LOOSENS  ${kind} ${key}: ${change}: ${why}`,
   );

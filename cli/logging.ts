@@ -1,7 +1,6 @@
 import { destination, type Level, type Logger, levels, pino, stdTimeFunctions } from "pino";
 import { ChanceryError, printable, printableLines } from "../resources/index.ts";
 
-export type LogFormat = "json" | "pretty";
 export type { Logger } from "pino";
 
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;

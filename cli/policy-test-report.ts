@@ -56,7 +56,7 @@ function coverageLines(coverage: Coverage): readonly string[] {
 }
 
 /** Conditions that no case made true, or false. */
-export function missingConditions({ conditions }: RuleCoverage): readonly string[] {
+function missingConditions({ conditions }: RuleCoverage): readonly string[] {
   return conditions.flatMap(({ field, text, ...seen }) => {
     const missing = (["true", "false"] as const).filter((outcome) => seen[outcome] === 0);
     return missing.length === 0 ? [] : [`${field}: ${oneLine(text)} is never ${missing.join(" nor ")}`];
@@ -70,7 +70,7 @@ function mutationLines({ killed, survivors, untried }: MutationResult): readonly
   ];
 }
 
-export function mutantText({ rule, change }: Mutant): string {
+function mutantText({ rule, change }: Mutant): string {
   return `${rule}: ${oneLine(change)}`;
 }
 

@@ -155,7 +155,7 @@ async function list(options: QuarantineOptions): Promise<void> {
 }
 
 /** @param now  milliseconds since the epoch */
-export function formatRestrictions(states: readonly RestrictionState[], now: number): string {
+function formatRestrictions(states: readonly RestrictionState[], now: number): string {
   if (states.length === 0) return "no restrictions\n";
   const lines = states.flatMap((state) => {
     const left = Math.max(0, Math.round((Date.parse(state.until) - now) / 1_000)) * 1_000;

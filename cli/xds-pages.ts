@@ -4,7 +4,7 @@ import type { XdsServer } from "../xds-server/index.ts";
 export const NODE_PAGE = "/xds/node";
 
 /** Where it tells what nodes report of their clusters' load. */
-export const LOADS_PAGE = "/xds/loads";
+const LOADS_PAGE = "/xds/loads";
 
 type Page = (query: URLSearchParams) => object | undefined;
 

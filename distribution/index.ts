@@ -5,7 +5,6 @@
 
 export type { ApprovalState, ApprovalStep, Approvals } from "./approval-state.ts";
 export type * from "./bus.ts";
-export { MAX_RESTRICTION_BYTES, MAX_RESTRICTION_MS } from "./bus-limits.ts";
 export {
   type ConvergenceEvent,
   type ConvergenceInput,
@@ -19,7 +18,7 @@ export { type FollowerOptions, type ProcessState, type RevisionFollower, startFo
 export { createInProcessBus } from "./in-process-bus.ts";
 export { createJwksReader, type JwksReader, type JwksReaderOptions } from "./jwks.ts";
 export { type LatencySummary, latencySummary } from "./latency.ts";
-export { type GateState, LayoutGate, type LayoutGateOptions, layoutGate, type WaitingLayouts } from "./layout-gate.ts";
+export { LayoutGate, type LayoutGateOptions, type WaitingLayouts } from "./layout-gate.ts";
 export {
   type LeaseCell,
   type LeaseKeeper,
@@ -48,11 +47,8 @@ export {
 } from "./publisher.ts";
 export { type Registry, type RegistryChange, type RegistryEntry, registryAt } from "./registry.ts";
 export { readRegistry } from "./registry-file.ts";
-export { type Compiled, type ResolvedTree, resolveTree, type TreeStages } from "./resolve-tree.ts";
-export {
-  type RestrictionState,
-  restrictionStates,
-} from "./restriction-set.ts";
+export type { Compiled } from "./resolve-tree.ts";
+export { type RestrictionState, restrictionStates } from "./restriction-set.ts";
 export {
   RESTRICTION_KINDS,
   type RestrictionEntry,

@@ -71,7 +71,6 @@ export type DenialCode = keyof typeof DENIALS;
 export type FailureCode = {
   [Code in DenialCode]: (typeof DENIALS)[Code]["status"] extends 503 ? Code : never;
 }[DenialCode];
-export type RefusalCode = Exclude<DenialCode, FailureCode>;
 
 export function isFailure(code: DenialCode): code is FailureCode {
   return DENIALS[code].status === 503;

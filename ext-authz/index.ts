@@ -5,10 +5,9 @@
 
 export { canonicalPath } from "./canonical-path.ts";
 export { chainOf, drawWeighted } from "./chain.ts";
-export { type Check, CheckReader, decodeCheck, type WireCheck } from "./check-request.ts";
+export { type Check, CheckReader, type WireCheck } from "./check-request.ts";
 export { type DecisionContext, decide, reachVerdict, resolveModel } from "./decide.ts";
 export { decisionIds } from "./decision-id.ts";
-export { DENIALS, type DenialCode } from "./denials.ts";
 export type { Outcome } from "./outcome.ts";
 export type * from "./record.ts";
 export { canonicalHost } from "./request-attributes.ts";

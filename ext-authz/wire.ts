@@ -132,7 +132,7 @@ export class WireReader {
 export const VARINT = 0;
 export const FIXED64 = 1;
 export const BYTES = 2;
-export const FIXED32 = 5;
+const FIXED32 = 5;
 
 /** A Buffer over the same memory, for its decoders. */
 export function bufferOf(bytes: Uint8Array): Buffer {

@@ -3,7 +3,7 @@
  * with their explanation. Promises: pure, total, three-valued; an error is a value and never an allow.
  */
 
-export { type AnalysisOptions, analyseProgram, FINDING_CODES, type Finding, type FindingCode } from "./analysis.ts";
+export { type AnalysisOptions, analyseProgram, type Finding } from "./analysis.ts";
 export { type ApprovalRuleFacts, approvalsByRule, checkApprovalRule, type VersionFacts } from "./approval-rules.ts";
 export {
   displayValue,
@@ -16,9 +16,8 @@ export {
   typeToJson,
   valueToJson,
 } from "./cel/index.ts";
-export { compileExpression } from "./cel.ts";
 export { changedInput } from "./changed-input.ts";
-export { type Checkable, checkProgram, RULE_PROBLEM_CODES, type RuleProblem, type RuleProblemCode } from "./check.ts";
+export { type Checkable, checkProgram, type RuleProblem } from "./check.ts";
 export { checkSplitExpressions, type SplitProblem } from "./check-splits.ts";
 export { createPolicyCompiler, type PolicyCompiler, SLICE_MS, type Slicing } from "./compile-in-slices.ts";
 export { compilePolicy } from "./decide.ts";
@@ -32,14 +31,13 @@ export {
   explainDecision,
   type RuleExplanation,
 } from "./explain-decision.ts";
-export {
-  type CompiledExpression,
-  EXPRESSION_LIMITS,
-  type Expression,
-  type ExpressionDoubt,
-  type ExpressionProblem,
-  type ExpressionScope,
-  type ExpressionType,
+export type {
+  CompiledExpression,
+  Expression,
+  ExpressionDoubt,
+  ExpressionProblem,
+  ExpressionScope,
+  ExpressionType,
 } from "./expression.ts";
 export { ExpressionChecks } from "./expression-checks.ts";
 export type { ExpressionTrace } from "./expression-trace.ts";

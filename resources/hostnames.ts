@@ -1,5 +1,5 @@
 /** Stands for every host. */
-export const ANY_HOST = "*";
+const ANY_HOST = "*";
 
 /**
  * The host names that two patterns have in common. A wildcard stands for one or more labels, as in Gateway API.

@@ -19,11 +19,9 @@ export type { LogEntry, LogOperation, OperationalLog } from "./operational-log.t
 export type { Positions } from "./positions.ts";
 export { printable, printableLines } from "./printable.ts";
 export { formatProblem, type Problem, type SourcePosition } from "./problem.ts";
-export { PROBLEM_CODES, type ProblemCode } from "./problem-codes.ts";
-export { type KnownFiles, readTree, TREE_LIMITS } from "./read-tree.ts";
+export { type KnownFiles, readTree } from "./read-tree.ts";
 export {
   identityOf,
-  MATURITY_STEPS,
   type RegisteredVersion,
   registeredVersion,
   registryProblems,

@@ -3,7 +3,7 @@
  * where a trust file is given, nothing older than what is in force, the last good one survives everything.
  */
 export { eachOf } from "./at-once.ts";
-export { blobFile, readBlob, removeBlob, writeBlob } from "./blob-files.ts";
+export { blobFile, readBlob, writeBlob } from "./blob-files.ts";
 export { canonicalJson } from "./canonical-json.ts";
 export {
   decodeProgram,
@@ -16,7 +16,7 @@ export {
 export { digestOf, isDigest } from "./digest.ts";
 export { type DurableFiles, durableFiles, ensureDirectory, errorCode, syncDirectory } from "./durable-file.ts";
 export { type InitKeysOptions, initKeys, type KeyFiles, loadSigningKey, type SigningKey, writeNew } from "./keys.ts";
-export { MAX_BLOB_BYTES, MAX_MANIFEST_BYTES, MAX_PARTS } from "./limits.ts";
+export { MAX_BLOB_BYTES, MAX_PARTS } from "./limits.ts";
 export {
   contentDigest,
   createManifest,

@@ -117,7 +117,7 @@ export function released(
 }
 
 /** Whom an entry holds its resource back from; undefined: not from this node. */
-export function scopeFor(
+function scopeFor(
   { wholeGroup, builds, refusers }: QuarantineEntry,
   node: Refusal["node"],
 ): QuarantineScope | undefined {

@@ -6,7 +6,7 @@ import { parseResources } from "../../resources/index.ts";
 import { type CompileResult, compile, type EncodedResource } from "../index.ts";
 
 /** A key as an issuer would publish it: the example of RFC 7517 appendix A.1. */
-export const PUBLIC_KEYS = JSON.stringify({
+const PUBLIC_KEYS = JSON.stringify({
   keys: [
     {
       kty: "EC",

@@ -6,7 +6,7 @@ import { labels, name, prose, scope, text } from "./fields.ts";
 export const MODE_ANNOTATION = "chancery.dev/mode";
 
 /** The annotation with which an object accepts findings of the check about it: codes, separated by commas. */
-export const FINDINGS_ANNOTATION = "chancery.dev/accepted-findings";
+const FINDINGS_ANNOTATION = "chancery.dev/accepted-findings";
 
 const OWN_ANNOTATIONS: Readonly<Record<string, readonly string[]>> = {
   Gateway: [MODE_ANNOTATION],
