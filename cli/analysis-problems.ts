@@ -1,4 +1,4 @@
-import { lawRuleId } from "../compiler/index.ts";
+import { gatewayOfGroup, lawRuleId } from "../compiler/index.ts";
 import { analyseProgram, type DecisionInput, type Finding } from "../policy/index.ts";
 import type { Inventory, Key, Kind, LawPack, Path, PolicyTestRequest, Problem } from "../resources/index.ts";
 import type { CompiledTree } from "./compile-directory.ts";
@@ -7,6 +7,8 @@ import { casePreparer } from "./policy-cases.ts";
 
 /** On an object: codes of findings that are meant, separated by commas. */
 const ACCEPTED_FINDINGS = "chancery.dev/accepted-findings";
+
+const NO_REDUCED_PLAN: Finding["code"] = "no-reduced-plan";
 
 export interface AnalysisSettings {
   /** Milliseconds since the epoch. */
@@ -30,7 +32,7 @@ export function analysisProblems(directory: CompiledTree, settings: AnalysisSett
     asked: askedBy(directory, settings.now),
   });
   const places = placesIn(loaded.inventory);
-  return findings.flatMap((finding): Problem[] => {
+  const ofRules = findings.flatMap((finding): Problem[] => {
     const place = places.get(`${finding.about.kind} ${finding.about.key}`);
     if (place === undefined || place.accepted.includes(finding.code)) return [];
     const { code, message, hint } = finding;
@@ -40,6 +42,34 @@ export function analysisProblems(directory: CompiledTree, settings: AnalysisSett
       { severity: "warning", code, message: said, ...(hint === undefined ? {} : { hint }), scope: place.scope, at },
     ];
   });
+  return [...ofRules, ...withheldPlans(directory)];
+}
+
+/** Gateways whose Envoys before 1.40 are given nothing that is governed, since their tables would be too long. */
+function withheldPlans({ loaded, compiled }: CompiledTree): readonly Problem[] {
+  const why = new Map(
+    compiled.parts.nodeGroups.flatMap(({ name, withheld }) =>
+      withheld === undefined ? [] : [[gatewayOfGroup(name), withheld] as const],
+    ),
+  );
+  return loaded.inventory.gateways.flatMap(({ key, scope, annotations }): Problem[] => {
+    const withheld = why.get(key);
+    if (withheld === undefined || acceptedIn(annotations).includes(NO_REDUCED_PLAN)) return [];
+    return [
+      {
+        severity: "warning",
+        code: NO_REDUCED_PLAN,
+        message: `Gateway "${key}": Envoys before 1.40 are given nothing that is governed: ${withheld}`,
+        hint: "spread hosts over several gateways, or run Envoy 1.40 or later",
+        scope,
+        at: loaded.positions.locate("Gateway", key, ["metadata", "name"]) ?? { file: key, line: 1, column: 1 },
+      },
+    ];
+  });
+}
+
+function acceptedIn(annotations: Readonly<Record<string, string>>): readonly string[] {
+  return (annotations[ACCEPTED_FINDINGS] ?? "").split(",").map((code) => code.trim());
 }
 
 /** Each application, by each of its keys, on every route with every model; made as they are asked for. */
@@ -77,8 +107,6 @@ interface Place {
 
 function placesIn(inventory: Inventory): ReadonlyMap<`${Finding["about"]["kind"]} ${Key}`, Place> {
   const places = new Map<`${Finding["about"]["kind"]} ${Key}`, Place>();
-  const accepted = (annotations: Readonly<Record<string, string>>): readonly string[] =>
-    (annotations[ACCEPTED_FINDINGS] ?? "").split(",").map((code) => code.trim());
   const objects = [
     ["Application", inventory.applications],
     ["Approval", inventory.approvals],
@@ -91,7 +119,7 @@ function placesIn(inventory: Inventory): ReadonlyMap<`${Finding["about"]["kind"]
   ] as const;
   for (const [kind, members] of objects) {
     for (const { key, scope, annotations } of members) {
-      places.set(`${kind} ${key}`, { kind, key, scope, path: ["metadata", "name"], accepted: accepted(annotations) });
+      places.set(`${kind} ${key}`, { kind, key, scope, path: ["metadata", "name"], accepted: acceptedIn(annotations) });
     }
   }
   const place = (
@@ -99,7 +127,7 @@ function placesIn(inventory: Inventory): ReadonlyMap<`${Finding["about"]["kind"]
     { key, scope, annotations }: Inventory["policies"][number] | LawPack,
     index: number,
   ): Place => {
-    return { kind, key, scope, path: ["spec", "rules", index, "id"], accepted: accepted(annotations) };
+    return { kind, key, scope, path: ["spec", "rules", index, "id"], accepted: acceptedIn(annotations) };
   };
   for (const policy of inventory.policies) {
     for (const [index, { id }] of policy.rules.entries()) {

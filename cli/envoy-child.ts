@@ -51,7 +51,7 @@ export class EnvoyChild {
   /** Starts the Envoy at the first call. */
   onRevision(revision: Revision): void {
     const { gateway: wanted, onFailure } = this.#options;
-    const keys = revision.layouts.map(({ nodeGroup }) => nodeGroup).sort();
+    const keys = [...new Set(revision.layouts.map(({ nodeGroup }) => nodeGroup))].sort();
     const gateway = wanted ?? (keys.length === 1 ? keys[0] : undefined);
     const group = revision.nodeGroups.find(({ name }) => name === gateway);
     if (group !== undefined) this.#listeners = listenerUrls(group);

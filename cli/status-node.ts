@@ -19,6 +19,7 @@ const nodeSchema = z.object({
   envoyVersion: z.string(),
   plan: z.string(),
   missingExtensions: z.array(z.string()),
+  withheld: z.string().optional(),
   connected: z.boolean(),
   lastSeen: z.string(),
   acknowledgedRevision: z.number().optional(),
@@ -101,7 +102,7 @@ export function formatNodeStatus({ nodes, details }: NodePage, why: string | und
     lines.push(
       `  acknowledged revision ${node.acknowledgedRevision ?? "none"}  layout ${node.acknowledgedLayout || "none"}`,
     );
-    if (node.missingExtensions.length > 0) lines.push(`  lacks ${node.missingExtensions.join(", ")}`);
+    if (node.missingExtensions.length > 0) lines.push(`  lacks ${node.missingExtensions.join(", ")}${meaning(node)}`);
     for (const held of node.heldBack) {
       lines.push(`  held back (${held.scope}) since ${held.since}: ${shortType(held.typeUrl)} ${held.name}`);
       lines.push(`    refused with revision ${held.revision}: ${held.message.trim().replaceAll("\n", "\n    ")}`);
@@ -112,6 +113,12 @@ export function formatNodeStatus({ nodes, details }: NodePage, why: string | und
     if (detail.leftOut > 0) lines.push(`  and ${detail.leftOut} more`);
   }
   return `${printableLines(lines.join("\n"))}\n`;
+}
+
+/** What follows from what a node lacks. */
+function meaning({ plan, withheld }: z.infer<typeof nodeSchema>): string {
+  if (plan === "reduced") return ": its requests go to the first pool of a decision, without fallback to others";
+  return `: it is given nothing that is governed${withheld === undefined ? "" : `, since ${withheld}`}`;
 }
 
 type Resource = z.infer<typeof resourceSchema>;

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Registry } from "prom-client";
-import type { EncodedResource, NodeGroup } from "../compiler/index.ts";
+import { type EncodedResource, gatewayOfGroup, type NodeGroup, wholeGroups } from "../compiler/index.ts";
 import {
   LayoutGate,
   type NodeReport,
@@ -142,21 +142,27 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     const next = new Set(revision.nodeGroups.map((group) => group.name));
     for (const group of groups) if (!next.has(group)) server.removeGroup(group);
     groups = next;
-    feed?.setRevision(revision.program.targets, revision.nodeGroups);
+    const whole = wholeGroups(revision.nodeGroups);
+    feed?.setRevision(revision.program.targets, whole);
     // Before the first one, those before: Envoys that come back may still run one of them, and what it had is taken away
     // from them when they have gone on, not at once.
     const preceding = active === undefined ? await olderRevisions(source.store, revision.number) : [];
-    for (const { number, nodeGroups } of [...preceding, revision]) {
-      for (const group of nodeGroups) {
-        const { name: of, layout } = group;
+    const older = preceding.map(({ number, nodeGroups }) => ({ number, given: wholeGroups(nodeGroups) }));
+    for (const { number, given } of [...older, { number: revision.number, given: whole }]) {
+      for (const group of given) {
+        const { name: of, layout, withheld } = group;
         const resources = byType(feed?.overlay(group) ?? group.resources);
-        if (groups.has(of)) server.setSnapshot({ group: of, revision: number, layout, resources });
+        const said = withheld === undefined ? {} : { withheld };
+        if (groups.has(of)) server.setSnapshot({ group: of, revision: number, layout, ...said, resources });
       }
     }
     // What it has upstreams for, and the one before had not.
     void feedFiles?.again();
     active = revision;
-    log.info({ revision: revision.number, groups: [...groups] }, "serving a revision");
+    log.info(
+      { revision: revision.number, groups: [...new Set([...groups].map(gatewayOfGroup))] },
+      "serving a revision",
+    );
     first.resolve();
     options.onRevision?.(revision);
     return true;

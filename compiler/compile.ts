@@ -51,11 +51,8 @@ export function compile(inventory: Inventory, options: CompileOptions): CompileR
   return {
     parts: {
       program,
-      layouts: groups.map(({ compiled }) => compiled.layout),
-      nodeGroups: groups.flatMap(({ compiled: { group, ungoverned } }) => [
-        group,
-        ...(ungoverned === undefined ? [] : [ungoverned]),
-      ]),
+      layouts: groups.flatMap(({ compiled }) => compiled.layouts),
+      nodeGroups: groups.flatMap(({ compiled }) => compiled.groups),
       secrets: byKey(inventory.secrets).map(secretReference),
     },
     problems: [

@@ -1,8 +1,8 @@
 import { endpointsOf, type PoolEndpoint, TYPE_URLS, ungovernedEndpoints } from "../envoy/index.ts";
 import { ClusterLoadAssignmentSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
+import { isUngovernedGroup } from "./group-names.ts";
 import { createResourceList } from "./resource-list.ts";
 import type { EncodedResource, NodeGroup } from "./revision-parts.ts";
-import { isUngovernedGroup } from "./ungoverned.ts";
 
 /**
  * The endpoints of a pool as they are now, in the form in which the group's own would be.

@@ -7,7 +7,8 @@
 export { type ApprovalSources, ruledApprovals } from "./approval-rules.ts";
 export { type CompileOptions, type CompileResult, compile, type Locator } from "./compile.ts";
 export { fedEndpoints } from "./fed-endpoints.ts";
+export { gatewayOfGroup, reducedGroupName, ungovernedGroupName } from "./group-names.ts";
 export { type Jwks, jwksSource } from "./jwt.ts";
 export { lawRuleId } from "./law-rules.ts";
 export type * from "./revision-parts.ts";
-export { ungovernedGroupName } from "./ungoverned.ts";
+export { wholeGroups } from "./whole-groups.ts";

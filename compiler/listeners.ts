@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { configured, fromAds, httpConnectionManager, pack, socketAddress } from "../envoy/index.ts";
+import { configured, fromAds, httpConnectionManager, pack, type RoutePlan, socketAddress } from "../envoy/index.ts";
 import { type Listener, ListenerSchema } from "../protos/gen/envoy/config/listener/v3/listener_pb.ts";
 import { TlsInspectorSchema } from "../protos/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts";
 import { HttpConnectionManagerSchema } from "../protos/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
@@ -51,7 +51,7 @@ export function portGroups(gateway: Gateway): PortGroup[] {
  * Depends on the Gateway alone: addresses, ports, host names, certificate references. What policies, applications, keys,
  * models and upstreams say is elsewhere, because Envoy drains the connections of a listener that changes.
  */
-export function envoyListener(group: PortGroup): Listener {
+export function envoyListener(group: PortGroup, plan: RoutePlan): Listener {
   const tls = group.protocol === "HTTPS";
   return create(ListenerSchema, {
     name: group.name,
@@ -63,7 +63,7 @@ export function envoyListener(group: PortGroup): Listener {
       const filters = [
         configured(
           "envoy.filters.network.http_connection_manager",
-          pack(HttpConnectionManagerSchema, httpConnectionManager(chain.routeTable, chain.routeTable)),
+          pack(HttpConnectionManagerSchema, httpConnectionManager(chain.routeTable, chain.routeTable, plan)),
         ),
       ];
       if (!tls || listener === undefined) return { name: chain.routeTable, filters };

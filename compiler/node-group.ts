@@ -11,6 +11,7 @@ import {
   pack,
   poolCluster,
   priorityGroups,
+  type RoutePlan,
   TYPE_URLS,
   usesEds,
 } from "../envoy/index.ts";
@@ -23,19 +24,23 @@ import { type RouteConfiguration, RouteConfigurationSchema } from "../protos/gen
 import { ExtAuthzPerRouteSchema } from "../protos/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts";
 import type { Gateway, Inventory } from "../resources/index.ts";
 import { byKey } from "./facts.ts";
+import { reducedGroupName, ungovernedGroupName } from "./group-names.ts";
 import { type Jwks, jwtFilter } from "./jwt.ts";
-import { envoyListener, portGroups } from "./listeners.ts";
+import { envoyListener, type PortGroup, portGroups } from "./listeners.ts";
 import { credentialHeaders, modelPool, plainPool } from "./pools.ts";
-import { createResourceList, order, type ResourceViolation } from "./resource-list.ts";
+import { tooManyRoutes } from "./reduced.ts";
+import { createResourceList, order, type ResourceList, type ResourceViolation } from "./resource-list.ts";
 import type { Layout, LayoutRoute, NodeGroup } from "./revision-parts.ts";
 import { type RouteTable, routeTable, type TableContext } from "./route-table.ts";
-import { addUngoverned, ungovernedGroupName } from "./ungoverned.ts";
+import { addUngoverned } from "./ungoverned.ts";
 
 export interface CompiledGroup {
-  readonly group: NodeGroup;
-  /** What its clients without the floors may have; absent: nothing. */
-  readonly ungoverned?: NodeGroup;
-  readonly layout: Layout;
+  /**
+   * That of its Envoys with all extensions first, then what those have that lack some: the reduced plan, and (where there
+   * is something that is not governed) what clients without the floors may have.
+   */
+  readonly groups: readonly NodeGroup[];
+  readonly layouts: readonly Layout[];
   readonly violations: readonly ResourceViolation[];
 }
 
@@ -56,43 +61,70 @@ export function compileNodeGroup(
       tables.set(chain.routeTable, routeTable(chain.routeTable, gateway, names, context));
     }
   }
-  const layout = layoutOf(gateway, [...tables.values()]);
+  const all = [...tables.values()];
+  const layout = layoutOf(gateway, all, "full");
   for (const pool of poolsOf(layout, inventory)) {
     add(ClusterSchema, TYPE_URLS.cluster, pool.name, poolCluster(pool));
     if (usesEds(pool)) add(ClusterLoadAssignmentSchema, TYPE_URLS.endpoint, pool.name, endpointsOf(pool));
   }
   const blackhole = blackholeCluster();
   add(ClusterSchema, TYPE_URLS.cluster, blackhole.name, blackhole);
-  for (const port of ports) add(ListenerSchema, TYPE_URLS.listener, port.name, envoyListener(port));
-  for (const table of tables.values()) {
-    add(RouteConfigurationSchema, TYPE_URLS.route, table.name, routeConfiguration(table, gateway, layout.hash));
-  }
   const jwt = jwtFilter(inventory, jwks);
   add(TypedExtensionConfigSchema, TYPE_URLS.extensionConfig, jwt.name, jwt);
+  addTables(resources, gateway, ports, all, layout, "full");
   const ungoverned = createResourceList();
-  addUngoverned(ungoverned, [...tables.values()], byKey(inventory.upstreams));
+  addUngoverned(ungoverned, all, byKey(inventory.upstreams));
   const open = ungoverned.sorted();
+  const openName = ungovernedGroupName(gateway.key);
+  const reduced = createResourceList();
+  const withheld = tooManyRoutes(all);
+  const reducedLayout = withheld === undefined ? layoutOf(gateway, all, "reduced") : layout;
+  if (withheld === undefined) addTables(reduced, gateway, ports, all, reducedLayout, "reduced");
   return {
-    group: { name: gateway.key, layout: layout.hash, resources: resources.sorted() },
-    ...(open.length === 0
-      ? {}
-      : { ungoverned: { name: ungovernedGroupName(gateway.key), layout: layout.hash, resources: open } }),
-    layout,
-    violations: [...resources.violations, ...ungoverned.violations],
+    groups: [
+      { name: gateway.key, layout: layout.hash, resources: resources.sorted() },
+      {
+        name: reducedGroupName(gateway.key),
+        layout: reducedLayout.hash,
+        ...(withheld === undefined
+          ? { extends: gateway.key }
+          : { ...(open.length === 0 ? {} : { extends: openName }), withheld }),
+        resources: reduced.sorted(),
+      },
+      ...(open.length === 0 ? [] : [{ name: openName, layout: layout.hash, resources: open }]),
+    ],
+    layouts: withheld === undefined ? [layout, reducedLayout] : [layout],
+    violations: [...resources.violations, ...reduced.violations, ...ungoverned.violations],
   };
 }
 
+function addTables(
+  { add }: ResourceList,
+  gateway: Gateway,
+  ports: readonly PortGroup[],
+  tables: readonly RouteTable[],
+  { hash }: Layout,
+  plan: RoutePlan,
+): void {
+  for (const port of ports) add(ListenerSchema, TYPE_URLS.listener, port.name, envoyListener(port, plan));
+  for (const table of tables) {
+    add(RouteConfigurationSchema, TYPE_URLS.route, table.name, routeConfiguration(table, gateway, hash, plan));
+  }
+}
+
 /** The layout: what the routes can name, and the hash of the tables as generated without the hash in them. */
-function layoutOf(gateway: Gateway, tables: readonly RouteTable[]): Layout {
+function layoutOf(gateway: Gateway, tables: readonly RouteTable[], plan: RoutePlan): Layout {
   const routes = new Map<string, LayoutRoute>();
   const hash = createHash("sha256");
   for (const table of tables) {
     for (const host of table.hosts) for (const entry of host.entries) routes.set(entry.layout.id, entry.layout);
-    hash.update(toBinary(RouteConfigurationSchema, routeConfiguration(table, gateway, "")));
+    hash.update(toBinary(RouteConfigurationSchema, routeConfiguration(table, gateway, "", plan)));
   }
   const sorted = [...routes.values()].sort((a, b) => order(a.id, b.id));
   hash.update(JSON.stringify(sorted));
-  return { hash: hash.digest("hex").slice(0, 32), nodeGroup: gateway.key, routes: sorted };
+  if (plan === "full") return { hash: hash.digest("hex").slice(0, 32), nodeGroup: gateway.key, routes: sorted };
+  // Without a pool to choose, the tables of both plans are the same, and decisions on them are told apart all the same.
+  return { hash: hash.update(plan).digest("hex").slice(0, 32), nodeGroup: gateway.key, plan, routes: sorted };
 }
 
 /** The pools that some route of the layout can name. */
@@ -114,7 +146,7 @@ function poolsOf(layout: Layout, inventory: Inventory): Pool[] {
   ].filter((pool) => named.has(pool.name));
 }
 
-function routeConfiguration(table: RouteTable, gateway: Gateway, layout: string): RouteConfiguration {
+function routeConfiguration(table: RouteTable, gateway: Gateway, layout: string, plan: RoutePlan): RouteConfiguration {
   const plugins = new Map(
     table.hosts.flatMap((host) =>
       host.entries.flatMap((entry) => (entry.pools === undefined ? [] : [[entry.pools.name, entry.pools] as const])),
@@ -123,7 +155,7 @@ function routeConfiguration(table: RouteTable, gateway: Gateway, layout: string)
   return create(RouteConfigurationSchema, {
     name: table.name,
     ignorePortInHostMatching: true,
-    clusterSpecifierPlugins: [...plugins.values()]
+    clusterSpecifierPlugins: [...(plan === "full" ? plugins.values() : [])]
       .sort((a, b) => order(a.name, b.name))
       .map((pools) => priorityGroups(pools.name, pools.attempts, pools.groups)),
     virtualHosts: table.hosts.map((host) => ({
@@ -146,7 +178,9 @@ function routeConfiguration(table: RouteTable, gateway: Gateway, layout: string)
           },
         }),
       },
-      routes: host.entries.flatMap((entry) => envoyRoutes(entry.route)),
+      routes: host.entries.flatMap(({ route, pools }) =>
+        envoyRoutes(route, plan === "full" ? undefined : (pools?.groups ?? [])),
+      ),
     })),
   });
 }

@@ -11,10 +11,14 @@ export interface RevisionParts {
 
 /** The resources of one group of Envoys: those that say `node.cluster` = `name`. */
 export interface NodeGroup {
-  /** Key of the Gateway. */
+  /** Key of the Gateway, or a name that stands for its nodes that lack extensions. */
   readonly name: string;
   /** Hash of its layout. */
   readonly layout: string;
+  /** Another group whose resources this one has, too, but for those that it has itself under the same type and name. */
+  readonly extends?: string;
+  /** Why its nodes are given nothing that is governed. */
+  readonly withheld?: string;
   readonly resources: readonly EncodedResource[];
 }
 
@@ -34,7 +38,10 @@ export interface EncodedResource {
 export interface Layout {
   /** SHA-256 (hex, first 32 digits) of the routes as generated, before the hash itself is written into them. */
   readonly hash: string;
+  /** Key of the Gateway. */
   readonly nodeGroup: string;
+  /** Its Envoys take the first name of a decision's list, which the decision tells them apart; left out: the list. */
+  readonly plan?: "reduced";
   readonly routes: readonly LayoutRoute[];
 }
 
@@ -47,7 +54,7 @@ export interface LayoutRoute {
   readonly action: "plain" | "model" | "redirect" | "modelList";
   /** Names that a decision may put on its list. */
   readonly groups: readonly LayoutGroup[];
-  /** Attempts that Envoy makes, the first included: a chain is cut to this. */
+  /** Attempts that Envoy makes, the first included: a chain is cut to this. In a reduced layout it is cut to one. */
   readonly attempts: number;
   /** Models that the route offers (action model, modelList). */
   readonly models: readonly Key[];

@@ -99,7 +99,7 @@ test("a client without the floors is given nothing that is governed, whatever pe
 test("what is not governed leaves the resources of governed nodes as they are", () => {
   const after = compileText(caseText("ungoverned"));
   const before = compileText(caseText("ungoverned").replaceAll("governed: false", ""));
-  expect(before.parts.nodeGroups.map(({ name }) => name)).toEqual(["edge"]);
-  expect(after.parts.nodeGroups.map(({ name }) => name)).toEqual(["edge", "edge#ungoverned"]);
+  expect(before.parts.nodeGroups.map(({ name }) => name)).toEqual(["edge", "edge#reduced"]);
+  expect(after.parts.nodeGroups.map(({ name }) => name)).toEqual(["edge", "edge#reduced", "edge#ungoverned"]);
   expect(after.parts.nodeGroups[0]).toEqual(before.parts.nodeGroups[0]);
 });

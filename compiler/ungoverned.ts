@@ -11,24 +11,10 @@ import { ClusterSchema } from "../protos/gen/envoy/config/cluster/v3/cluster_pb.
 import { ClusterLoadAssignmentSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
 import { ListenerSchema } from "../protos/gen/envoy/config/listener/v3/listener_pb.ts";
 import { RouteConfigurationSchema } from "../protos/gen/envoy/config/route/v3/route_pb.ts";
-import type { Key, Upstream } from "../resources/index.ts";
+import type { Upstream } from "../resources/index.ts";
 import { upstreamPoolName } from "./program.ts";
 import type { ResourceList } from "./resource-list.ts";
 import type { RouteTable, TableEntry, VirtualHost } from "./route-table.ts";
-
-const SUFFIX = "#ungoverned";
-
-/**
- * The node group of a gateway's clients that cannot hold the floors. No Gateway has such a key, so no node can ask for
- * more by its name.
- */
-export function ungovernedGroupName(gateway: Key): string {
-  return `${gateway}${SUFFIX}`;
-}
-
-export function isUngovernedGroup(name: string): boolean {
-  return name.endsWith(SUFFIX);
-}
 
 /**
  * What a client without the floors may be given: upstreams that say so themselves, as far as a plain route of the gateway

@@ -8,12 +8,12 @@ import {
 } from "../protos/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts";
 import { PreviousHostsPredicateSchema } from "../protos/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
 import { StatusCode } from "../protos/gen/envoy/type/v3/http_status_pb.ts";
-import { CREDENTIAL_HEADERS, DECISION_HEADER, EXT_AUTHZ_CLUSTER, JWT_NAMESPACE } from "./names.ts";
+import { CREDENTIAL_HEADERS, DECISION_HEADER, EXT_AUTHZ_CLUSTER, JWT_NAMESPACE, type RoutePlan } from "./names.ts";
 import { configured, pack } from "./registry.ts";
 import { duration } from "./values.ts";
 
 /** The filter that asks for the decision. */
-export function extAuthz(): Any {
+export function extAuthz(plan: RoutePlan): Any {
   return pack(ExtAuthzSchema, {
     transportApiVersion: ApiVersion.V3,
     failureModeAllow: false,
@@ -26,7 +26,9 @@ export function extAuthz(): Any {
     // Every route says for itself how much body it wants, or none; but as bytes it comes only if the filter says so.
     withRequestBody: { maxRequestBytes: 4_194_304, allowPartialMessage: false, packAsBytes: true },
     clearRouteCache: true,
-    clearRouteCacheHeaders: [DECISION_HEADER],
+    // Envoys of the reduced plan do not know the list: with them every header that an answer sets re-picks the route, and
+    // the only one that it may set is this.
+    clearRouteCacheHeaders: plan === "full" ? [DECISION_HEADER] : [],
     // Anything else from the decision service is answered 500: it can neither choose a host nor a path.
     decoderHeaderMutationRules: {
       disallowAll: true,

@@ -17,7 +17,7 @@ import { HeaderMutationSchema as EarlyHeaderMutationSchema } from "../protos/gen
 import type { ValueMatcherSchema } from "../protos/gen/envoy/type/matcher/v3/value_pb.ts";
 import { extAuthz } from "./ext-authz.ts";
 import { decidedOnly, exactly } from "./floors.ts";
-import { DECISION_NAMESPACE, FILTERS } from "./names.ts";
+import { DECISION_NAMESPACE, FILTERS, type RoutePlan } from "./names.ts";
 import { extension, pack, typeUrl } from "./registry.ts";
 import { duration, fromAds } from "./values.ts";
 
@@ -37,7 +37,11 @@ const STRIPPED_HEADERS = [
 ];
 
 /** The HTTP connection manager of every listener. Only `statPrefix` and the route table's name differ between listeners. */
-export function httpConnectionManager(statPrefix: string, routeConfigName: string): HttpConnectionManager {
+export function httpConnectionManager(
+  statPrefix: string,
+  routeConfigName: string,
+  plan: RoutePlan,
+): HttpConnectionManager {
   return create(HttpConnectionManagerSchema, {
     statPrefix,
     routeSpecifier: { case: "rds", value: { routeConfigName, configSource: fromAds() } },
@@ -84,7 +88,7 @@ export function httpConnectionManager(statPrefix: string, routeConfigName: strin
           value: { configSource: fromAds(), typeUrls: [typeUrl(JwtAuthenticationSchema)] },
         },
       },
-      { name: FILTERS.extAuthz, configType: { case: "typedConfig", value: extAuthz() } },
+      { name: FILTERS.extAuthz, configType: { case: "typedConfig", value: extAuthz(plan) } },
       { name: FILTERS.rbac, configType: { case: "typedConfig", value: pack(RBACSchema, decidedOnly()) } },
       {
         name: FILTERS.router,

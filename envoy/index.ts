@@ -18,6 +18,7 @@ export {
   type GovernedRoute,
   type HeaderChanges,
   type PathRewrite,
+  type PoolGroup,
   priorityGroups,
   type RouteAction,
 } from "./route.ts";

@@ -30,10 +30,21 @@ export const FILTERS = {
   router: "envoy.filters.http.router",
 } as const;
 
-/** Extensions without which a node gets nothing that is governed. */
-export const REQUIRED_EXTENSIONS = [
+/** Extensions without which a node gets nothing that is governed: the decision and the floors under it. */
+export const FLOOR_EXTENSIONS = [
   "envoy.filters.http.ext_authz",
   "envoy.filters.http.rbac",
   "envoy.filters.http.upstream_rbac",
-  "envoy.router.cluster_specifier_plugin.priority_group",
 ] as const;
+
+/** Extensions without which a node with the floors gets the reduced plan. */
+export const FALLBACK_EXTENSIONS = ["envoy.router.cluster_specifier_plugin.priority_group"] as const;
+
+/** Extensions without which a node does not get the full plan. */
+export const REQUIRED_EXTENSIONS = [...FLOOR_EXTENSIONS, ...FALLBACK_EXTENSIONS] as const;
+
+/**
+ * What an Envoy with the floors runs: routes that go along the whole list of a decision, or (reduced) a route for each
+ * pool, taken where the decision's list begins with it. Reduced ones say nothing that Envoy 1.39 does not understand.
+ */
+export type RoutePlan = "full" | "reduced";

@@ -10,9 +10,11 @@ import {
   type RouteMatch,
   RouteMatchSchema,
   RouteSchema,
+  WeightedClusterSchema,
 } from "../protos/gen/envoy/config/route/v3/route_components_pb.ts";
 import { PreviousHostsPredicateSchema } from "../protos/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
 import { PriorityGroupClusterSpecifierSchema } from "../protos/gen/envoy/extensions/router/cluster_specifiers/priority_group/v3/priority_group_pb.ts";
+import type { MetadataMatcher } from "../protos/gen/envoy/type/matcher/v3/metadata_pb.ts";
 import { decisionFor } from "./ext-authz.ts";
 import { decisionSays } from "./floors.ts";
 import { mirrorPolicy, type RouteMirror } from "./mirror.ts";
@@ -109,8 +111,19 @@ export interface AnswerBudget {
 /** Statuses of a model server on which the next hop answers: overload and failure, never a verdict on the request. */
 const MODEL_RETRY_CODES = [429, 500, 502, 503, 504, 529];
 
-/** The Envoy routes of one match, in order: decided ones first, then the one that asks for the decision. */
-export function envoyRoutes(route: GovernedRoute): Route[] {
+/** What a decision may name, and the clusters behind it. */
+export interface PoolGroup {
+  readonly name: string;
+  readonly clusters: readonly { readonly name: string; readonly weight: number }[];
+}
+
+/**
+ * The Envoy routes of one match, in order: decided ones first, then the one that asks for the decision.
+ *
+ * @param firstOf  for Envoys that cannot go from pool to pool: a decided route for each of these groups, taken where the
+ *   decision's `first` names it. Where it names another one, no decided route matches
+ */
+export function envoyRoutes(route: GovernedRoute, firstOf?: readonly PoolGroup[]): Route[] {
   const undecided = undecidedRoutes(route);
   switch (route.action.type) {
     case "answered":
@@ -125,14 +138,14 @@ export function envoyRoutes(route: GovernedRoute): Route[] {
       ];
     case "plain": {
       const { action } = route;
-      return [...answering(route, [], () => plainAction(action, route.match.path)), ...undecided];
+      return [...answering(route, [], firstOf, (to) => plainAction(action, route.match.path, to)), ...undecided];
     }
     case "model": {
       const { action } = route;
       const answers = action.budgets.flatMap((budget) =>
         ([true, false] as const).flatMap((stream) =>
-          answering(route, [decisionSays("mode", `${stream ? "stream" : "whole"}${budget.name}`)], () =>
-            modelAction(action, budget, route.match.path, stream),
+          answering(route, [decisionSays("mode", `${stream ? "stream" : "whole"}${budget.name}`)], firstOf, (to) =>
+            modelAction(action, budget, route.match.path, stream, to),
           ),
         ),
       );
@@ -141,24 +154,29 @@ export function envoyRoutes(route: GovernedRoute): Route[] {
   }
 }
 
-/** A route for each mirror that a decision may name, then the one for decisions without a mirror. */
+/** A route for each mirror that a decision may name, then the one for decisions without a mirror; so for each group. */
 function answering(
   route: GovernedRoute,
-  says: readonly ReturnType<typeof decisionSays>[],
-  action: () => ActionInit,
+  says: readonly MetadataMatcher[],
+  firstOf: readonly PoolGroup[] | undefined,
+  action: (to: PoolGroup | undefined) => ActionInit,
 ): Route[] {
-  const variant = (also: typeof says, policies: readonly ReturnType<typeof mirrorPolicy>[]): Route => {
-    const value = create(RouteActionSchema, action());
-    value.requestMirrorPolicies.push(...policies);
+  const variant = (also: readonly MetadataMatcher[], to: PoolGroup | undefined, mirror?: RouteMirror): Route => {
+    const value = create(RouteActionSchema, action(to));
+    if (mirror !== undefined) value.requestMirrorPolicies.push(mirrorPolicy(mirror));
     return create(RouteSchema, { ...decided(route, [...says, ...also]), action: { case: "route", value } });
   };
-  const mirrored = (route.mirrors ?? []).map((mirror) =>
-    variant([decisionSays("mirror", mirror.cluster)], [mirrorPolicy(mirror)]),
-  );
-  return [...mirrored, variant([], [])];
+  const ways = firstOf === undefined ? [undefined] : firstOf;
+  return ways.flatMap((to) => {
+    const named = to === undefined ? [] : [decisionSays("first", to.name)];
+    const mirrored = (route.mirrors ?? []).map((mirror) =>
+      variant([...named, decisionSays("mirror", mirror.cluster)], to, mirror),
+    );
+    return [...mirrored, variant(named, to)];
+  });
 }
 
-function decided(route: GovernedRoute, also: readonly ReturnType<typeof decisionSays>[]) {
+function decided(route: GovernedRoute, also: readonly MetadataMatcher[]) {
   const changes = route.headers;
   return {
     name: route.id,
@@ -267,17 +285,18 @@ type ActionInit = MessageInitShape<typeof RouteActionSchema>;
 function plainAction(
   action: Extract<RouteAction, { type: "plain" }>,
   path: GovernedRoute["match"]["path"],
+  to: PoolGroup | undefined,
 ): ActionInit {
   const codes = action.retryCodes;
   return {
-    clusterSpecifier: { case: "clusterSpecifierPlugin", value: action.pools },
+    clusterSpecifier: clusters(action.pools, to),
     timeout: duration(action.timeoutMs),
     ...hostRewrite(action.hostname, action.hostFromEndpoint),
     ...pathRewrite(action.path, path),
     retryPolicy: retries(
       codes.length === 0 ? "connect-failure,refused-stream" : "connect-failure,refused-stream,retriable-status-codes",
       codes,
-      action.attempts,
+      { attempts: action.attempts, elsewhere: to === undefined },
       action.perTryTimeoutMs,
       action.backoffMs,
     ),
@@ -289,9 +308,10 @@ function modelAction(
   budget: AnswerBudget,
   path: GovernedRoute["match"]["path"],
   stream: boolean,
+  to: PoolGroup | undefined,
 ): ActionInit {
   return {
-    clusterSpecifier: { case: "clusterSpecifierPlugin", value: action.pools },
+    clusterSpecifier: clusters(action.pools, to),
     // A stream is bounded by its first byte and its whole life; a whole answer by its time over all attempts, and a slow
     // one is not asked for again, which would bill it twice.
     timeout: duration(stream ? 0 : budget.wholeAnswerMs),
@@ -305,17 +325,26 @@ function modelAction(
     retryPolicy: retries(
       "connect-failure,refused-stream,reset,retriable-status-codes",
       MODEL_RETRY_CODES,
-      action.attempts,
+      { attempts: action.attempts, elsewhere: to === undefined },
       stream ? budget.firstByteMs : undefined,
       undefined,
     ),
   };
 }
 
+/** @param pools  the name of the plugin with all groups, of which each attempt takes its own; where no one is named */
+function clusters(pools: string, to: PoolGroup | undefined): NonNullable<ActionInit["clusterSpecifier"]> {
+  if (to === undefined) return { case: "clusterSpecifierPlugin", value: pools };
+  const [only, another] = to.clusters;
+  if (only !== undefined && another === undefined) return { case: "cluster", value: only.name };
+  return { case: "weightedClusters", value: create(WeightedClusterSchema, { clusters: [...to.clusters] }) };
+}
+
+/** @param elsewhere  whether each attempt may go to another cluster */
 function retries(
   retryOn: string,
   codes: readonly number[],
-  attempts: number,
+  { attempts, elsewhere }: { readonly attempts: number; readonly elsewhere: boolean },
   perTryTimeoutMs: number | undefined,
   backoffMs: number | undefined,
 ): NonNullable<ActionInit["retryPolicy"]> {
@@ -324,7 +353,7 @@ function retries(
     retriableStatusCodes: [...codes],
     numRetries: attempts - 1,
     ...(perTryTimeoutMs === undefined || perTryTimeoutMs === 0 ? {} : { perTryTimeout: duration(perTryTimeoutMs) }),
-    refreshClusterOnRetry: true,
+    ...(elsewhere ? { refreshClusterOnRetry: true } : {}),
     retryBackOff: { baseInterval: duration(backoffMs ?? 5), maxInterval: duration((backoffMs ?? 5) * 10) },
     retryHostPredicate: [
       configured("envoy.retry_host_predicates.previous_hosts", pack(PreviousHostsPredicateSchema, {})),
@@ -390,7 +419,7 @@ function redirect(
 export function priorityGroups(
   name: string,
   attempts: number,
-  groups: readonly { name: string; clusters: readonly { name: string; weight: number }[] }[],
+  groups: readonly PoolGroup[],
 ): MessageInitShape<typeof ClusterSpecifierPluginSchema> {
   const refusing = Array.from({ length: attempts }, (_, index) => ({
     name: `none${index}`,

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Layout } from "../compiler/index.ts";
 import { type Allow, compilePolicy, type Target } from "../policy/index.ts";
 import { chainOf, drawWeighted, rewrites } from "./chain.ts";
 import { EDGE, modelTarget, PROGRAM, revision, route, single, upstreamTarget, weightedGroup } from "./fixtures.ts";
@@ -28,9 +29,13 @@ const M1 = modelTarget("m", 1);
 const M2 = modelTarget("m", 2);
 const PROGRAM_TARGETS = [A, B, C, OWN, M1, M2];
 
-function table(changes: Parameters<typeof route>[1], targets: readonly Target[] = PROGRAM_TARGETS): RouteTable {
+function table(
+  changes: Parameters<typeof route>[1],
+  targets: readonly Target[] = PROGRAM_TARGETS,
+  plan: Pick<Layout, "plan"> = {},
+): RouteTable {
   const program = { ...PROGRAM, targets };
-  const layout = { ...EDGE, routes: [route("r/0/0", changes)] };
+  const layout = { ...EDGE, ...plan, routes: [route("r/0/0", changes)] };
   const tables = buildTables(revision({ program }), [layout], compilePolicy(program));
   const built = tables.layouts.get(EDGE.hash)?.get("r/0/0");
   if (built === undefined) throw new Error("no table");
@@ -45,6 +50,25 @@ const WEIGHTED = table({
     single("upstream/b"),
     single("upstream/c"),
   ],
+});
+
+describe("the chain on a layout whose Envoys do not go from pool to pool", () => {
+  const singles = [single("upstream/a"), single("upstream/b")];
+  const groups = [weightedGroup({ "upstream/a": 90, "upstream/b": 10 }), ...singles];
+  const plain = table({ action: "plain", attempts: 3, groups }, PROGRAM_TARGETS, { plan: "reduced" });
+
+  it("has one name, whose clusters alone are legal", () => {
+    expect(chainOf(plain, allow([B, A]))).toMatchObject({
+      groups: ["weighted"],
+      legal: ["upstream/b", "upstream/a"],
+    });
+    expect(chainOf(plain, allow([B]))).toEqual({ groups: ["upstream/b"], legal: ["upstream/b"], targets: [B] });
+    expect(chainOf(plain, allow([B, A], { preferred: true }))).toEqual({
+      groups: ["upstream/b"],
+      legal: ["upstream/b"],
+      targets: [B],
+    });
+  });
 });
 
 describe("the chain of a plain route", () => {

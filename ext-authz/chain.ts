@@ -18,13 +18,15 @@ export interface Chain {
  * A chain shorter than the attempts of the route is left short: Envoy repeats the last group, which is legal by
  * construction and where another endpoint may answer. (Ending it with a group that leads nowhere would hide the
  * upstream's own error behind "no healthy upstream".) What a chain names that a route table does not have would fall back
- * to the table's own group of that number; those are blackholes, so it ends there.
+ * to the table's own group of that number; those are blackholes, so it ends there. On a reduced layout all attempts go to
+ * one group.
  *
  * One chain has one provider API, since a request in one API's shape is none for another, and passes the client's own
  * credential everywhere or nowhere, since header changes of one attempt are seen by the next.
  */
 export function chainOf(table: RouteTable, allow: Allow): Chain {
-  const { route, weights, weighted } = table;
+  const { route, reduced, weights, weighted } = table;
+  const most = reduced ? 1 : route.attempts;
   const inLayout = new Set(table.candidates.map((target) => target.pool));
   let targets: readonly Target[] = allow.targets.filter((target) => inLayout.has(target.pool));
   // What is not a backend of the route is there for reroute rules alone.
@@ -34,10 +36,10 @@ export function chainOf(table: RouteTable, allow: Allow): Chain {
   const singles = targets.map((target) => target.pool);
   // Envoy draws within the weighted group, so it is named only when every member may answer and none is preferred.
   if (own && weighted !== undefined && targets.length === weighted.length && allow.preferred !== true) {
-    return { groups: [WEIGHTED_GROUP, ...singles].slice(0, route.attempts), legal: singles, targets };
+    return { groups: [WEIGHTED_GROUP, ...singles].slice(0, most), legal: singles, targets };
   }
-  const groups = singles.slice(0, route.attempts);
-  return { groups, legal: groups, targets: targets.slice(0, route.attempts) };
+  const groups = singles.slice(0, most);
+  return { groups, legal: groups, targets: targets.slice(0, most) };
 }
 
 function compatible(targets: readonly Target[]): readonly Target[] {

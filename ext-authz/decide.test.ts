@@ -37,6 +37,25 @@ const chat = (body: object | string, changes: CheckParts = {}): CheckParts => ({
 });
 const web = (changes: CheckParts = {}): CheckParts => ({ route: "web/0/0", method: "GET", path: "/a", ...changes });
 
+describe("a layout whose Envoys do not go from pool to pool", () => {
+  const reduced = [{ ...EDGE, plan: "reduced" as const }];
+
+  it("is answered with the one pool, under the name that its routes look for, and the record says so", () => {
+    const { answer, record } = ask(chat({ model: "gpt" }), PROGRAM, reduced);
+    expect(answer).toMatchObject({ metadata: { first: "model/chat-2", legal: ["model/chat-2"] } });
+    expect(record).toMatchObject({ effect: "allow", plan: "reduced", targets: ["model/chat-2"] });
+  });
+
+  it("is told nothing more where it is refused, and other layouts are told nothing of it", () => {
+    const { answer, record } = ask(chat({ model: "ghost" }), PROGRAM, reduced);
+    expect(answer.metadata).not.toHaveProperty("first");
+    expect(record).toMatchObject({ effect: "deny", plan: "reduced" });
+    const full = ask(chat({ model: "gpt" }));
+    expect(full.answer.metadata).not.toHaveProperty("first");
+    expect(full.record).not.toHaveProperty("plan");
+  });
+});
+
 describe("a model route", () => {
   it("is answered with the chain, the names on the wire, and a whole record", () => {
     const { answer, record } = ask(chat({ model: "gpt", stream: true }, { path: "/v1/chat/completions?key=secret" }));

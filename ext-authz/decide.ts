@@ -271,7 +271,9 @@ class Draft {
   }
 
   allow(chain: Chain, extra: JsonObject): Outcome {
-    const { identity, mirror } = this;
+    const { identity, mirror, table } = this;
+    // Its routes lead to one group each, and are told apart by its name.
+    const first = table?.reduced === true ? chain.groups[0] : undefined;
     const headersToRemove = identity?.headersToRemove ?? [];
     const make = (decisionId: string): Answer => ({
       kind: "allow",
@@ -281,6 +283,7 @@ class Draft {
         ...this.#metadata("allow", decisionId),
         legal: [...chain.legal],
         priority_groups: chain.groups.map((name) => ({ name })),
+        ...(first === undefined ? {} : { first }),
         ...(mirror === undefined ? {} : { mirror }),
         ...extra,
       },
@@ -366,6 +369,7 @@ class Draft {
       errors: verdict?.errors ?? NOTHING,
       decidedInUs: elapsedUs(),
     };
+    if (table?.reduced === true) record.plan = "reduced";
     if (verdict?.effect === "allow") noteAllowed(record, verdict, this.mirror);
     return new Decided(record, identity?.application, decisionId, make, table?.templates, verdict, variant);
   }

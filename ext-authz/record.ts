@@ -12,6 +12,8 @@ export interface DecisionRecord {
   readonly service: string;
   readonly revision: { readonly number: number; readonly digest: string; readonly signed: boolean };
   readonly layout: string;
+  /** The Envoy cannot go from pool to pool, so that the list of targets was cut to its first; absent: it can. */
+  readonly plan?: "reduced";
   readonly route: string;
   readonly gateway: string;
   readonly httpRoute: string;

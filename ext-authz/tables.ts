@@ -38,6 +38,8 @@ export interface DecisionTables {
 
 export interface RouteTable {
   readonly route: LayoutRoute;
+  /** Envoy takes the first group of a chain and no other. */
+  readonly reduced: boolean;
   /** Targets that the layout has a group for: those of the newest program, and departed ones for their grace. */
   readonly candidates: readonly Target[];
   /** Plain routes: pools of the route's own backends by weight; others can only be rerouted to. */
@@ -100,9 +102,10 @@ interface Context {
 }
 
 function layoutTable(layout: Layout, context: Context): ReadonlyMap<string, RouteTable> {
+  const reduced = layout.plan === "reduced";
   const routes = layout.routes
     .filter((route) => route.action !== "modelList")
-    .map((route): [string, RouteTable] => [route.id, routeTable(route, context, [])]);
+    .map((route): [string, RouteTable] => [route.id, routeTable(route, reduced, context, [])]);
   const serving = routes.map(([, table]) => table).filter((table) => table.route.action === "model");
   const lists = layout.routes
     .filter((route) => route.action === "modelList")
@@ -111,12 +114,17 @@ function layoutTable(layout: Layout, context: Context): ReadonlyMap<string, Rout
         (table) =>
           table.route.gateway === route.gateway && table.route.models.some((model) => route.models.includes(model)),
       );
-      return [route.id, routeTable(route, context, servedBy)];
+      return [route.id, routeTable(route, reduced, context, servedBy)];
     });
   return new Map([...routes, ...lists]);
 }
 
-function routeTable(route: LayoutRoute, context: Context, servedBy: readonly RouteTable[]): RouteTable {
+function routeTable(
+  route: LayoutRoute,
+  reduced: boolean,
+  context: Context,
+  servedBy: readonly RouteTable[],
+): RouteTable {
   const weighted = route.groups.find((group) => group.name === WEIGHTED_GROUP)?.clusters;
   const singles = route.groups.filter((group) => group.name !== WEIGHTED_GROUP);
   const candidates = singles.flatMap((group) => context.targets.get(group.name) ?? []);
@@ -130,6 +138,7 @@ function routeTable(route: LayoutRoute, context: Context, servedBy: readonly Rou
   const chains = new WeakMap<Allow, Chain>();
   const table: RouteTable = {
     route,
+    reduced,
     candidates,
     drawBackend: backendDraw(candidates, weights),
     chainOf(verdict) {

@@ -21,6 +21,7 @@ export const FINDING_CODES = {
   "law-begins": "A rule of a law pack begins soon.",
   "law-unreviewed": "A law pack enforces rules that counsel has not reviewed.",
   "score-ages": "A score is, or soon will be, older than scores may be.",
+  "no-reduced-plan": "The tables of a Gateway would be too long for Envoys before 1.40, which get nothing governed.",
   "ungoverned-upstream": "An upstream is served to clients that ask for no decision.",
 } as const;
 export type FindingCode = keyof typeof FINDING_CODES;

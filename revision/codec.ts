@@ -181,7 +181,11 @@ function assemble(number: number, parts: readonly DecodedPart[]): RevisionParts 
     throw new ChanceryError("corrupt", `revision ${number}: it has no policy program or no secret references`);
   }
   const hashes = new Set(layouts.map((layout) => layout.hash));
+  const extensible = new Set(nodeGroups.flatMap((group) => (group.extends === undefined ? [group.name] : [])));
   for (const group of nodeGroups) {
+    if (group.extends !== undefined && !extensible.has(group.extends)) {
+      throw new ChanceryError("corrupt", `revision ${number}: ${group.name} cannot extend ${group.extends}`);
+    }
     if (!hashes.has(group.layout)) {
       throw new ChanceryError("corrupt", `revision ${number}: layout ${group.layout} of ${group.name} is missing`);
     }

@@ -6,7 +6,7 @@ import { canonicalJson } from "./canonical-json.ts";
 
 /**
  * A node group as bytes (format 1): the magic, the length of the header (uint32, big-endian), the header (canonical
- * JSON: name, layout, and type, name, version and size of each resource), then the values one after the other. Resources
+ * JSON: name, layout, what it extends and why it is withheld, and type, name, version and size of each resource), then the values one after the other. Resources
  * are sorted by type and name, so that equal groups are equal bytes whatever order they were generated in.
  */
 const MAGIC = Buffer.from("chancery-node-group-1\n", "ascii");
@@ -16,6 +16,8 @@ const MAX_RESOURCES = 200_000;
 const headerSchema = z.strictObject({
   name: z.string(),
   layout: z.string(),
+  extends: z.string().optional(),
+  withheld: z.string().optional(),
   resources: z
     .array(
       z.strictObject({
@@ -34,6 +36,8 @@ export function encodeNodeGroup(group: NodeGroup): Uint8Array {
     canonicalJson({
       name: group.name,
       layout: group.layout,
+      ...(group.extends === undefined ? {} : { extends: group.extends }),
+      ...(group.withheld === undefined ? {} : { withheld: group.withheld }),
       resources: resources.map(({ typeUrl, name, version, value }) => ({ typeUrl, name, version, size: value.length })),
     }),
   );
@@ -64,7 +68,12 @@ export function decodeNodeGroup(bytes: Uint8Array): NodeGroup {
     resources.push({ typeUrl, name, version, value });
   }
   if (offset !== buffer.length) throw corrupt("bytes are left over");
-  return { name: header.name, layout: header.layout, resources };
+  const { name, layout, extends: base, withheld } = header;
+  return {
+    ...{ name, layout, resources },
+    ...(base === undefined ? {} : { extends: base }),
+    ...(withheld === undefined ? {} : { withheld }),
+  };
 }
 
 /** Version of an encoded resource: first 16 hex digits of its SHA-256. */

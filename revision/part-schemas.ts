@@ -225,6 +225,7 @@ export const programSchema = z.strictObject({
 export const layoutSchema = z.strictObject({
   hash: text,
   nodeGroup: text,
+  plan: optional(z.literal("reduced")),
   routes: z.array(
     z.strictObject({
       id: text,

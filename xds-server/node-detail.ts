@@ -22,7 +22,8 @@ export type ResourceStanding =
   | "not-its-secret"
   | "not-in-its-group"
   | "group-unknown"
-  | "lacks-extensions";
+  | "lacks-extensions"
+  | "table-too-long";
 
 export interface ResourceDetail {
   readonly typeUrl: string;
@@ -110,7 +111,8 @@ export function nodeDetail(
     }
   }
   if (name !== undefined && resources.length === 0) resources.push(unknownName(identity, facts, name));
-  const { id, group, version, plan } = identity;
+  const { id, group, version } = identity;
+  const plan = facts.view.withheld === undefined ? identity.plan : "none";
   return { id, group, envoyVersion: version, plan, resources, leftOut };
 }
 
@@ -138,7 +140,8 @@ function standingOf(
   name: string,
 ): Standing {
   // What is not governed, a node without the floors is given like any other.
-  const open = identity.plan === "none" && facts.view.types.get(typeUrl)?.resources.has(name) === true;
+  const lacking = identity.plan === "none" || facts.view.withheld !== undefined;
+  const open = lacking && facts.view.types.get(typeUrl)?.resources.has(name) === true;
   const general = open ? undefined : generalReason(identity, facts);
   if (general !== undefined) return general;
   const entry = facts.heldBack.find((held) => held.typeUrl === typeUrl && held.name === name);
@@ -173,10 +176,14 @@ function standingOf(
   return say("about-to-be-sent", "is sent with the next response");
 }
 
-function generalReason(identity: NodeIdentity, { groupView }: DetailFacts): Standing | undefined {
+function generalReason(identity: NodeIdentity, { view, groupView }: DetailFacts): Standing | undefined {
+  const missing = identity.missingExtensions.join(", ");
   if (identity.plan === "none") {
-    const missing = identity.missingExtensions.join(", ");
     return say("lacks-extensions", `only upstreams with governed: false are given to a node without ${missing}`);
+  }
+  if (view.withheld !== undefined) {
+    const why = `only upstreams with governed: false are given to it, since it lacks ${missing}, and ${view.withheld}`;
+    return say("table-too-long", why);
   }
   if (groupView.known) return undefined;
   return say("group-unknown", `no revision has a gateway "${identity.group}": the node is given nothing`);

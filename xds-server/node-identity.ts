@@ -1,5 +1,5 @@
-import { ungovernedGroupName } from "../compiler/index.ts";
-import { REQUIRED_EXTENSIONS } from "../envoy/index.ts";
+import { reducedGroupName, ungovernedGroupName } from "../compiler/index.ts";
+import { FLOOR_EXTENSIONS, REQUIRED_EXTENSIONS } from "../envoy/index.ts";
 import type { Node } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
 
 /** Who a client says it is, and what it can do. */
@@ -22,8 +22,11 @@ export interface NodeIdentity {
   readonly supportsResourceInSotw?: boolean;
 }
 
-/** What a node is given: all of its group's resources, or none of the governed ones, since it lacks a floor. */
-export type NodePlan = "full" | "none";
+/**
+ * What a node is given: all of its group's resources; with routes to one pool each, since it cannot go from pool to pool;
+ * or nothing that is governed, since it lacks a floor.
+ */
+export type NodePlan = "full" | "reduced" | "none";
 
 export interface IdentitySettings {
   /** Give everything to a client that lists no extensions at all (tests, clients that are not Envoy). */
@@ -54,16 +57,28 @@ export function identityOf(node: Node, { trustUnlistedNodes, groupBy }: Identity
     version: versionOf(node),
     build: buildOf(node),
     isEnvoy: node.userAgentName === "envoy",
-    plan: missingExtensions.length === 0 ? "full" : "none",
+    plan: planOf(missingExtensions),
     missingExtensions,
     supportsTtl: node.clientFeatures.includes("xds.config.supports-resource-ttl"),
     supportsResourceInSotw: node.clientFeatures.includes("xds.config.supports-resource-in-sotw"),
   };
 }
 
-/** Whose resources a node is given: its group's, or those that its group has for nodes without the floors. */
+function planOf(missing: readonly string[]): NodePlan {
+  if (missing.length === 0) return "full";
+  return FLOOR_EXTENSIONS.some((name) => missing.includes(name)) ? "none" : "reduced";
+}
+
+/** Whose resources a node is given: its group's, or those that its group has for nodes that lack extensions. */
 export function subscriberOf(node: NodeIdentity): Pick<NodeIdentity, "id" | "group" | "build"> {
-  return node.plan === "none" ? { ...node, group: ungovernedGroupName(node.group) } : node;
+  switch (node.plan) {
+    case "full":
+      return node;
+    case "reduced":
+      return { ...node, group: reducedGroupName(node.group) };
+    case "none":
+      return { ...node, group: ungovernedGroupName(node.group) };
+  }
 }
 
 function buildOf(node: Node): string {

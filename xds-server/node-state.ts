@@ -1,6 +1,6 @@
 import { TYPE_URLS } from "../envoy/index.ts";
 import type { ConnectedNode } from "./client-status.ts";
-import type { NodeIdentity, NodePlan } from "./node-identity.ts";
+import { type NodeIdentity, type NodePlan, subscriberOf } from "./node-identity.ts";
 import { heldBackFrom, type Quarantine, type QuarantineScope, widestScope } from "./quarantine.ts";
 import { type Leftovers, leftoversOf, type Session } from "./session-state.ts";
 
@@ -16,6 +16,8 @@ export interface NodeState {
   readonly build: string;
   readonly plan: NodePlan;
   readonly missingExtensions: readonly string[];
+  /** Why a node that could run the reduced plan is not given it. */
+  readonly withheld?: string;
   readonly connected: boolean;
   /** Open streams: one with ADS, else one for each type. */
   readonly streams: number;
@@ -94,7 +96,14 @@ export interface NodeTable {
   connectedNodes(): Iterable<ConnectedNode>;
   /** Connected nodes. */
   count(): number;
-  states(knownGroup: (group: string) => boolean, quarantineOf: (group: string) => Quarantine): NodeState[];
+  states(standing: (node: NodeIdentity) => GroupStanding): NodeState[];
+}
+
+/** What is known of whose resources a node is given. */
+export interface GroupStanding {
+  readonly knownGroup: boolean;
+  readonly withheld: string | undefined;
+  readonly quarantine: Quarantine;
 }
 
 export function createNodeTable(maxNodes: number): NodeTable {
@@ -167,7 +176,7 @@ export function createNodeTable(maxNodes: number): NodeTable {
     },
     forgetRefusals(group) {
       for (const entry of nodes.values()) {
-        if (entry.identity.group !== group) continue;
+        if (subscriberOf(entry.identity).group !== group) continue;
         entry.leftovers = new Map();
         entry.lastNack = undefined;
       }
@@ -182,16 +191,11 @@ export function createNodeTable(maxNodes: number): NodeTable {
       for (const { sessions } of nodes.values()) if (sessions.size > 0) connected += 1;
       return connected;
     },
-    states(knownGroup, quarantineOf) {
-      return [...nodes.values()].map((entry) => {
-        const { group } = entry.identity;
-        return stateOf(entry, knownGroup(group), quarantineOf(group));
-      });
-    },
+    states: (standing) => [...nodes.values()].map((entry) => stateOf(entry, standing(entry.identity))),
   };
 }
 
-function stateOf(entry: NodeEntry, knownGroup: boolean, quarantine: Quarantine): NodeState {
+function stateOf(entry: NodeEntry, { knownGroup, withheld, quarantine }: GroupStanding): NodeState {
   const { identity, sessions, acknowledged, lastNack } = entry;
   let { leftovers } = entry;
   for (const session of sessions) leftovers = mergedLeftovers({ leftovers }, session);
@@ -204,8 +208,9 @@ function stateOf(entry: NodeEntry, knownGroup: boolean, quarantine: Quarantine):
     knownGroup,
     envoyVersion: identity.version,
     build: identity.build,
-    plan: identity.plan,
+    plan: withheld === undefined ? identity.plan : "none",
     missingExtensions: identity.missingExtensions,
+    ...(withheld === undefined ? {} : { withheld }),
     connected: sessions.size > 0,
     streams: sessions.size,
     watches: watchesOf(sessions),

@@ -3,7 +3,7 @@ import * as grpc from "@grpc/grpc-js";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { expect, test } from "vitest";
-import type { EncodedResource } from "../compiler/index.ts";
+import { type EncodedResource, reducedGroupName } from "../compiler/index.ts";
 import { fixedCertificate, REQUIRED_EXTENSIONS, serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
 import { ClientResourceStatus } from "../protos/gen/envoy/admin/v3/config_dump_shared_pb.ts";
 import { AggregatedDiscoveryService } from "../protos/gen/envoy/service/discovery/v3/ads_pb.ts";
@@ -200,7 +200,7 @@ test("a node that lacks a floor gets no resources, and its missing extensions ar
   const { server, port } = await start();
   server.setSnapshot(snapshot(1, [cluster("a")]));
   const old = openDelta(port);
-  const some = extensions.filter(({ name }) => !name.includes("priority_group"));
+  const some = extensions.filter(({ name }) => !name.includes("upstream_rbac"));
   old.send({ node: { id: "old", cluster: "g", extensions: some }, typeUrl: CDS });
   const unlisted = openDelta(port);
   unlisted.send({ node: { id: "unlisted", cluster: "g" }, typeUrl: CDS });
@@ -209,11 +209,43 @@ test("a node that lacks a floor gets no resources, and its missing extensions ar
   server.setSnapshot(snapshot(2, [cluster("b")]));
   const states = server.nodes().sort((a, b) => a.id.localeCompare(b.id));
   expect(states).toMatchObject([
-    { id: "old", plan: "none", missingExtensions: ["envoy.router.cluster_specifier_plugin.priority_group"] },
+    { id: "old", plan: "none", missingExtensions: ["envoy.filters.http.upstream_rbac"] },
     { id: "unlisted", plan: "none", missingExtensions: REQUIRED_EXTENSIONS },
   ]);
   expect(states.map((state) => state.acknowledgedRevision)).toEqual([undefined, undefined]);
   expect([...old.responses, ...unlisted.responses]).toEqual([]);
+});
+
+test("a node that cannot go from pool to pool gets the reduced plan of its gateway, or is told why not", async () => {
+  const { server, port } = await start();
+  const reduced = reducedGroupName("g");
+  server.setSnapshot(snapshot(1, [cluster("a")]));
+  server.setSnapshot({ ...snapshot(1, [cluster("r")]), group: reduced, layout: "reduced-1" });
+  const stream = openDelta(port);
+  const some = extensions.filter(({ name }) => !name.includes("priority_group"));
+  stream.send({ node: { id: "n", cluster: "g", extensions: some }, typeUrl: CDS });
+  const first = await stream.next();
+  expect(first.resources.map(({ name }) => name)).toEqual(["r"]);
+  stream.ack(first);
+  await waitFor(() => server.nodes()[0]?.acknowledgedRevision === 1, 5_000, "the acknowledgement");
+  const missingExtensions = ["envoy.router.cluster_specifier_plugin.priority_group"];
+  expect(server.nodes()).toMatchObject([
+    { id: "n", group: "g", plan: "reduced", missingExtensions, acknowledgedLayout: "reduced-1" },
+  ]);
+  expect(server.nodeDetails("n", "r")[0]?.resources).toMatchObject([{ standing: "in-force" }]);
+  expect(server.nodeDetails("n", "a")[0]?.resources).toMatchObject([{ standing: "not-in-its-group" }]);
+
+  // Its routes became too many.
+  const withheld = "the table is too long";
+  server.setSnapshot({ ...snapshot(2, [cluster("open")]), group: reduced, layout: "", withheld });
+  const second = await stream.next();
+  expect(second.resources.map(({ name }) => name)).toEqual(["open"]);
+  stream.ack(second);
+  await waitFor(() => server.nodeDetails("n", "open")[0]?.resources[0]?.standing === "in-force", 5_000, "what is open");
+  expect(server.nodes()).toMatchObject([{ plan: "none", withheld, acknowledgedRevision: 1 }]);
+  const [detail] = server.nodeDetails("n", "a");
+  expect(detail).toMatchObject({ plan: "none", resources: [{ standing: "table-too-long" }] });
+  expect(detail?.resources[0]?.text).toContain(withheld);
 });
 
 test("a node that lacks a floor gets what is there for such nodes, as it changes, and nothing of its gateway", async () => {

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import * as grpc from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
-import type { EncodedResource } from "../compiler/index.ts";
+import { type EncodedResource, gatewayOfGroup } from "../compiler/index.ts";
 import { bindingOf, misuse, mutualTls, type ServerCertificates, serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
 import { LoadReportingService } from "../protos/gen/envoy/service/load_stats/v3/lrs_pb.ts";
 import {
@@ -253,19 +253,28 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
       secretNames = new Set(secrets.keys());
       store.setSecrets(secrets, clock.now());
     },
-    nodes: () => nodes.states((group) => store.view(group).known, dispatcher.quarantine),
+    nodes: () =>
+      nodes.states((node) => {
+        const { group } = subscriberOf(node);
+        const quarantine = dispatcher.quarantine(group);
+        return { knownGroup: store.view(node.group).known, withheld: store.view(group).withheld, quarantine };
+      }),
     loads: loads.loads,
     nodeDetails(id, name) {
       const details: NodeDetail[] = [];
       for (const { identity, sessions } of nodes.connectedNodes()) {
         if (identity.id !== id) continue;
         const { group } = identity;
-        const groupsWith = (wanted: string) =>
-          store.groups().filter((other) => other !== group && hasResource(store.view(other), wanted));
+        const groupsWith = (wanted: string) => {
+          const others = store.groups().filter((other) => hasResource(store.view(other), wanted));
+          return [...new Set(others.map(gatewayOfGroup))].filter((gateway) => gateway !== group);
+        };
         const subscriber = subscriberOf(identity);
+        const view = dispatcher.view(subscriber);
         const facts = {
-          view: dispatcher.view(subscriber),
-          groupView: store.view(group),
+          view,
+          // Of what it is not given for lack of extensions, it is said why.
+          groupView: store.view(identity.plan === "reduced" && view.withheld === undefined ? subscriber.group : group),
           heldBack: heldBackFrom(dispatcher.quarantine(subscriber.group), identity),
           groupsWith: (wanted: string) => groupsWith(wanted).slice(0, 20),
           isSecret: (wanted: string) => secretNames.has(wanted),

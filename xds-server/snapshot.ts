@@ -16,6 +16,8 @@ export interface GroupSnapshot {
   readonly group: string;
   readonly revision: number;
   readonly layout: string;
+  /** Why its nodes are given nothing that is governed. */
+  readonly withheld?: string;
   /** type URL → resource name → resource. */
   readonly resources: ReadonlyMap<string, ReadonlyMap<string, ServedResource>>;
   /**

@@ -197,8 +197,13 @@ export class XdsStream {
       // Where its gateway is known and has nothing for it, that is what it is told.
       return { view: known && !view.known ? emptyGroup(view.group, 0, now) : view, leftovers };
     }
-    if (view.known) log.info({ node: node.id, group: node.group, version: node.version }, "node connected");
-    else
+    if (view.known) {
+      const { id, group, version, plan } = node;
+      log.info({ node: id, group, version, plan }, "node connected");
+      if (view.withheld !== undefined) {
+        log.warn({ node: id, group, reason: view.withheld }, "node is given ungoverned upstreams only");
+      }
+    } else
       log.warn(
         { node: node.id, group: node.group, known: store.groups().slice(0, 20) },
         "node of an unknown group connected",
@@ -255,7 +260,7 @@ export class XdsStream {
         const { revision, layout, publishedAt } = effect;
         this.#subscription?.settled(revision);
         // It runs none of what the layout says.
-        if (node.plan === "none") return;
+        if (node.plan === "none" || this.#session.view.withheld !== undefined) return;
         // It runs all but what it refused, which is not that revision.
         if (this.#session.view.heldBack !== undefined) return;
         nodes.acknowledged(this.#session, revision, layout);

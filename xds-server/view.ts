@@ -23,6 +23,8 @@ export interface GroupView {
   readonly known: boolean;
   readonly revision: number;
   readonly layout: string;
+  /** Why its nodes are given nothing that is governed; left out: they are. */
+  readonly withheld?: string;
   /** Milliseconds since the epoch. */
   readonly publishedAt: number;
   readonly types: ReadonlyMap<string, TypeView>;
@@ -66,9 +68,10 @@ export function nextView(
     if (types.has(typeUrl) || before.resources.size === 0) continue;
     changes.set(typeUrl, [...before.resources.keys()]);
   }
-  const { group, revision, layout } = snapshot;
+  const { group, revision, layout, withheld } = snapshot;
   const preceding = precedingOf(previous, changes, types);
-  const view = { group, known: true, revision, layout, publishedAt, types };
+  const said = withheld === undefined ? {} : { withheld };
+  const view = { group, known: true, revision, layout, ...said, publishedAt, types };
   return { view: preceding === undefined ? view : { ...view, preceding }, changes };
 }
 

@@ -22,6 +22,8 @@ export interface FleetOptions {
   readonly concurrency?: number;
   /** Addresses that Envoy asks in place of the fleet's own decision services. */
   readonly extAuthz?: readonly string[];
+  /** Path of an Envoy in place of the one that set-up found. */
+  readonly envoy?: string;
 }
 
 /** An xDS server, decision services and an Envoy, each a process of its own, over one resource tree. */
@@ -113,7 +115,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     const services = await Promise.all(authzPorts.map((_, index) => startAuthz(index)));
     let xds = await startXds();
     const envoy = await startEnvoy({
-      binary: (await findEnvoy(process.env)).path,
+      binary: options.envoy ?? (await findEnvoy(process.env)).path,
       concurrency: options.concurrency ?? 1,
       bootstrap: bootstrapJson({
         nodeId: "edge-1",
