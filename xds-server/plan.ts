@@ -1,5 +1,6 @@
 import { TYPE_URLS } from "../envoy/index.ts";
-import { hasPending, type Session, type TypeState } from "./session-state.ts";
+import { hasPending, isEnvoy, type Session, type TypeState } from "./session-state.ts";
+import { awaitsReading } from "./taken-up.ts";
 import { type GroupView, namesReferenced } from "./view.ts";
 
 /**
@@ -7,7 +8,7 @@ import { type GroupView, namesReferenced } from "./view.ts";
  *
  * Additions go CDS, EDS, SDS, then LDS and RDS once the clusters are acknowledged. Envoy holds that acknowledgement
  * back until every cluster is warm, which needs their endpoints and secrets, so those never wait; and one cluster that
- * does not get warm holds it back for ever, so the wait is bounded. Removals come last: a request keeps the route table
+ * does not get warm holds it back for ever, so the wait is bounded, once the node has read the clusters. Removals come last: a request keeps the route table
  * that it started with, while clusters are looked up live.
  *
  * @returns when to look again (ms since the epoch), or undefined when nothing waits for time to pass
@@ -31,6 +32,8 @@ function releaseOrdered(session: Session, now: number): number | undefined {
   const inFlight = clusters !== undefined && (clusters.outstanding.size > 0 || hasPending(clusters));
   // A listener names no clusters but by its routes, and a stream of one type is never asked for another.
   const routesWait = session.only === undefined && (session.types.get(TYPE_URLS.route)?.waiting.size ?? 0) > 0;
+  // Where the link is stuck, the node goes on with the routes and clusters that it has. What it shows ends this.
+  if (routesWait && awaitsClusters(session)) return undefined;
   const until = inFlight ? session.orderDeadline : routesWait ? mayBeAsked(session, TYPE_URLS.cluster) : now;
   if (now < until) return until;
   session.orderDeadline = undefined;
@@ -39,6 +42,12 @@ function releaseOrdered(session: Session, now: number): number | undefined {
     type.waiting.clear();
   }
   return undefined;
+}
+
+/** Whether clusters are not sent yet, or not read: as long as that takes, routes to them would lead nowhere. */
+function awaitsClusters(session: Session): boolean {
+  const clusters = session.types.get(TYPE_URLS.cluster);
+  return awaitsReading(session) || (isEnvoy(session) && clusters !== undefined && hasPending(clusters));
 }
 
 function releaseRemovals(session: Session, now: number): number | undefined {
@@ -73,6 +82,8 @@ function usersOf(typeUrl: string): readonly string[] {
 function stillRelied(session: Session, type: TypeState, name: string): boolean {
   // An extension config that a listener names must not go while that listener lives (envoyproxy/envoy#32823).
   if (type.typeUrl === TYPE_URLS.extensionConfig && neededByListener(session, name)) return true;
+  // Likewise where its new routes wait for clusters without end.
+  if ((session.types.get(TYPE_URLS.route)?.waiting.size ?? 0) > 0 && awaitsClusters(session)) return true;
   // Where the node refused listeners or routes it runs its last good ones: what those need stays.
   return usersOf(type.typeUrl).some((user) => (session.types.get(user)?.rejected.size ?? 0) > 0);
 }

@@ -11,6 +11,7 @@ import { inParts, RESPONSE_HEAD, sizeOf } from "./response-size.ts";
 import {
   type Batch,
   hasPending,
+  isEnvoy,
   type Session,
   served,
   servedAll,
@@ -21,6 +22,7 @@ import {
 } from "./session-state.ts";
 import type { ServedResource } from "./snapshot.ts";
 import { covers } from "./subscription.ts";
+import { noteSent } from "./taken-up.ts";
 import { aliasesOf, typeVersion, versionOf } from "./view.ts";
 
 /** One response, in the words that both protocols share. */
@@ -94,7 +96,12 @@ function respondWithContent(session: Session, type: TypeState, now: number): Res
     for (const name of removed) type.heartbeats.delete(name);
   }
   resendChildren(session, type, resources);
-  if (type.typeUrl === TYPE_URLS.cluster) answerEndpointsOf(session, gone);
+  if (type.typeUrl === TYPE_URLS.cluster) {
+    answerEndpointsOf(session, gone);
+    for (const name of gone) session.notTakenUp.delete(name);
+    // A node that has nothing yet has no routes that are to go on.
+    if (opening === undefined && isEnvoy(session)) noteSent(session, type, resources);
+  }
   return response;
 }
 

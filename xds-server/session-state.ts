@@ -114,6 +114,8 @@ export interface Session {
   inSendOrder: readonly TypeState[];
   /** Clusters that were taken away in this stream, the newest few: their endpoints are still answered. */
   readonly clustersGone: Set<string>;
+  /** Clusters that were sent to an Envoy and of which it has not shown that it has read them (`taken-up.ts`), by name. */
+  readonly notTakenUp: Map<string, ServedResource>;
   /** Children of parents that were sent before the first request for the child's type: type URL → names. */
   readonly due: Map<string, ReadonlySet<string>>;
   node: NodeIdentity | undefined;
@@ -191,6 +193,11 @@ export function tellAgain(type: TypeState, name: string): void {
   if (!covers(type.subscription, name)) return;
   type.held.set(name, UNKNOWN);
   type.pending.add(name);
+}
+
+/** Whether it is said to be an Envoy: what those do that is not in the protocol holds for it. */
+export function isEnvoy(session: Session): boolean {
+  return session.node?.isEnvoy === true;
 }
 
 /** Whether there is something to look at when the next response is made. */

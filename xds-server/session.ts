@@ -1,3 +1,4 @@
+import { TYPE_URLS } from "../envoy/index.ts";
 import { heartbeatDue, nextHeartbeat } from "./heartbeat.ts";
 import { ABSENT, UNKNOWN } from "./held-versions.ts";
 import { type NodeIdentity, namingProblem } from "./node-identity.ts";
@@ -5,6 +6,7 @@ import { earlier, release, settled } from "./plan.ts";
 import { type Response, respond } from "./respond.ts";
 import {
   hasPending,
+  isEnvoy,
   newTypeState,
   type Protocol,
   type Resolve,
@@ -17,6 +19,7 @@ import {
 import { type Answer, settle } from "./settle.ts";
 import { changeDelta, changeSotw, openDelta, openSotw, resourcesOf } from "./subscribe.ts";
 import { changeNames, replaceNames } from "./subscription.ts";
+import { noteAsked } from "./taken-up.ts";
 import { type Changes, type GroupView, inSendOrder, sameTerms, unknownGroup } from "./view.ts";
 
 /** A request of either protocol. */
@@ -73,6 +76,7 @@ export function createSession(options: SessionOptions): Session {
     types: new Map(),
     inSendOrder: [],
     clustersGone: new Set(),
+    notTakenUp: new Map(),
     due: new Map(),
     node: undefined,
     view: unknownGroup(""),
@@ -198,6 +202,7 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
     else changeDelta(session, type, change);
   }
   if (first) session.due.delete(type.typeUrl);
+  noteAsked(session, session.types.get(TYPE_URLS.cluster));
   return undefined;
 }
 
@@ -284,10 +289,6 @@ function retainable(session: Session, type: TypeState, name: string): boolean {
   if (!type.traits.removedLast || held === undefined || held === ABSENT) return false;
   // State of the world repeats what it keeps, and must not repeat what was refused.
   return session.protocol === "delta" || !type.rejected.has(name);
-}
-
-function isEnvoy(session: Session): boolean {
-  return session.node?.isEnvoy === true;
 }
 
 function report(answer: Answer | undefined, effects: Effect[]): void {
