@@ -1,5 +1,6 @@
 import type { Key } from "../resources/index.ts";
 import type { ApplicationFacts, ApprovalFacts } from "./program.ts";
+import { STEP, type Steps } from "./steps.ts";
 
 /** Start and end in milliseconds since the epoch. */
 export interface Validity {
@@ -31,9 +32,9 @@ export type Approvals = (version: Key, application: ApplicationFacts, now: numbe
  * An approval that names jurisdictions must name all of the application's; for an application that names none, where it
  * works is not known, and only an approval for every jurisdiction will do.
  */
-export function approvalsOf(facts: readonly ApprovalFacts[]): Approvals {
+export function* approvalsOf(facts: readonly ApprovalFacts[]): Steps<Approvals> {
   const byPair = new Map<string, { readonly period: Validity; readonly jurisdictions: ReadonlySet<string> }[]>();
-  for (const approval of facts) {
+  for (const [place, approval] of facts.entries()) {
     const pair = pairOf(approval.version, approval.application);
     const entry = {
       period: validity(approval.validFrom, approval.validUntil),
@@ -42,6 +43,7 @@ export function approvalsOf(facts: readonly ApprovalFacts[]): Approvals {
     const known = byPair.get(pair);
     if (known === undefined) byPair.set(pair, [entry]);
     else known.push(entry);
+    if (place % STEP === 0) yield;
   }
   return (version, application, now) => {
     const entries = byPair.get(pairOf(version, application.key)) ?? [];

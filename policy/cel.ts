@@ -24,6 +24,7 @@ import {
 import { type ExpressionTrace, traceIn } from "./expression-trace.ts";
 import { doubtsOf, lint } from "./lint.ts";
 import { RECORD_READERS, VARIABLE_READERS } from "./readers.ts";
+import { atOnce, type Steps } from "./steps.ts";
 import { withSyntaxHint } from "./syntax-hints.ts";
 import type { RuleContext } from "./views.ts";
 import { APPROVAL_WORDS, RECORDS, VARIABLES } from "./vocabulary.ts";
@@ -76,6 +77,16 @@ export function compileExpression(
   expected: ExpressionType,
   limits: typeof EXPRESSION_LIMITS = EXPRESSION_LIMITS,
 ): CompiledExpression {
+  return atOnce(expressionSteps(text, scope, expected, limits));
+}
+
+/** As `compileExpression`, with a rest after each pass over the expression. */
+export function* expressionSteps(
+  text: string,
+  scope: ExpressionScope,
+  expected: ExpressionType,
+  limits: typeof EXPRESSION_LIMITS = EXPRESSION_LIMITS,
+): Steps<CompiledExpression> {
   const bytes = Buffer.byteLength(text, "utf8");
   if (bytes > limits.bytes) {
     return refused(text, `The expression has ${bytes} bytes; at most ${limits.bytes} are taken`, 0);
@@ -83,8 +94,10 @@ export function compileExpression(
   if (text.trim() === "") return refused(text, "The expression is empty", 0);
   const parsed = parse(text, { limits: { ...limits, length: limits.bytes } });
   if (!parsed.ok) return { ok: false, errors: parsed.problems.map(withSyntaxHint) };
+  yield;
   const checked = check(parsed.expr, text, ENVIRONMENTS[scope]);
   if (!checked.ok) return { ok: false, errors: inOurWords(checked, scope) };
+  yield;
   const { errors, reads } = lint(parsed.expr, text, limits);
   if (errors.length > 0) return { ok: false, errors };
   const { type } = checked.tree;
@@ -92,6 +105,7 @@ export function compileExpression(
     const needed = expected === "number" ? "int or double" : expected;
     return refused(text, `The expression is of type ${type.kind}; ${needed} is needed`, 0);
   }
+  yield;
   const program = compile(checked.tree, ENVIRONMENTS[scope]);
   return {
     ok: true,

@@ -3,6 +3,7 @@ import { createPolicyCompiler } from "./compile-in-slices.ts";
 import { compilePolicy } from "./decide.ts";
 import { modelInput, modelTarget, program, rule } from "./fixtures.ts";
 import { ExpressionCache } from "./rules.ts";
+import { atOnce } from "./steps.ts";
 
 const TARGETS = [modelTarget("a", 0)];
 const RULES = Array.from({ length: 500 }, (_, index) =>
@@ -56,7 +57,7 @@ describe("compiling in slices", () => {
 test("what is compiled is kept until a whole compilation has no use for it", () => {
   const cache = new ExpressionCache();
   const texts = ["request.size > 1", "request.size > 2"] as const;
-  const compile = (text: string) => cache.compile(text, "request", "bool");
+  const compile = (text: string) => atOnce(cache.compile(text, "request", "bool"));
   const [first, second] = texts.map(compile);
   expect(compile(texts[0])).toBe(first);
   for (const _ of cache.trim());

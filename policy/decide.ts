@@ -11,7 +11,7 @@ import { instantsOf } from "./instants.ts";
 import { Memo } from "./memo.ts";
 import { mirrorOf } from "./mirrors.ts";
 import { processingOf } from "./processing.ts";
-import type { PolicyProgram, Target } from "./program.ts";
+import type { ModelFacts, PolicyProgram, Target } from "./program.ts";
 import { followReroutes, type Rerouted } from "./reroute.ts";
 import { bothRestrictions, restrictionsOf } from "./restrictions.ts";
 import { FieldValues } from "./rule-group.ts";
@@ -19,20 +19,17 @@ import { ExpressionCache, indexRules, type RuleIndex } from "./rules.ts";
 import { type CompiledProgram, frameOf, type Merits, type Refusal, type Session } from "./session.ts";
 import { indexSplits, type SplitIndex } from "./split-index.ts";
 import { certificationsOf, scoresOf } from "./standing.ts";
+import { atOnce, STEP, type Steps } from "./steps.ts";
 import { newTrace, type Trace } from "./trace.ts";
 import { RequestFacts } from "./views.ts";
 
 /** Makes a program ready to decide. Rules that do not compile are unknown for every request, and listed. */
 export function compilePolicy(program: PolicyProgram): Policy {
-  const steps = policySteps(program, new ExpressionCache());
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
-  }
+  return atOnce(policySteps(program, new ExpressionCache()));
 }
 
 /** As `compilePolicy`, in steps of well under a millisecond (but for an expression that takes longer by itself). */
-export function* policySteps(program: PolicyProgram, cache: ExpressionCache): Generator<void, Policy> {
+export function* policySteps(program: PolicyProgram, cache: ExpressionCache): Steps<Policy> {
   const compiled = yield* programSteps(program, cache);
   const decide = (input: DecisionInput) => decideSafely(compiled, input, undefined);
   return {
@@ -44,12 +41,13 @@ export function* policySteps(program: PolicyProgram, cache: ExpressionCache): Ge
 }
 
 /** A program with all that its decisions are made from, for who looks inside them. */
-export function* programSteps(program: PolicyProgram, cache: ExpressionCache): Generator<void, CompiledProgram> {
+export function* programSteps(program: PolicyProgram, cache: ExpressionCache): Steps<CompiledProgram> {
   const splits = yield* indexSplits(program, cache);
   const rules = yield* indexRules(program, cache, splits.conditions);
   yield* cache.trim();
-  const instants = [...(yield* instantsOf(program)), ...rules.instants].sort((a, b) => a - b);
-  return compileProgram(program, rules, splits, instants);
+  const instants = Float64Array.from([...(yield* instantsOf(program)), ...rules.instants]).sort();
+  yield;
+  return yield* compileProgram(program, rules, splits, [...instants]);
 }
 
 /** The same request, as if it asked for the model. */
@@ -60,22 +58,29 @@ function asking(input: DecisionInput, model: Key): DecisionInput {
 /** Answers kept by what they were read from; some hundred bytes each. */
 const MEMO_CAPACITY = 65_536;
 
-function compileProgram(
+function* compileProgram(
   program: PolicyProgram,
   rules: RuleIndex,
   splits: SplitIndex,
   instants: readonly number[],
-): CompiledProgram {
+): Steps<CompiledProgram> {
   const merits = new WeakMap<Target, Merits>();
+  const models = new Map<Key, ModelFacts>();
+  for (const [place, model] of program.models.entries()) {
+    models.set(model.key, model);
+    if (place % STEP === 0) yield;
+  }
+  const versions = new Map<Key, { readonly model: Key; readonly age: number }>();
+  for (const [place, { model }] of program.targets.entries()) {
+    if (model !== undefined) versions.set(model.version, { model: model.model, age: model.age });
+    if (place % STEP === 0) yield;
+  }
+  const approvals = yield* approvalsOf(program.approvals);
   return {
     rules,
-    models: new Map(program.models.map((model) => [model.key, model])),
-    versions: new Map(
-      program.targets.flatMap(({ model }) =>
-        model === undefined ? [] : [[model.version, { model: model.model, age: model.age }] as const],
-      ),
-    ),
-    approvals: approvalsOf(program.approvals),
+    models,
+    versions,
+    approvals,
     observedGateways: new Set(program.observedGateways),
     restrictions: restrictionsOf(program.restrictions),
     memo: new Memo(MEMO_CAPACITY),

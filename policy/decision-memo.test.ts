@@ -5,6 +5,7 @@ import { TestedField, WholeField } from "./dependency.ts";
 import { FieldSource, fieldOf } from "./fields.ts";
 import { application, input, modelTarget, NOW, program } from "./fixtures.ts";
 import { instantsOf } from "./instants.ts";
+import { atOnce } from "./steps.ts";
 
 const field = fieldOf(["request", "url_path"]);
 if (field === undefined) throw new Error("there is no such field");
@@ -63,10 +64,8 @@ test("time turns wherever a fact begins or ends, and where a score becomes too o
     scores: [{ metric: "accuracy", slice: "all", value: 1, evaluatedAt: "2026-03-01T00:00:00Z" }],
   });
   const minimumScores = [{ metric: "accuracy", slice: "all", value: 0.5, maxAgeMs: 1_000 }];
-  const steps = instantsOf(program({ targets: [model], applications: [application({ minimumScores })] }));
-  let step = steps.next();
-  while (step.done !== true) step = steps.next();
-  const times = step.value.map((instant) => new Date(instant).toISOString());
+  const instants = atOnce(instantsOf(program({ targets: [model], applications: [application({ minimumScores })] })));
+  const times = instants.map((instant) => new Date(instant).toISOString());
   for (const day of ["2026-01-01T00:00:00.000Z", "2027-01-01T00:00:00.000Z", "2026-03-01T00:00:01.000Z"]) {
     expect(times).toContain(day);
   }

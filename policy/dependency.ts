@@ -1,5 +1,6 @@
 import { ABSENT, type Field, type FieldSource, type FieldValue, UNREAD } from "./fields.ts";
 import { PERMUTED, permutationOf } from "./order.ts";
+import { STEP, type Steps } from "./steps.ts";
 
 /** What a verdict depends on, told apart as finely as it matters: the keys of kept verdicts. */
 
@@ -51,14 +52,14 @@ export class TestedField implements Dependency {
   }
 
   /** Makes the tests ready to be asked, in small steps. */
-  *seal(): Generator<void, void> {
+  *seal(): Steps<void> {
     const sorted = yield* sortedInSteps([...this.#prefixSet]);
     const parents: number[] = [];
     for (const [place, prefix] of sorted.entries()) {
       let parent = place - 1;
       while (parent >= 0 && !prefix.startsWith(sorted[parent] ?? "")) parent = parents[parent] ?? -1;
       parents.push(parent);
-      if (place % 256 === 255) yield;
+      if (place % STEP === STEP - 1) yield;
     }
     this.#prefixes = sorted;
     this.#parents = parents;
@@ -164,10 +165,10 @@ export class Draw implements Dependency {
 }
 
 /** Merge sort that rests in between: thousands of texts in one go are milliseconds. */
-function* sortedInSteps(texts: readonly string[]): Generator<void, readonly string[]> {
+function* sortedInSteps(texts: readonly string[]): Steps<readonly string[]> {
   let runs: (readonly string[])[] = [];
-  for (let at = 0; at < texts.length; at += 256) {
-    runs.push(texts.slice(at, at + 256).sort());
+  for (let at = 0; at < texts.length; at += STEP) {
+    runs.push(texts.slice(at, at + STEP).sort());
     yield;
   }
   while (runs.length > 1) {
@@ -178,7 +179,7 @@ function* sortedInSteps(texts: readonly string[]): Generator<void, readonly stri
   return runs[0] ?? [];
 }
 
-function* merge(left: readonly string[], right: readonly string[]): Generator<void, readonly string[]> {
+function* merge(left: readonly string[], right: readonly string[]): Steps<readonly string[]> {
   const merged: string[] = [];
   let at = 0;
   for (const text of left) {
@@ -187,7 +188,7 @@ function* merge(left: readonly string[], right: readonly string[]): Generator<vo
       at += 1;
     }
     merged.push(text);
-    if (merged.length % 256 === 0) yield;
+    if (merged.length % STEP === 0) yield;
   }
   for (const text of right.slice(at)) merged.push(text);
   return merged;

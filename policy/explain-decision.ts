@@ -10,6 +10,7 @@ import type { PolicyProgram, ProgramRule } from "./program.ts";
 import { canHold } from "./rule-group.ts";
 import { type CompiledRule, ExpressionCache, expressionsOf } from "./rules.ts";
 import { candidatesOf, type Frame, frameOf, type Session } from "./session.ts";
+import { atOnce } from "./steps.ts";
 import { RuleContext } from "./views.ts";
 
 /** How a decision came about, down to the parts of each expression. Plain data that survives JSON. */
@@ -73,10 +74,8 @@ const MOST_TRACES = 32;
  * and not for the request path. Values of credentials are left out, by the names they are read under.
  */
 export function explainDecision(program: PolicyProgram, input: DecisionInput): DecisionExplanation {
-  const steps = programSteps(program, new ExpressionCache());
-  let step = steps.next();
-  while (step.done !== true) step = steps.next();
-  const session = newSession(step.value, changedInput(input, { explain: false }), undefined);
+  const compiled = atOnce(programSteps(program, new ExpressionCache()));
+  const session = newSession(compiled, changedInput(input, { explain: false }), undefined);
   const verdict = decideIn(session);
   const order = new Map(program.rules.map((rule, index) => [rule.id, index]));
   const rules = rulesInPlace(session).toSorted((a, b) => (order.get(a.rule.id) ?? 0) - (order.get(b.rule.id) ?? 0));

@@ -4,6 +4,7 @@ import { approvalsOf } from "./approvals.ts";
 import { APPLICATION, application, modelTarget, NOW } from "./fixtures.ts";
 import { scopeChain } from "./rules.ts";
 import { certificationsOf, scoreProblem, scoresOf, validCertifications } from "./standing.ts";
+import { atOnce } from "./steps.ts";
 import { vocabulary } from "./vocabulary.ts";
 import { vocabularyPage } from "./vocabulary-page.ts";
 
@@ -13,7 +14,7 @@ describe("approvals", () => {
     jurisdictions: readonly string[] = ["EU"],
   ) => {
     const fact = { key: "k", version: "m@1", application: APPLICATION.key, jurisdictions: [], ...changes };
-    return approvalsOf([fact])("m@1", application({ jurisdictions }), NOW);
+    return atOnce(approvalsOf([fact]))("m@1", application({ jurisdictions }), NOW);
   };
 
   test.each([
@@ -39,7 +40,9 @@ describe("approvals", () => {
   });
 
   test("are of one version and one application", () => {
-    const approvals = approvalsOf([{ key: "k", version: "m@1", application: APPLICATION.key, jurisdictions: [] }]);
+    const approvals = atOnce(
+      approvalsOf([{ key: "k", version: "m@1", application: APPLICATION.key, jurisdictions: [] }]),
+    );
     expect(approvals("m@2", APPLICATION, NOW)).toBe(false);
     expect(approvals("m@1", application({ key: "other" }), NOW)).toBe(false);
   });
@@ -51,7 +54,7 @@ describe("approvals", () => {
       application: APPLICATION.key,
       jurisdictions: [jurisdiction],
     });
-    const approvals = approvalsOf([half("EU"), half("US")]);
+    const approvals = atOnce(approvalsOf([half("EU"), half("US")]));
     expect(approvals("m@1", application({ jurisdictions: ["EU", "US"] }), NOW)).toBe(false);
   });
 });

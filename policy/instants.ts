@@ -1,14 +1,12 @@
 import type { PolicyProgram } from "./program.ts";
-
-/** Rests after so many values. */
-const STEP = 512;
+import { STEP, type Steps } from "./steps.ts";
 
 /**
  * When what a program says may change by time alone, in milliseconds, ascending: wherever a fact begins or ends, and
  * where a score becomes too old for an application. Every date in the program counts, whatever it is for: one too many
  * costs nothing, and one too few would keep a verdict beyond its time.
  */
-export function* instantsOf(program: PolicyProgram): Generator<void, readonly number[]> {
+export function* instantsOf(program: PolicyProgram): Steps<readonly number[]> {
   const instants = new Set<number>();
   const ages = new Set<number>();
   for (const { minimumScores } of program.applications) {

@@ -4,6 +4,7 @@ import { type Dependency, TestedField, WholeField } from "./dependency.ts";
 import { ABSENT, type Field, type FieldSource, type FieldValue, UNREAD } from "./fields.ts";
 import type { Dependencies } from "./memo.ts";
 import type { CompiledRule } from "./rules.ts";
+import type { Steps } from "./steps.ts";
 
 /**
  * Rules of one effect in one place, findable by what a request says. A rule that is not found has a guard whose atoms
@@ -84,7 +85,7 @@ export class Slots {
   }
 
   /** When all tests are known. */
-  *seal(): Generator<void, void> {
+  *seal(): Steps<void> {
     for (const { tested } of this.#slots.values()) yield* tested.seal();
   }
 }
@@ -97,8 +98,7 @@ const FIELDS_LIMIT = 64;
 
 export const EMPTY_GROUP: RuleGroup = { rules: [], candidates: () => [] };
 
-/** Yields between small pieces of work. */
-export function* groupOf(rules: readonly CompiledRule[], slots: Slots): Generator<void, RuleGroup> {
+export function* groupOf(rules: readonly CompiledRule[], slots: Slots): Steps<RuleGroup> {
   if (rules.length === 0) return EMPTY_GROUP;
   const tested: Guards[] = [];
   for (const rule of rules) {
@@ -247,22 +247,17 @@ class Index {
   }
 }
 
-function* indexOf(rules: readonly CompiledRule[], tests: readonly Guards[]): Generator<void, Index> {
-  const frequency = new Map<string, number>();
-  const weights = new Map<Slot, number>();
+function* indexOf(rules: readonly CompiledRule[], tests: readonly Guards[]): Steps<Index> {
+  const frequencies = new Map<Slot, Frequencies>();
   for (const guards of tests) {
-    for (const test of guards.flat()) {
-      const key = keyOf(test);
-      frequency.set(key, (frequency.get(key) ?? 0) + 1);
-      weights.set(test.slot, (weights.get(test.slot) ?? 0) + 1);
-    }
+    for (const guard of guards) for (const test of guard) count(test, frequencies);
     yield;
   }
-  const busiest = [...weights].sort(([, a], [, b]) => b - a).slice(0, FIELDS_LIMIT);
+  const busiest = [...frequencies].sort(([, a], [, b]) => b.all - a.all).slice(0, FIELDS_LIMIT);
   const used = new Set(busiest.map(([slot]) => slot));
   const index = new Index(rules, tests);
   for (const [position, guards] of tests.entries()) {
-    const best = rarest(guards, frequency, used);
+    const best = rarest(guards, frequencies, used);
     if (best === undefined) index.always(position);
     else for (const test of best) index.add(test, position, guards);
     yield;
@@ -270,24 +265,36 @@ function* indexOf(rules: readonly CompiledRule[], tests: readonly Guards[]): Gen
   return index;
 }
 
-function keyOf({ slot, test, value }: Test): string {
-  return `${slot.index} ${test} ${value}`;
+/** How many tests of a field there are: in all, and of each value. */
+interface Frequencies extends Readonly<Record<Atom["test"], Map<string, number>>> {
+  all: number;
+}
+
+function count({ slot, test, value }: Test, frequencies: Map<Slot, Frequencies>): void {
+  let known = frequencies.get(slot);
+  if (known === undefined) {
+    known = { all: 0, equals: new Map(), prefix: new Map(), member: new Map(), present: new Map() };
+    frequencies.set(slot, known);
+  }
+  known.all += 1;
+  known[test].set(value, (known[test].get(value) ?? 0) + 1);
 }
 
 /** The guard that finds the fewest other rules. */
 function rarest(
   guards: Guards,
-  frequency: ReadonlyMap<string, number>,
+  frequencies: ReadonlyMap<Slot, Frequencies>,
   used: ReadonlySet<Slot>,
 ): readonly Test[] | undefined {
   let best: readonly Test[] | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (const guard of guards) {
     if (guard.length === 0 || guard.some(({ test, slot }) => test === "present" || !used.has(slot))) continue;
-    const count = guard.reduce((sum, test) => sum + (frequency.get(keyOf(test)) ?? 0), 0);
-    if (count >= least) continue;
+    let found = 0;
+    for (const { slot, test, value } of guard) found += frequencies.get(slot)?.[test].get(value) ?? 0;
+    if (found >= least) continue;
     best = guard;
-    least = count;
+    least = found;
   }
   return best;
 }

@@ -2,12 +2,13 @@ import type { Key, Scope } from "../resources/index.ts";
 import { type Validity, validAt, validity } from "./approvals.ts";
 import { type Guard, guardsOf } from "./atoms.ts";
 import type { Expr } from "./cel/index.ts";
-import { compileExpression } from "./cel.ts";
+import { expressionSteps } from "./cel.ts";
 import type { Dependency } from "./dependency.ts";
 import type { CompiledExpression, Expression, ExpressionScope, ExpressionType } from "./expression.ts";
 import { type Dependencies, dependenciesOf, type Reads } from "./memo.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 import { EMPTY_GROUP, groupOf, type RuleGroup, Slots } from "./rule-group.ts";
+import { STEP, type Steps } from "./steps.ts";
 
 /** An expression with what of the request its answers for one target depend on; undefined: on more than can be told. */
 export interface RuleExpression extends Expression {
@@ -103,37 +104,55 @@ export function unknownFor(message: string): RuleExpression {
   return { reads: new Set(), memo: undefined, dependencies, evaluate: () => ({ unknown: message }) };
 }
 
+interface Kept {
+  readonly result: CompiledRuleExpression;
+  /** The compilation that last asked for it. */
+  asked: number;
+}
+
 /** What is left of a compilation for the next one: rules that have not changed are not compiled again. */
 export class ExpressionCache {
-  readonly #kept = new Map<string, CompiledRuleExpression>();
-  #used = new Set<string>();
+  /** By scope and expected type, then by text. */
+  readonly #kept = new Map<string, Map<string, Kept>>();
+  #compilation = 0;
 
-  compile(text: string, scope: ExpressionScope, expected: ExpressionType): CompiledRuleExpression {
-    const key = `${scope}\n${expected}\n${text}`;
-    let result = this.#kept.get(key);
-    if (result === undefined) {
-      const compiled = compileExpression(text, scope, expected);
-      if (compiled.ok) {
-        const { expression, tree } = compiled;
-        const guards = expected === "bool" ? guardsOf(tree) : [];
-        result = { ok: true, expression: withReads(expression, tree), guards };
-      } else result = compiled;
-      this.#kept.set(key, result);
+  *compile(text: string, scope: ExpressionScope, expected: ExpressionType): Steps<CompiledRuleExpression> {
+    const kind = `${scope} ${expected}`;
+    let kept = this.#kept.get(kind);
+    if (kept === undefined) {
+      kept = new Map();
+      this.#kept.set(kind, kept);
     }
-    this.#used.add(key);
-    return result;
+    let known = kept.get(text);
+    if (known === undefined) {
+      known = { result: yield* resultSteps(text, scope, expected), asked: 0 };
+      kept.set(text, known);
+    }
+    known.asked = this.#compilation;
+    return known.result;
   }
 
   /** Forgets, in small steps, what was not asked for since the last time. For when a compilation is whole. */
-  *trim(): Generator<void, void> {
+  *trim(): Steps<void> {
     let looked = 0;
-    for (const key of this.#kept.keys()) {
-      if (!this.#used.has(key)) this.#kept.delete(key);
-      looked += 1;
-      if (looked % 512 === 0) yield;
+    for (const kept of this.#kept.values()) {
+      for (const [text, { asked }] of kept) {
+        if (asked !== this.#compilation) kept.delete(text);
+        looked += 1;
+        if (looked % STEP === 0) yield;
+      }
     }
-    this.#used = new Set();
+    this.#compilation += 1;
   }
+}
+
+function* resultSteps(text: string, scope: ExpressionScope, expected: ExpressionType): Steps<CompiledRuleExpression> {
+  const compiled = yield* expressionSteps(text, scope, expected);
+  if (!compiled.ok) return compiled;
+  yield;
+  const expression = withReads(compiled.expression, compiled.tree);
+  yield;
+  return { ok: true, expression, guards: expected === "bool" ? guardsOf(compiled.tree) : [] };
 }
 
 /** The rules of one place, by effect. */
@@ -144,25 +163,32 @@ interface Place {
 
 const EFFECTS = ["deny", "allow", "restrict", "prefer", "reroute"] as const;
 
-/**
- * Yields between small pieces of work, so that whoever drives it can rest in between.
- *
- * @param others  expressions that are asked beside those of rules
- */
+/** Rules in the order in which they were written. */
+type ByEffect = Record<ProgramRule["effect"], CompiledRule[]>;
+
+/** @param others  expressions that are asked beside those of rules */
 export function* indexRules(
   program: Pick<PolicyProgram, "rules">,
   cache: ExpressionCache,
   others: readonly RuleExpression[] = [],
-): Generator<void, RuleIndex> {
+): Steps<RuleIndex> {
   const problems: { readonly rule: string; readonly message: string }[] = [];
-  const byScope = new Map<Scope, CompiledRule[]>();
-  const byTarget = new Map<string, CompiledRule[]>();
+  const byScope = new Map<Scope, ByEffect>();
+  const byTarget = new Map<string, Map<Scope, ByEffect>>();
   for (const rule of program.rules) {
-    const compiled = compileRule(rule, cache, problems);
+    const compiled = yield* compileRule(rule, cache, problems);
     yield;
     if (compiled === undefined) continue;
     if (rule.target === undefined) append(byScope, rule.scope, compiled);
-    else append(byTarget, `${rule.target.kind} ${rule.target.key}`, compiled);
+    else {
+      const target = `${rule.target.kind} ${rule.target.key}`;
+      let policies = byTarget.get(target);
+      if (policies === undefined) {
+        policies = new Map();
+        byTarget.set(target, policies);
+      }
+      append(policies, rule.scope, compiled);
+    }
   }
   const slots = new Slots();
   const dependencies = new Map<RuleExpression, readonly Dependency[] | undefined>();
@@ -172,8 +198,8 @@ export function* indexRules(
     dependencies.set(expression, slots.dependenciesOf(expression.dependencies));
     for (const instant of expression.dependencies?.instants ?? []) instants.add(instant);
   };
-  for (const rules of [...byScope.values(), ...byTarget.values()]) {
-    for (const { when, require, score, period } of rules) {
+  for (const places of [byScope, ...byTarget.values()]) {
+    for (const { when, require, score, period } of rulesIn(places)) {
       for (const bound of [period?.from, period?.until]) if (bound !== undefined) instants.add(bound);
       for (const expression of [when, require, score]) note(expression);
       yield;
@@ -183,7 +209,7 @@ export function* indexRules(
   const scopes = new Map<Scope, Place>();
   for (const [scope, rules] of byScope) scopes.set(scope, yield* placeOf(`scope ${scope}`, rules, slots));
   const targets = new Map<string, readonly Place[]>();
-  for (const [target, rules] of byTarget) targets.set(target, yield* placesOf(target, rules, slots));
+  for (const [target, policies] of byTarget) targets.set(target, yield* placesOf(target, policies, slots));
   yield* slots.seal();
 
   const sets = new Map<string, RuleSet>();
@@ -214,18 +240,22 @@ export function* indexRules(
   };
 }
 
-function append<K>(map: Map<K, CompiledRule[]>, key: K, rule: CompiledRule): void {
-  const known = map.get(key);
-  if (known === undefined) map.set(key, [rule]);
-  else known.push(rule);
+function append(places: Map<Scope, ByEffect>, scope: Scope, rule: CompiledRule): void {
+  let known = places.get(scope);
+  if (known === undefined) {
+    known = { deny: [], allow: [], restrict: [], prefer: [], reroute: [] };
+    places.set(scope, known);
+  }
+  known[rule.rule.effect].push(rule);
 }
 
-function* placeOf(name: string, rules: readonly CompiledRule[], slots: Slots): Generator<void, Place> {
+function* rulesIn(places: ReadonlyMap<Scope, ByEffect>): Generator<CompiledRule> {
+  for (const place of places.values()) for (const effect of EFFECTS) yield* place[effect];
+}
+
+function* placeOf(name: string, rules: ByEffect, slots: Slots): Steps<Place> {
   const groups = new Map<ProgramRule["effect"], RuleGroup>();
-  for (const effect of EFFECTS) {
-    const members = rules.filter(({ rule }) => rule.effect === effect);
-    groups.set(effect, yield* groupOf(members, slots));
-  }
+  for (const effect of EFFECTS) groups.set(effect, yield* groupOf(rules[effect], slots));
   const group = (effect: ProgramRule["effect"]) => groups.get(effect) ?? EMPTY_GROUP;
   return {
     name,
@@ -243,12 +273,10 @@ function* placeOf(name: string, rules: readonly CompiledRule[], slots: Slots): G
  * Policies of different scopes that are attached to the same object are levels of their own: an allow rule that one
  * team attaches cannot satisfy the level of another.
  */
-function* placesOf(target: string, rules: readonly CompiledRule[], slots: Slots): Generator<void, readonly Place[]> {
-  const byPolicyScope = new Map<Scope, CompiledRule[]>();
-  for (const rule of rules) append(byPolicyScope, rule.rule.scope, rule);
+function* placesOf(target: string, policies: ReadonlyMap<Scope, ByEffect>, slots: Slots): Steps<readonly Place[]> {
   const places: Place[] = [];
-  for (const [scope, members] of byPolicyScope) {
-    places.push(yield* placeOf(`${target} (policies of ${scope})`, members, slots));
+  for (const [scope, rules] of policies) {
+    places.push(yield* placeOf(`${target} (policies of ${scope})`, rules, slots));
   }
   return places;
 }
@@ -287,18 +315,18 @@ export function expressionsOf(rule: ProgramRule): readonly {
 }
 
 /** Equal texts are compiled once, so that a decision evaluates them once. */
-function compileRule(
+function* compileRule(
   rule: ProgramRule,
   cache: ExpressionCache,
   problems: { readonly rule: string; readonly message: string }[],
-): CompiledRule | undefined {
+): Steps<CompiledRule | undefined> {
   const { mode } = rule;
   if (mode === "off") return undefined;
   const ready: { when?: RuleExpression; require?: RuleExpression; score?: RuleExpression; guards: readonly Guard[] } = {
     guards: [],
   };
   for (const { field, text, scope, expected } of expressionsOf(rule)) {
-    const result = cache.compile(text, scope, expected);
+    const result = yield* cache.compile(text, scope, expected);
     if (result.ok) {
       ready[field] = result.expression;
       if (field === "when") ready.guards = result.guards;

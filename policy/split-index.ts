@@ -4,6 +4,7 @@ import type { DecisionInput } from "./decision.ts";
 import type { ExpressionType } from "./expression.ts";
 import type { PolicyProgram } from "./program.ts";
 import { type ExpressionCache, type RuleExpression, scopeChain, unknownFor } from "./rules.ts";
+import type { Steps } from "./steps.ts";
 import { type StickyKey, stickyKeyFrom } from "./sticky-key.ts";
 
 export interface SplitIndex {
@@ -24,29 +25,29 @@ export interface SplitIndex {
 
 type SplitProgram = Pick<PolicyProgram, "splits" | "applications" | "models" | "targets">;
 
-/** Yields between small pieces of work. */
-export function* indexSplits(program: SplitProgram, cache: ExpressionCache): Generator<void, SplitIndex> {
+export function* indexSplits(program: SplitProgram, cache: ExpressionCache): Steps<SplitIndex> {
   const problems: { readonly rule: string; readonly message: string }[] = [];
   const conditions: RuleExpression[] = [];
-  const compiled = (owner: string, field: string, text: string, expected: ExpressionType): RuleExpression => {
-    const result = cache.compile(text, "request", expected);
+  function* compiled(owner: string, field: string, text: string, expected: ExpressionType): Steps<RuleExpression> {
+    const result = yield* cache.compile(text, "request", expected);
     if (result.ok) return result.expression;
     const message = `${field} does not compile: ${result.errors[0]?.message ?? "no reason given"}`;
     problems.push({ rule: owner, message });
     return unknownFor(message);
-  };
-  const condition = (owner: string, field: string, text: string): RuleExpression => {
-    const expression = compiled(owner, field, text, "bool");
+  }
+  function* condition(owner: string, field: string, text: string): Steps<RuleExpression> {
+    const expression = yield* compiled(owner, field, text, "bool");
     conditions.push(expression);
     return expression;
-  };
-  const sticky = (owner: string, text: string): StickyKey =>
-    stickyKeyFrom(text, compiled(owner, "stickyKey", text, "string"));
+  }
+  function* sticky(owner: string, text: string): Steps<StickyKey> {
+    return stickyKeyFrom(text, yield* compiled(owner, "stickyKey", text, "string"));
+  }
 
   const stickyKeys = new Map<Key, StickyKey>();
   for (const { key, stickyKey } of program.applications) {
     if (stickyKey === undefined) continue;
-    stickyKeys.set(key, sticky(`Application ${key}`, stickyKey));
+    stickyKeys.set(key, yield* sticky(`Application ${key}`, stickyKey));
     yield;
   }
   const scopes = new Map<Key, Scope>(program.models.map(({ key, scope }) => [key, scope]));
@@ -56,13 +57,16 @@ export function* indexSplits(program: SplitProgram, cache: ExpressionCache): Gen
   for (const facts of program.splits ?? []) {
     const id = splitId(facts);
     const { when, stickyKey } = facts;
-    const segments = facts.kind === "Rollout" ? facts.segments : [];
+    const segments: { readonly when: RuleExpression; readonly version: Key }[] = [];
+    for (const segment of facts.kind === "Rollout" ? facts.segments : []) {
+      segments.push({ ...segment, when: yield* condition(id, "segments", segment.when) });
+    }
     const split = compiledSplit(facts, {
-      ...(when === undefined ? {} : { when: condition(id, "when", when) }),
-      ...(stickyKey === undefined ? {} : { stickyKey: sticky(id, stickyKey) }),
+      ...(when === undefined ? {} : { when: yield* condition(id, "when", when) }),
+      ...(stickyKey === undefined ? {} : { stickyKey: yield* sticky(id, stickyKey) }),
       stickyKeys,
       owner: scopes.get(facts.model) ?? ".",
-      segments: segments.map((segment) => ({ ...segment, when: condition(id, "segments", segment.when) })),
+      segments,
       versions: facts.kind === "Rollout" ? (facts.from ?? older(facts.model, facts.to)) : [],
     });
     byId.set(id, split);
