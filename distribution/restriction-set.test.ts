@@ -2,13 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { canonicalJson, digestOf } from "../revision/index.ts";
 import { MAX_RESTRICTION_MS } from "./bus-limits.ts";
-import {
-  activeRestrictions,
-  mergeRestrictions,
-  pruneRestrictions,
-  type RestrictionSet,
-  restrictionStates,
-} from "./restriction-set.ts";
+import { activeRestrictions, pruneRestrictions, type RestrictionSet, restrictionStates } from "./restriction-set.ts";
 import type { RestrictionEntry, RestrictionStatement } from "./restriction-statement.ts";
 
 const NOW = Date.parse("2026-05-01T00:00:00Z");
@@ -22,6 +16,9 @@ function entryOf(statement: RestrictionStatement): RestrictionEntry {
 function setOf(...statements: RestrictionStatement[]): RestrictionSet {
   return new Map(statements.map(entryOf).map((entry) => [entry.digest, entry]));
 }
+
+/** As any order of taking entries makes it. */
+const mergeRestrictions = (one: RestrictionSet, other: RestrictionSet): RestrictionSet => new Map([...one, ...other]);
 
 const ID = "q-0000000000000001";
 const restrict = (from: number, until: number, more: object = {}): RestrictionStatement => ({

@@ -25,10 +25,6 @@ export interface RestrictionState {
   readonly lifted?: { readonly at: string; readonly by: string; readonly reason: string };
 }
 
-export function mergeRestrictions(one: RestrictionSet, other: RestrictionSet): RestrictionSet {
-  return new Map([...one, ...other]);
-}
-
 /**
  * Without entries that cannot change anything any more: restrictions that have ended, and liftings of which everything
  * that they could end has ended. What is in force does not depend on when this was done.

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Restriction } from "../policy/index.ts";
 import { initKeys, loadSigningKey, loadTrust, type SigningKey, type Trust } from "../revision/index.ts";
 import type { Bus } from "./bus.ts";
-import { MAX_RESTRICTION_MS } from "./bus-limits.ts";
+import { MAX_RESTRICTION_BYTES, MAX_RESTRICTION_MS } from "./bus-limits.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
 import { type RestrictionStatement, signRestriction } from "./restriction-statement.ts";
 import {
@@ -160,6 +160,16 @@ test("what the trust file does not cover, is malformed or too long is refused, c
   expect(events.filter(({ type }) => type === "refused")).toHaveLength(cases.length);
   const stored = async () => (await readdir(join(directory, "one"))).filter((name) => name.endsWith(".json"));
   await vi.waitFor(async () => expect(await stored()).toHaveLength(1), DEADLINE);
+});
+
+test("one that is larger than any may be is refused, whatever it says", async () => {
+  const one = await start("one");
+  const padded = Buffer.concat([entry(), Buffer.alloc(MAX_RESTRICTION_BYTES, " ")]);
+  await expect(one.give(padded)).rejects.toMatchObject({
+    code: "corrupt",
+    message: expect.stringContaining("at most"),
+  });
+  expect(one.active()).toEqual([]);
 });
 
 test("a statement that no reader would take is not signed", () => {

@@ -560,6 +560,17 @@ test("off loopback it refuses to listen without TLS", async () => {
   }
 });
 
+test("an address that somebody else listens on is named", async () => {
+  const { port } = await start();
+  const other = createXdsServer({ log: pino({ level: "silent" }), registry: new Registry() });
+  closeAtEnd(other);
+  const address = `127.0.0.1:${port}`;
+  await expect(other.listen(address)).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringContaining(address),
+  });
+});
+
 test("with TLS only clients with a certificate of the client CA get in", async () => {
   const authority = createCertificateAuthority();
   const own = authority.issue(["localhost"]);

@@ -73,6 +73,17 @@ describe("delta: a response that is too large comes in parts", () => {
     expect(accepted.map(({ publishedAt }) => publishedAt !== undefined)).toEqual([false, true]);
   });
 
+  test("what is asked for after a change is no part of it", () => {
+    const resources = [endpoints("a", "1"), endpoints("b", "1")];
+    const drive = driveSession("delta", { resources });
+    const accepted = () =>
+      drive.effects.flatMap((effect) => (effect.kind === "accepted" ? [effect.publishedAt !== undefined] : []));
+    drive.ack(drive.change(EDS, { subscribe: ["a"] })[0]);
+    drive.ack(drive.publish(endpoints("a", "2"), endpoints("b", "1"))[0]);
+    drive.ack(drive.change(EDS, { subscribe: ["b"] })[0]);
+    expect(accepted()).toEqual([false, true, false]);
+  });
+
   test("the refusal of a part is its own: the others stay accepted", () => {
     const drive = driveSession("delta", { resources: clusters("a", "b", "c"), settings: one });
     const [first, second, third] = drive.change(CDS);
