@@ -32,8 +32,8 @@ export interface DecisionTables {
   readonly models: ReadonlyMap<Key, ModelFacts>;
   /** Model → version name → key of the version. */
   readonly versions: ReadonlyMap<Key, ReadonlyMap<string, Key>>;
-  /** Layout hash → route id → route. */
-  readonly layouts: ReadonlyMap<string, ReadonlyMap<string, RouteTable>>;
+  /** By layout hash. */
+  readonly layouts: ReadonlyMap<string, LayoutTable>;
 }
 
 export interface RouteTable {
@@ -92,7 +92,7 @@ export function buildTables(
     observedGateways: new Set(program.observedGateways),
     models: context.models,
     versions: indexVersions(program),
-    layouts: new Map([...layouts].map((layout) => [layout.hash, layoutTable(layout, context)])),
+    layouts: new Map([...layouts].map((layout) => [layout.hash, new LayoutTable(layout, context)])),
   };
 }
 
@@ -101,22 +101,50 @@ interface Context {
   readonly models: ReadonlyMap<Key, ModelFacts>;
 }
 
-function layoutTable(layout: Layout, context: Context): ReadonlyMap<string, RouteTable> {
-  const reduced = layout.plan === "reduced";
-  const routes = layout.routes
-    .filter((route) => route.action !== "modelList")
-    .map((route): [string, RouteTable] => [route.id, routeTable(route, reduced, context, [])]);
-  const serving = routes.map(([, table]) => table).filter((table) => table.route.action === "model");
-  const lists = layout.routes
-    .filter((route) => route.action === "modelList")
-    .map((route): [string, RouteTable] => {
-      const servedBy = serving.filter(
-        (table) =>
-          table.route.gateway === route.gateway && table.route.models.some((model) => route.models.includes(model)),
-      );
-      return [route.id, routeTable(route, reduced, context, servedBy)];
-    });
-  return new Map([...routes, ...lists]);
+/**
+ * The routes of one layout. Each table is made when it is first asked for: a revision with thousands of routes, for which
+ * several layouts are kept, comes into force without a pause.
+ */
+export class LayoutTable {
+  readonly #layout: Layout;
+  readonly #context: Context;
+  readonly #tables = new Map<string, RouteTable>();
+
+  constructor(layout: Layout, context: Context) {
+    this.#layout = layout;
+    this.#context = context;
+  }
+
+  get(id: string): RouteTable | undefined {
+    const known = this.#tables.get(id);
+    if (known !== undefined) return known;
+    const route = routesOf(this.#layout).get(id);
+    if (route === undefined) return undefined;
+    const servedBy = route.action === "modelList" ? this.#serving(route) : [];
+    const table = routeTable(route, this.#layout.plan === "reduced", this.#context, servedBy);
+    this.#tables.set(id, table);
+    return table;
+  }
+
+  /** The routes on which models of a list are served. */
+  #serving(list: LayoutRoute): readonly RouteTable[] {
+    return this.#layout.routes
+      .filter(({ action, gateway }) => action === "model" && gateway === list.gateway)
+      .filter(({ models }) => models.some((model) => list.models.includes(model)))
+      .flatMap(({ id }) => this.get(id) ?? []);
+  }
+}
+
+/** A layout never changes, and stays for many revisions. */
+const routesById = new WeakMap<Layout, ReadonlyMap<string, LayoutRoute>>();
+
+function routesOf(layout: Layout): ReadonlyMap<string, LayoutRoute> {
+  let routes = routesById.get(layout);
+  if (routes === undefined) {
+    routes = new Map(layout.routes.map((route) => [route.id, route]));
+    routesById.set(layout, routes);
+  }
+  return routes;
 }
 
 function routeTable(
