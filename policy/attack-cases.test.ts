@@ -200,7 +200,9 @@ const ELSEWHERE: readonly (readonly [string, string, string, readonly string[]])
     ["takes 64 levels and refuses 65", "agrees with JSON.parse"],
   ],
   ["27", "gRPC", "test/e2e/identity.test.ts", ["passes with a key, and is refused with gRPC statuses"]],
-  ["28", "tokens", "test/e2e/identity.test.ts", ["it.each(WRONG)"]],
+  ["28", "tokens", "test/e2e/identity.test.ts", ["it.each(WRONG)", "a token that was taken before"]],
+  ["29", "NUL in a name", "test/e2e/tls.test.ts", ["is refused where the name goes on behind a NUL"]],
+  ["29", "names of nodes", "envoy/node-certificate.test.ts", ["a name that hides another binds to nothing"]],
   ["30", "reroutes", "test/e2e/false-decisions.test.ts", ["does not open a model route, nor the other way round"]],
   ["31", "header values of answers", "ext-authz/answer.test.ts", ["writes only header values that Envoy takes"]],
   ["34", "no revision", "ext-authz/service.test.ts", ["fails closed without a revision"]],
@@ -212,6 +214,13 @@ const ELSEWHERE: readonly (readonly [string, string, string, readonly string[]])
     ["before the first good tree an error refuses the whole"],
   ],
   ["37", "too many at once", "ext-authz/service.test.ts", ["refuses early when too many checks are in flight"]],
+  ["38", "log injection", "test/e2e/spoofing.test.ts", ["forges no line of a log and no field of a record"]],
+  [
+    "39",
+    "settings per route",
+    "test/e2e/false-decisions.test.ts",
+    ["outlives Checks that are given up while routes change"],
+  ],
 ];
 
 describe("held by tests elsewhere", () => {

@@ -1,3 +1,4 @@
+import { request as openRequest } from "node:http";
 import { clone, create, type JsonObject } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startModelServer } from "../../examples/quickstart/model-server.ts";
@@ -32,6 +33,7 @@ import {
   type ScriptedAuthz,
   startScriptedAuthz,
 } from "../support/scripted-authz.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 // What Envoy does when it is told something that the decision service would not say: it asks a scripted one, which
 // forges, swaps and garbles the answers of the real one. Nothing may reach a target by it.
@@ -49,6 +51,31 @@ const GENERAL = "general/0/0";
 const PAYMENTS = "payments/0/0";
 const NOBODY = { general: 0, payments: 0, primary: 0, other: 0 };
 
+/** @param timeout  of the plain route */
+function resources(timeout: string): string {
+  return yaml(
+    gateway(Number(new URL(base).port)),
+    ...[upstream("general", general.port), upstream("payments", payments.port)],
+    ...[upstream("primary", primary.port), upstream("other", other.port)],
+    ...[
+      plainRoute("general", "/api", { general: 1 }).replace(
+        "rules:\n    - ",
+        `rules:\n    - timeouts: { request: ${timeout} }\n      `,
+      ),
+      plainRoute("payments", "/api/payments", { payments: 1 }),
+    ],
+    ...[model("chat"), version("chat", "v2", "primary"), version("chat", "v1", "other")],
+    modelRoute("chat"),
+    anonymous(),
+    approval("chat-v2", "visitors"),
+    policy("all", ALLOW_ALL),
+    policy("payments", "{ id: closed, effect: deny, reason: Closed }").replace(
+      "spec:",
+      "spec:\n  targetRef: { kind: HTTPRoute, name: payments }",
+    ),
+  );
+}
+
 beforeAll(async () => {
   const port = await freePort();
   base = `http://127.0.0.1:${port}`;
@@ -60,23 +87,7 @@ beforeAll(async () => {
   fleet = await startFleet({
     decisionServices: 1,
     extAuthz: [scripted.address],
-    resources: {
-      "all.yaml": yaml(
-        gateway(port),
-        ...[upstream("general", general.port), upstream("payments", payments.port)],
-        ...[upstream("primary", primary.port), upstream("other", other.port)],
-        ...[plainRoute("general", "/api", { general: 1 }), plainRoute("payments", "/api/payments", { payments: 1 })],
-        ...[model("chat"), version("chat", "v2", "primary"), version("chat", "v1", "other")],
-        modelRoute("chat"),
-        anonymous(),
-        approval("chat-v2", "visitors"),
-        policy("all", ALLOW_ALL),
-        policy("payments", "{ id: closed, effect: deny, reason: Closed }").replace(
-          "spec:",
-          "spec:\n  targetRef: { kind: HTTPRoute, name: payments }",
-        ),
-      ),
-    },
+    resources: { "all.yaml": resources("20s") },
   });
   real = createDecisionClient(fleet.decisionAddress(0));
   await honest();
@@ -271,6 +282,37 @@ it.each<[string, JsonObject[string]]>([
   scripted.answerWith(() => allow({ ...FORGED, decision: decision ?? null }));
   expect((await api()).status).toBe(403);
   expect(reached()).toEqual(NOBODY);
+});
+
+it("outlives Checks that are given up while routes change", async () => {
+  // Settings per route, a Check under way, its stream gone and the route table replaced: each alone is no trouble.
+  for (const timeout of ["21s", "22s", "23s"]) {
+    const begun = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<void>();
+    let waiting = 0;
+    scripted.answerWith(async (request) => {
+      waiting += 1;
+      if (waiting === 40) begun.resolve();
+      await held.promise;
+      return real.check(request);
+    });
+    const streams = Array.from({ length: 40 }, (_, index) => {
+      const model = index % 2 === 0;
+      const call = openRequest(`${base}${model ? "/v1/chat/completions" : "/api/x"}`, { method: "POST" });
+      call.on("error", () => undefined).setHeader("content-type", "application/json");
+      call.end('{"model":"chat","messages":[]}');
+      return call;
+    });
+    await begun.promise;
+    for (const call of streams.slice(0, 20)) call.destroy();
+    const updates = () => fleet.envoy.stats("^http.*rds.*update_success$");
+    const before = JSON.stringify(await updates());
+    await fleet.write("all.yaml", resources(timeout));
+    await waitFor(async () => JSON.stringify(await updates()) !== before, 20_000, "the new routes in Envoy");
+    for (const call of streams.slice(20)) call.destroy();
+    held.resolve();
+  }
+  await honest();
 });
 
 describe("a chain that is wider than what is legal", () => {

@@ -275,6 +275,41 @@ describe("a caller who is not known is answered 401, with a record", () => {
   });
 });
 
+describe("a token that was taken before", () => {
+  it("lends its signature to no other payload", async () => {
+    const token = await sales();
+    const forged = changed(token, 1, (claims) => Object.assign(claims, { sub: "eve", team: "support" }));
+    for (let round = 0; round < 3; round += 1) {
+      const [taken, refused] = await Promise.all([get(bearer(token)), get(bearer(forged))]);
+      expect([taken.status, refused.status]).toEqual([200, 401]);
+      const { application, subject } = await fleet.record(String(taken.headers["x-chancery-decision"]));
+      expect([application, subject.id]).toEqual(["sales", "ada"]);
+    }
+    expect(web.stats().requests).toBe(3);
+  });
+
+  it("is refused from its end on", async () => {
+    // Envoy takes tokens for a minute longer than they say (clock skew): this one has a few seconds left.
+    const token = await signed({ expiresInSeconds: -50 });
+    expect((await get(token)).status).toBe(200);
+    await waitFor(async () => (await get(token)).status === 401, DEADLINE_MS, "the end of the token");
+    expect(codeOf(await get(token))).toBe("invalid_token");
+  });
+
+  it("is taken amid a flood of tokens with keys that nobody knows", async () => {
+    const token = bearer(await sales());
+    for (let round = 0; round < 10; round += 1) {
+      const unknown = Array.from({ length: 20 }, (_, index) => signed({ keyId: `key-${round}-${index}-of-nobody` }));
+      const [taken, ...refused] = await Promise.all([token, ...(await Promise.all(unknown))].map((sent) => get(sent)));
+      expect(taken?.status).toBe(200);
+      expect(new Set(refused.map((answer) => `${answer.status} ${codeOf(answer)}`))).toEqual(
+        new Set(["401 invalid_token"]),
+      );
+    }
+    expect(web.stats().requests).toBe(10);
+  });
+});
+
 describe("a gRPC call", () => {
   it("passes with a key, and is refused with gRPC statuses", async () => {
     const client = createGrpcEchoClient(`127.0.0.1:${port}`);

@@ -353,6 +353,45 @@ describe("a body that can be read in two ways", () => {
   });
 });
 
+describe("what a request holds", () => {
+  const CONTROL = /(?![\n\t])[\p{Cc}\p{Zl}\p{Zp}]/u;
+  const outputs = () =>
+    [fleet.envoy.process, fleet.xds(), ...fleet.decisionServices()].map((child) => child.stdout() + child.stderr());
+
+  it("forges no line of a log and no field of a record", async () => {
+    const before = outputs().map(({ length }) => length);
+    const forged = '{"level":"info","msg":"forged"}';
+    const answers = await Promise.all([
+      rawRequest(port, [`GET /web/\xc2\x9b31m HTTP/1.1`, `x-api-key: ${KEY}`]),
+      rawRequest(port, [`GET /web/%0a${encodeURIComponent(forged)} HTTP/1.1`, `x-api-key: ${KEY}`]),
+      rawRequest(port, [`GET /web/%1b%5b2J HTTP/1.1`, `x-api-key: ${KEY}`]),
+      rawRequest(port, [`GET /web/x?a=%0a${encodeURIComponent(forged)} HTTP/1.1`, `x-api-key: ${KEY}`]),
+      rawRequest(port, [`GET /web/x" ","code":"ok HTTP/1.1`, `x-api-key: ${KEY}`]),
+      rawRequest(port, ["GET /web/x HTTP/1.1", `x-api-key: ${KEY}`, `user-agent: \x9b2J${forged}`]),
+      rawRequest(port, ["GET /web/x HTTP/1.1", `x-api-key: ${KEY}`, `x-request-id: a","code":"ok\x85`]),
+      rawRequest(port, ["GET /web/x HTTP/1.1", `x-api-key: \x9b2J${forged}`]),
+      rawRequest(port, ["GET /web/x HTTP/1.1", `authorization: Bearer ${forged}`]),
+      chat({ model: `chat\u001b[2J\n${forged}`, messages: [] }),
+      chat({ model: `chat\u2028${forged}`, messages: [] }),
+    ]);
+    for (const { status } of answers) expect([200, 400, 401, 404]).toContain(status);
+    for (const [index, output] of outputs().entries()) {
+      const written = output.slice(before[index]);
+      expect(written).not.toMatch(CONTROL);
+      for (const line of written.split("\n").filter((each) => each.startsWith("{"))) {
+        const entry: unknown = JSON.parse(line);
+        expect(entry).not.toMatchObject({ msg: "forged" });
+      }
+    }
+    const ids = answers.flatMap(({ headers }) => headers["x-chancery-decision"] ?? []);
+    expect(ids.length).toBeGreaterThan(0);
+    for (const id of ids) {
+      const { request, subject, reason } = await fleet.record(String(id));
+      for (const text of [...Object.values(request), subject.id, reason]) expect(String(text)).not.toMatch(CONTROL);
+    }
+  });
+});
+
 /** Status of a POST over HTTP/2 whose headers go on after the body. */
 async function withTrailers(path: string, trailers: Record<string, string>): Promise<number> {
   const session = connect(base);

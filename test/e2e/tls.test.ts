@@ -50,6 +50,7 @@ let second: StandIn;
 let third: StandIn;
 let webFront: TlsFront;
 let wrongNameFront: TlsFront;
+let cutNameFront: TlsFront;
 let firstFront: TlsFront;
 let secondFront: TlsFront;
 
@@ -70,6 +71,8 @@ beforeAll(async () => {
   third = await startModelServer({ name: "third" });
   webFront = await startTlsFront(web.port, good);
   wrongNameFront = await startTlsFront(first.port, inside.issue(["other.internal"]));
+  // Whoever reads names up to the first NUL takes it for the right one.
+  cutNameFront = await startTlsFront(web.port, inside.issue(["good.internal\0.evil.example"]));
   firstFront = await startTlsFront(first.port, good);
   secondFront = await startTlsFront(second.port, good);
   plane = await startControlPlane({
@@ -99,6 +102,7 @@ spec:
         ...[secret("other", "{ type: opaque, valueFile: other.secret }")],
         ...[upstream("web", webFront.port, withCa("inside")), plainRoute("web", "/web", { web: 1 })],
         ...[upstream("stranger", webFront.port, withCa("stranger")), plainRoute("no", "/stranger", { stranger: 1 })],
+        ...[upstream("cut", cutNameFront.port, withCa("inside")), plainRoute("cut", "/cut", { cut: 1 })],
         // The newest version is asked first: it has the wrong name, the next one is asked with a credential of its own.
         ...[upstream("v9", wrongNameFront.port, `${withCa("inside")}, ${inject("other")}`)],
         ...[upstream("v8", firstFront.port, `${withCa("inside")}, ${inject("provider")}`)],
@@ -117,7 +121,7 @@ spec:
 
 afterAll(async () => {
   await plane?.close();
-  const fronts = [webFront, wrongNameFront, firstFront, secondFront];
+  const fronts = [webFront, wrongNameFront, cutNameFront, firstFront, secondFront];
   await Promise.all([...fronts, web, first, second, third].map((server) => server?.close()));
 });
 
@@ -228,6 +232,11 @@ describe("TLS to an upstream", () => {
     expect(answer.status).toBe(503);
     expect(answer.json()).toMatchObject({ error: { code: "unavailable" } });
     expect(web.stats().requests).toBe(0);
+  });
+
+  it("is refused where the name goes on behind a NUL", async () => {
+    expect((await http(url("/cut/x"), secure("shop.example"))).status).toBe(503);
+    expect([cutNameFront.handshakes(), web.stats().requests]).toEqual([0, 0]);
   });
 
   it("falls to the next hop where the certificate has another name", async () => {
