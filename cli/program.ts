@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { EXIT, EXIT_CODES_HELP, exitCodeOf, formatError } from "./exit.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 import { VERSION } from "./version.ts";
 
 /** Only the verb that is asked for is loaded: most of them bring Envoy's whole API along. */
@@ -27,7 +28,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   xds: {
     description: "run one xDS server",
-    load: async () => (await import("./xds.ts")).xdsCommand(),
+    load: async () => {
+      keepHeapSmall();
+      return (await import("./xds.ts")).xdsCommand();
+    },
   },
   bootstrap: {
     description: "print the bootstrap with which an Envoy becomes a node of a gateway",

@@ -13,13 +13,14 @@ interface Options {
   readonly nodes: readonly number[];
   readonly protocols: readonly Cell["protocol"][];
   readonly rounds: number;
-  readonly burst: number;
+  readonly burst?: number;
   readonly profile: boolean;
   readonly pushCost: boolean;
 }
 
-/** With more nodes a burst takes minutes, and there are fewer repeats. */
+/** With as many nodes there is no burst unless it is asked for, which takes minutes, and there are fewer repeats. */
 const MANY_NODES = 5_000;
+const BURST_S = 10;
 const PROFILE_REPEATS = 40;
 
 const command = new Command("bench:xds")
@@ -27,12 +28,16 @@ const command = new Command("bench:xds")
   .option("--nodes <numbers>", "how many clients, comma-separated", positives, [100, 1_000])
   .option("--protocols <names>", "delta, sotw", protocols, ["delta", "sotw"])
   .option("--rounds <number>", "each server's turns in each setting", positive, 3)
-  .option("--burst <seconds>", "length of the burst of 100 changes a second; 0: none", seconds, 10)
+  .option(
+    "--burst <seconds>",
+    `length of the burst of 100 changes a second; 0: none (default: ${BURST_S}, from ${MANY_NODES} nodes on none)`,
+    seconds,
+  )
   .option("--profile", "also say where the CPU time of our server goes", false)
   .option("--push-cost", "instead: what each kind of change costs a node, from resources on", false)
   .addHelpText(
     "after",
-    "\nExamples:\n  npm run bench:xds\n  npm run bench:xds -- --nodes 5000 --protocols delta\n  npm run bench:xds -- --push-cost",
+    "\nExamples:\n  npm run bench:xds\n  npm run bench:xds -- --nodes 5000 --rounds 1 --burst 10\n  npm run bench:xds -- --push-cost",
   )
   .action(async (options: Options) => {
     if (options.pushCost) {
@@ -54,7 +59,8 @@ async function compare(programs: Programs, options: Options): Promise<void> {
       const rounds: Record<ServerName, Measured>[] = [];
       for (let round = 1; round <= options.rounds; round++) {
         const many = nodes >= MANY_NODES;
-        const setting = { protocol, nodes, burstSeconds: many ? 0 : options.burst, repeats: many ? 3 : 5 };
+        const burstSeconds = options.burst ?? (many ? 0 : BURST_S);
+        const setting = { protocol, nodes, burstSeconds, repeats: many ? 3 : 5 };
         const results: Record<ServerName, Measured> = { "go-control-plane": {}, chancery: {} };
         for (const server of ["go-control-plane", "chancery"] as const) {
           const measured = await measure(programs, { server, ...setting });
