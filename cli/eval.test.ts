@@ -81,6 +81,21 @@ test("answers each line at once, in order, and goes on after one that is no case
       '{"expr": "y", "container": "a.b", "typeEnv": [{"name": "a.y", "ident": {"type": {"primitive": "INT64"}}}], "bindings": {"a.y": {"value": {"int64Value": "7"}}}}',
     ),
   ).toMatchObject({ value: { int64Value: "7" } });
+  // Numbers have more digits, and zeros a sign, where they are written as JSON has them.
+  const bound = (value: string) => ask(`{"expr": "x", "disableCheck": true, "bindings": {"x": ${value}}}`);
+  expect(await bound('{"int64Value": 9223372036854775807}')).toEqual({ value: { int64Value: "9223372036854775807" } });
+  expect(await bound('{"int64Value": "1e2"}')).toEqual({ value: { int64Value: "100" } });
+  expect(await bound('{"doubleValue": -0.0}')).toEqual({ value: { doubleValue: -0 } });
+  expect(await bound('{"enumValue": {"type": "a.E", "value": 3}}')).toEqual({ value: { int64Value: "3" } });
+  expect(await bound('{"error": {"errors": [{"message": "no such thing"}]}}')).toMatchObject({
+    error: expect.stringContaining("no such thing"),
+  });
+  const inner = '{"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "a"}';
+  const any = `{"objectValue": {"@type": "type.googleapis.com/google.protobuf.Any", "value": ${inner}}}`;
+  expect(await bound(any)).toEqual({ value: { stringValue: "a" } });
+  const constant = { name: "x", ident: { type: int, value: { int64Value: "3" } } };
+  expect(await ask(JSON.stringify({ expr: "x", typeEnv: [constant] }))).toEqual(three);
+  expect(await ask('{"expr": "1", "checkOnly": "yes"}')).toEqual({ error: "not a case: checkOnly is no bool" });
   expect(await ask('{"expr": "1 + 1"}')).toMatchObject({ value: { int64Value: "2" } });
   child.stdin.end();
   const [code] = await once(child, "exit");

@@ -2,13 +2,13 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import {
+  answerCase,
   displayValue,
   type Evaluated,
   evaluateText,
   formatExpressionProblem,
   formatType,
   readVariables,
-  runCase,
   typeToJson,
   valueToJson,
 } from "../policy/index.ts";
@@ -85,28 +85,8 @@ function formatJson(result: Evaluated): string {
 }
 
 async function answer(line: string | undefined): Promise<void> {
-  const text = `${line === undefined ? JSON.stringify({ error: TOO_LONG }) : answerTo(line)}\n`;
+  const text = `${line === undefined ? JSON.stringify({ error: TOO_LONG }) : answerCase(line)}\n`;
   if (!process.stdout.write(text)) await once(process.stdout, "drain");
-}
-
-/** One case must not end those after it: what is nested beyond the stack is an answer too. */
-function answerTo(line: string): string {
-  try {
-    return JSON.stringify(outcomeOf(line));
-  } catch (error) {
-    if (error instanceof RangeError) return JSON.stringify({ error: "not a case: nested too deep" });
-    throw error;
-  }
-}
-
-function outcomeOf(line: string): unknown {
-  let json: unknown;
-  try {
-    json = JSON.parse(line);
-  } catch (error) {
-    return { error: `not JSON: ${error instanceof Error ? error.message : String(error)}` };
-  }
-  return runCase(json);
 }
 
 /** Longest line that is read, in characters. */

@@ -6,13 +6,13 @@
 export { type AnalysisOptions, analyseProgram, type Finding } from "./analysis.ts";
 export { type ApprovalRuleFacts, approvalsByRule, checkApprovalRule, type VersionFacts } from "./approval-rules.ts";
 export {
+  answerCase,
   displayValue,
   type Evaluated,
   evaluateText,
   formatProblem as formatExpressionProblem,
   formatType,
   readVariables,
-  runCase,
   typeToJson,
   valueToJson,
 } from "./cel/index.ts";

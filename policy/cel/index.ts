@@ -22,7 +22,7 @@ export {
   valueToJson,
 } from "./proto-json.ts";
 export { formatProblem, type Problem, problemAt } from "./source.ts";
-export { type CaseOutcome, runCase } from "./suite-case.ts";
+export { answerCase } from "./suite-case.ts";
 export { timestampOfMilliseconds } from "./time.ts";
 export { BOOL, DYN, formatType, parseType, type Type } from "./type.ts";
 export { unparse, writtenParts } from "./unparse.ts";

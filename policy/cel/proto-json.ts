@@ -43,10 +43,22 @@ export function textIn(value: Json | undefined, what: string): string {
   return value;
 }
 
+/** false where there is none. */
+export function flagIn(value: Json | undefined, what: string): boolean {
+  if (value === undefined || value === null) return false;
+  if (typeof value !== "boolean") throw new FormProblem(`${what} is no bool`);
+  return value;
+}
+
+/** Also with an exponent or a fraction of zero, as proto JSON takes them. */
 function integer(value: Json, what: string): bigint {
   const text = typeof value === "number" ? String(value) : value;
-  if (typeof text !== "string" || !/^-?\d{1,20}$/.test(text)) throw new FormProblem(`${what} is no integer`);
-  return BigInt(text);
+  if (typeof text === "string" && /^-?\d{1,20}$/.test(text)) return BigInt(text);
+  if (typeof text === "string" && /^-?\d{1,20}(?:\.\d{1,20})?(?:[eE][+-]?\d{1,3})?$/.test(text)) {
+    const number = Number(text);
+    if (Number.isSafeInteger(number)) return BigInt(number);
+  }
+  throw new FormProblem(`${what} is no integer`);
 }
 
 function double(value: Json): number {
@@ -112,11 +124,28 @@ export function valueFromJson(json: unknown, depth = 0): unknown {
       );
     case "mapValue":
       return mapFromJson(objectIn(held, "mapValue"), depth);
+    case "enumValue":
+      return int64(fieldOf(objectIn(held, "enumValue"), "value") ?? 0);
     case "objectValue":
-      return messageFromJson(objectIn(held, "objectValue"));
+      return messageFromJson(objectIn(held, "objectValue"), depth);
     default:
       throw new FormProblem(`"${name}" is no kind of value that is read`);
   }
+}
+
+/** A cel.expr.Constant (syntax.proto): a value, or a time in a field of its own. @throws FormProblem */
+export function constantFromJson(json: JsonObject): unknown {
+  const duration = fieldOf(json, "durationValue");
+  if (duration !== undefined) return timeFromJson("google.protobuf.Duration", duration);
+  const timestamp = fieldOf(json, "timestampValue");
+  return timestamp === undefined ? valueFromJson(json) : timeFromJson("google.protobuf.Timestamp", timestamp);
+}
+
+function timeFromJson(name: "google.protobuf.Duration" | "google.protobuf.Timestamp", json: Json | undefined): unknown {
+  const text = textIn(json, name);
+  const read = name === "google.protobuf.Timestamp" ? parseTimestamp(text) : parseDuration(text);
+  if (read instanceof Failure) throw new FormProblem(read.message);
+  return read;
 }
 
 function mapFromJson(json: JsonObject, depth: number): UintKeyMap {
@@ -131,14 +160,13 @@ function mapFromJson(json: JsonObject, depth: number): UintKeyMap {
 }
 
 /** A google.protobuf.Any of a type that is no message to CEL. */
-function messageFromJson(json: JsonObject): unknown {
+function messageFromJson(json: JsonObject, depth: number): unknown {
+  if (depth > MAX_DEPTH) throw new FormProblem("the value is nested too deep");
   const name = textIn(json["@type"], "@type").replace(/^.*\//, "");
   const { value } = json;
+  if (name === "google.protobuf.Any") return messageFromJson(objectIn(value, name), depth + 1);
   if (name === "google.protobuf.Timestamp" || name === "google.protobuf.Duration") {
-    const text = textIn(value, name);
-    const read = name === "google.protobuf.Timestamp" ? parseTimestamp(text) : parseDuration(text);
-    if (read instanceof Failure) throw new FormProblem(read.message);
-    return read;
+    return timeFromJson(name, value);
   }
   const type = NAMED_TYPES.get(name);
   if (type?.kind === "wrapper" && value !== undefined) {
