@@ -1,4 +1,4 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, type Option } from "commander";
 import { EXIT, EXIT_CODES_HELP, exitCodeOf, formatError } from "./exit.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 import { VERSION } from "./version.ts";
@@ -107,22 +107,43 @@ export async function runProgram(args: readonly string[]): Promise<void> {
   }
 }
 
+/** The whole command with every verb loaded, for what describes it. */
+export async function wholeProgram(): Promise<Command> {
+  return createProgram(Object.keys(VERBS));
+}
+
 async function parse(args: readonly string[]): Promise<void> {
+  const asked = args.find((argument) => !argument.startsWith("-") && argument !== "help");
+  const program = await createProgram(asked === undefined ? [] : [asked]);
+  await program.parseAsync(args, { from: "user" });
+}
+
+async function createProgram(loaded: readonly string[]): Promise<Command> {
   const program = new Command("chancery")
     .description("Gives Envoys their orders, and every request a governance decision.")
     .version(VERSION)
     .addHelpText("after", EXIT_CODES_HELP);
-  const asked = args.find((argument) => !argument.startsWith("-") && argument !== "help");
   for (const [name, verb] of Object.entries(VERBS)) {
-    const command = name === asked ? await verb.load() : new Command(name);
+    const command = loaded.includes(name) ? await verb.load() : new Command(name);
     program.addCommand(command.description(verb.description));
   }
-  overrideExit(program);
-  await program.parseAsync(args, { from: "user" });
+  prepare(program);
+  return program;
 }
 
-function overrideExit(command: Command): void {
+function prepare(command: Command): void {
   command.exitOverride();
   command.showHelpAfterError("(--help shows what there is)");
-  for (const child of command.commands) overrideExit(child);
+  for (const option of command.options) describeDefault(option);
+  for (const child of command.commands) prepare(child);
+}
+
+/** Defaults as people write them. What the option is without being given was set when it was added. */
+function describeDefault(option: Option): void {
+  const value: unknown = option.defaultValue;
+  if (value === false || (Array.isArray(value) && value.length === 0)) option.defaultValue = undefined;
+  else if (Array.isArray(value)) option.defaultValueDescription ??= value.join(",");
+  else if (typeof value === "object" && value !== null && "host" in value && "port" in value) {
+    option.defaultValueDescription ??= `${value.host}:${value.port}`;
+  }
 }
