@@ -2,13 +2,15 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { EndpointService, FedEndpoint } from "../protos/gen/chancery/admin/v1/endpoints_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
 import type { EndpointFeed } from "../xds-server/index.ts";
+import { demandRole, principalKey } from "./principal.ts";
 
 /** The source's name in metrics and logs. */
 const SOURCE = "api";
 
 export function endpointService(feed: Pick<EndpointFeed, "offer">): ServiceImpl<typeof EndpointService> {
   return {
-    setEndpoints: ({ upstream, endpoints, allowEmpty, withdraw }) => {
+    setEndpoints: ({ upstream, endpoints, allowEmpty, withdraw }, { values }) => {
+      demandRole(values.get(principalKey), "operator");
       if (withdraw && (endpoints.length > 0 || allowEmpty)) {
         throw new ChanceryError(
           "invalid-argument",

@@ -12,6 +12,7 @@ import type { ChanceryError } from "../resources/index.ts";
 import { openRevisionStore, type Revision } from "../revision/index.ts";
 import { type Address, demandFree, formatAddress } from "./address.ts";
 import { EnvoyChild, type EnvoyOptions } from "./envoy-child.ts";
+import { type FeedOptions, feedSettings } from "./feed-options.ts";
 import { Fleet } from "./fleet.ts";
 import type { Logger } from "./logging.ts";
 import { approvalApi, openOperationalLog } from "./operational-log.ts";
@@ -37,6 +38,8 @@ export interface ControlPlaneOptions {
   readonly token?: string | undefined;
   /** Who else may use the admin API. */
   readonly principals: readonly Credential[];
+  /** Endpoints beside the revision. */
+  readonly feed: FeedOptions;
   readonly envoy?: EnvoyOptions | undefined;
   /** Passed on to the decision services. */
   readonly logLevel: string;
@@ -158,6 +161,7 @@ export async function startControlPlane(
     secretsRoot: options.resources,
     log,
     metrics,
+    feed: await feedSettings(options.feed, state, log),
     onEvent: (event) => fleet.onXds(event),
     onRevision: (revision) => {
       if (listening) envoy?.onRevision(revision);
@@ -190,6 +194,7 @@ export async function startControlPlane(
     metrics,
     status,
     pages: xds.pages,
+    ...(xds.feed === undefined ? {} : { endpoints: xds.feed }),
     restrictions: restrictionApi(restrictions, trust, signers, () => xds.revision()?.program),
     approvals: approvalApi(operationalLog, () => publishing.inventory()),
     principals: options.principals,

@@ -4,13 +4,14 @@ import { Command } from "commander";
 import { ChanceryError, printable } from "../resources/index.ts";
 import { type Address, DEFAULT_ADDRESSES, formatAddress, isLocal, parseAddress } from "./address.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
+import { addFeedOptions, type FeedOptions } from "./feed-options.ts";
 import type { Logger } from "./logging.ts";
 import { addressListOption, addressOption, parseCount } from "./options.ts";
 import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 import { readPrincipals, readToken } from "./token.ts";
 
-interface StartOptions extends ProcessOptions {
+interface StartOptions extends ProcessOptions, FeedOptions {
   readonly resources: string;
   readonly state: string;
   readonly keys?: string;
@@ -33,6 +34,7 @@ made at the first start.
 
 Examples:
   chancery start --resources examples/quickstart/resources --envoy
+  chancery start --resources examples/quickstart/resources --endpoints /run/endpoints
   chancery start --resources . --state /var/lib/chancery --keys /etc/chancery/keys
 `;
 
@@ -60,7 +62,7 @@ export function startCommand(): Command {
     .option("--node-id <id>", "its name", "envoy-1")
     .option("--envoy-admin <addr>", "its admin interface", addressOption, parseAddress(DEFAULT_ADDRESSES.envoyAdmin))
     .option("--envoy-concurrency <n>", "its worker threads (default: one for each core)", parseCount);
-  return addProcessOptions(command).addHelpText("after", HELP).action(start);
+  return addProcessOptions(addFeedOptions(command)).addHelpText("after", HELP).action(start);
 }
 
 async function start(options: StartOptions): Promise<void> {
@@ -84,6 +86,7 @@ async function start(options: StartOptions): Promise<void> {
       control: options.control,
       token,
       principals,
+      feed: options,
       envoy: envoy === true ? { gateway, nodeId, admin, concurrency } : undefined,
       logLevel: options.logLevel,
       logFormat: options.logFormat,

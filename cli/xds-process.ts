@@ -11,9 +11,11 @@ import {
 import type { ServerCertificates } from "../envoy/index.ts";
 import type { Revision } from "../revision/index.ts";
 import {
+  createEndpointDns,
   createEndpointFeed,
   createSecretSource,
   createXdsServer,
+  type DnsSettings,
   type EndpointFeed,
   type EndpointFeedOptions,
   type EndpointMemory,
@@ -65,6 +67,7 @@ export interface FeedSettings {
   readonly directory?: string | undefined;
   readonly memory: EndpointMemory;
   readonly updatesPerSecond: number;
+  readonly dns: DnsSettings;
 }
 
 export interface XdsProcess {
@@ -102,6 +105,13 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     feed === undefined || options.feed?.directory === undefined
       ? undefined
       : watchEndpointFiles({ directory: options.feed.directory, feed, log, clock: systemClock });
+  const feedNames =
+    feed === undefined || options.feed === undefined
+      ? undefined
+      : createEndpointDns({
+          settings: options.feed.dns,
+          ...{ feed, log, clock: systemClock, random: Math.random, registry: options.metrics },
+        });
   const secrets = await createSecretSource({
     root: options.secretsRoot,
     references: [],
@@ -158,6 +168,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     }
     // What it has upstreams for, and the one before had not.
     void feedFiles?.again();
+    feedNames?.follow(revision.program.targets);
     active = revision;
     log.info(
       { revision: revision.number, groups: [...new Set([...groups].map(gatewayOfGroup))] },
@@ -199,6 +210,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     await follower?.close();
     secrets.close();
     feedFiles?.close();
+    feedNames?.close();
     feed?.close();
     await options.feed?.memory.close();
     await server.close();

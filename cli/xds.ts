@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import { createRegistry, isLoopback, startAdminServer } from "../admin/index.ts";
-import { openEndpointMemory } from "../xds-server/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { addTlsOptions, openCertificateFiles, type TlsOptions } from "./certificate-files.ts";
+import { addFeedOptions, type FeedOptions, feedSettings } from "./feed-options.ts";
 import { addNatsOptions } from "./nats-options.ts";
-import { addressListOption, parseCount } from "./options.ts";
+import { addressListOption } from "./options.ts";
 import {
   type AdminOptions,
   addAdminOption,
@@ -19,13 +19,11 @@ import { readToken } from "./token.ts";
 import { addPushOptions, type PushOptions, pushSettings } from "./xds-options.ts";
 import { startXdsProcess, type XdsProcess } from "./xds-process.ts";
 
-interface XdsOptions extends SourceOptions, ProcessOptions, AdminOptions, TlsOptions, PushOptions {
+interface XdsOptions extends SourceOptions, ProcessOptions, AdminOptions, TlsOptions, PushOptions, FeedOptions {
   readonly listen: readonly [string];
   readonly name: string;
   readonly state: string;
   readonly secrets?: string;
-  readonly endpoints?: string;
-  readonly endpointUpdates: number;
   readonly tokenFile?: string;
 }
 
@@ -38,6 +36,7 @@ Examples:
   chancery xds --bus .chancery/bus --trust .chancery/keys/trust.json --secrets resources
   chancery xds --bus .chancery/bus --trust .chancery/keys/trust.json --secrets resources --canary edge-1
   chancery xds --resources resources --endpoints /run/endpoints --admin 127.0.0.1:9901
+  chancery xds --resources resources --dns-servers 10.0.0.2,10.0.0.3:5353 --dns-max-ttl 30
   chancery xds --nats nats://127.0.0.1:4222 --nats-creds xds.nk --trust trust.json --secrets resources
 `;
 
@@ -52,8 +51,6 @@ export function xdsCommand(): Command {
     .option("--bus <dir>", "directory of a bus that a control plane publishes to")
     .option("--trust <file>", "trust file that revisions from the bus must satisfy")
     .option("--secrets <dir>", "directory that secret files are relative to (default: the resource tree)")
-    .option("--endpoints <dir>", "directory of files that say what endpoints upstreams with ranges have now")
-    .option("--endpoint-updates <n>", "updates of endpoints a second that each source may make", parseCount, 20)
     .option("--listen <addr>", "where Envoys connect: HOST:PORT or unix:/path", addressListOption, [
       DEFAULT_ADDRESSES.xds,
     ])
@@ -63,7 +60,7 @@ export function xdsCommand(): Command {
     )
     .option("--name <name>", "name of this process in reports", "xds")
     .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "xds"));
-  return addProcessOptions(addPushOptions(addTlsOptions(addAdminOption(addNatsOptions(command)))))
+  return addProcessOptions(addPushOptions(addFeedOptions(addTlsOptions(addAdminOption(addNatsOptions(command))))))
     .addHelpText("after", HELP)
     .action(async (options: XdsOptions) => {
       demandOneSource(options);
@@ -84,11 +81,7 @@ export function xdsCommand(): Command {
           metrics,
           settings: pushSettings(options),
           tls,
-          feed: {
-            directory: options.endpoints,
-            memory: await openEndpointMemory(join(options.state, "endpoints"), log),
-            updatesPerSecond: options.endpointUpdates,
-          },
+          feed: await feedSettings(options, options.state, log),
         });
         stack.add({ name: "xds", close: () => xds.close() });
         if (options.admin !== undefined) {

@@ -37,7 +37,7 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
         upstream: upstream.key,
         labels: { ...upstream.labels, ...version.labels, ...deployment.labels },
         credential: upstream.credential.mode,
-        ...(upstream.ranges === undefined ? {} : { ranges: upstream.ranges }),
+        ...feedOf(upstream),
         model: modelTarget(deployment, version, ages.get(version.key) ?? 0),
       },
     ];
@@ -50,7 +50,7 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
       labels: upstream.labels,
       credential: upstream.credential.mode,
       ...(upstream.governed === undefined ? {} : { governed: upstream.governed }),
-      ...(upstream.ranges === undefined ? {} : { ranges: upstream.ranges }),
+      ...feedOf(upstream),
     }),
   );
   const splits = [...byKey(inventory.rollouts).map(rolloutFacts), ...byKey(inventory.experiments).map(experimentFacts)];
@@ -94,6 +94,11 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
       .filter((gateway) => gateway.mode === "observe")
       .map((gateway) => gateway.key),
   };
+}
+
+/** Where and by what its endpoints may be fed. */
+function feedOf({ ranges, dns }: Upstream): Pick<Target, "ranges" | "dns"> {
+  return { ...(ranges === undefined ? {} : { ranges }), ...(dns === undefined ? {} : { dns }) };
 }
 
 function splitMembers(split: Rollout | Experiment) {

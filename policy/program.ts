@@ -2,6 +2,7 @@ import type {
   Agreement,
   Capacity,
   Declarations,
+  DnsLookup,
   Documentation,
   GeneralPurpose,
   GovernanceMode,
@@ -142,6 +143,8 @@ export interface Target {
   readonly governed?: false;
   /** CIDR ranges of the endpoints that a live feed may set; absent: none. */
   readonly ranges?: readonly string[];
+  /** Names whose addresses are fed; absent: none. */
+  readonly dns?: readonly DnsLookup[];
   /** Present for kind "model". */
   readonly model?: ModelTarget;
 }

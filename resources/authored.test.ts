@@ -103,7 +103,7 @@ describe("fields", () => {
       {
         code: "unknown-field",
         message: 'unknown field "zzz"',
-        hint: "known here: endpoints, ranges, protocol, tls, credential, governed, loadBalancer, connectTimeout, healthCheck, outlierDetection, circuitBreakers",
+        hint: "known here: endpoints, ranges, dns, protocol, tls, credential, governed, loadBalancer, connectTimeout, healthCheck, outlierDetection, circuitBreakers",
       },
       { code: "invalid-value", message: "spec.endpoints[0].port: a port lies between 1 and 65535" },
       { code: "invalid-value", message: 'spec.protocol: must be one of "http1", "http2"' },

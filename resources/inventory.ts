@@ -142,10 +142,26 @@ export type Secret = Meta &
     | { readonly type: "opaque"; readonly valueFile: string }
   );
 
+/** A DNS name whose addresses are endpoints; of SRV records ports, priorities and weights are, too. */
+export type DnsLookup =
+  | {
+      readonly type: "A" | "AAAA";
+      readonly name: string;
+      readonly port: number;
+      /** Of each address. */
+      readonly weight: number;
+      readonly priority: number;
+      readonly region?: string;
+      readonly zone?: string;
+    }
+  | { readonly type: "SRV"; readonly name: string; readonly region?: string; readonly zone?: string };
+
 export interface Upstream extends Meta {
   readonly endpoints: readonly Endpoint[];
   /** CIDR ranges of the endpoints that a live feed may set in their place; absent: none. */
   readonly ranges?: readonly string[];
+  /** Names whose addresses are fed; absent: none. */
+  readonly dns?: readonly DnsLookup[];
   readonly protocol: "http1" | "http2";
   readonly tls?: UpstreamTls;
   readonly credential: Credential;

@@ -151,6 +151,19 @@ const modelTarget = z.strictObject({
   ),
 });
 
+const place = { region: optional(text), zone: optional(text) };
+const dnsLookup = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.enum(["A", "AAAA"]),
+    name: text,
+    port: z.number(),
+    weight: z.number(),
+    priority: z.number(),
+    ...place,
+  }),
+  z.strictObject({ type: z.literal("SRV"), name: text, ...place }),
+]);
+
 const target = z.strictObject({
   pool: text,
   kind: z.enum(["model", "upstream"]),
@@ -159,6 +172,7 @@ const target = z.strictObject({
   credential: z.enum(["passThrough", "none", "inject"]),
   governed: optional(z.literal(false)),
   ranges: optional(texts),
+  dns: optional(z.array(dnsLookup)),
   model: optional(modelTarget),
 });
 

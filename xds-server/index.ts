@@ -3,6 +3,7 @@
  * good one, a change sends only what changed, a restart sends nothing that the Envoy already has.
  */
 export { type Clock, systemClock } from "./clock.ts";
+export { createEndpointDns, DEFAULT_DNS_SETTINGS, type DnsSettings, type EndpointDns } from "./endpoint-dns.ts";
 export {
   createEndpointFeed,
   type EndpointFeed,

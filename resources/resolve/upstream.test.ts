@@ -188,6 +188,20 @@ describe("Upstream", () => {
     );
   });
 
+  it("says by which names endpoints are found, within ranges", () => {
+    const lookups = "dns: [{ type: A, name: shop.internal, port: 80 }, { type: SRV, name: _http._tcp.shop, zone: a }]";
+    expect(read(BY_IP, "ranges: [10.0.0.0/8]", lookups)?.dns).toEqual([
+      { type: "A", name: "shop.internal", port: 80, weight: 1, priority: 0 },
+      { type: "SRV", name: "_http._tcp.shop", zone: "a" },
+    ]);
+    expect(one(BY_IP, lookups.replace("[", "▸[")).message).toContain("may be anywhere");
+    for (const name of ["10.0.0.1.", "Shop.internal", "a..b", "-a", "'*.b'", `${"a.".repeat(127)}a`])
+      expect(one(BY_IP, "ranges: [10.0.0.0/8]", `dns: [{ type: A, name: ▸${name}, port: 80 }]`).message).toContain(
+        "must be a DNS name",
+      );
+    expect(one(BY_IP, "ranges: [10.0.0.0/8]", "dns: [{ type: SRV, name: a, ▸port: 80 }]").code).toBe("unknown-field");
+  });
+
   it("uses a secret of another scope only where that grants it, a CA from above freely", () => {
     const inject = yaml("Upstream", "web", `${NAMED}\ntls: { ca: ca }\ncredential: { mode: inject, secret: ▸key }`);
     expect(said(onlyProblem({ "team/a.yaml": inject, "a.yaml": SECRETS }))).toEqual({

@@ -20,6 +20,7 @@ export function resolveUpstream(object: Authored<"Upstream">, linking: Linking):
     ...metaOf(object),
     endpoints: spec.endpoints.map((endpoint): Endpoint => ({ ...endpoint })),
     ...(spec.ranges === undefined ? {} : { ranges: spec.ranges }),
+    ...(spec.dns === undefined ? {} : { dns: spec.dns }),
     protocol: spec.protocol,
     ...(tls === undefined ? {} : { tls }),
     credential,
@@ -58,6 +59,10 @@ function checkEndpoints(object: Authored<"Upstream">, { problems }: Linking): vo
   if (object.spec.ranges !== undefined && named !== -1) {
     const message = "a feed sets addresses, and this endpoint is resolved by Envoy";
     problems.error(object, ["spec", "endpoints", named, "address"], "conflict", message, "write its IP address");
+  }
+  if (object.spec.dns !== undefined && object.spec.ranges === undefined) {
+    const message = "addresses that a name server tells may be anywhere";
+    problems.error(object, ["spec", "dns"], "conflict", message, "say by ranges where they may be");
   }
   const gap = [...priorities].sort((a, b) => a - b).find((priority, index) => priority !== index);
   if (gap !== undefined) {

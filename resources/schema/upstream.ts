@@ -81,11 +81,38 @@ function isRange(text: string): boolean {
   return version !== 0 && Number(length) <= (version === 4 ? 32 : 128);
 }
 
+const label = "_?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+const dnsName = formatted(
+  new RegExp(`^(?=.{1,253}$)${label}([.]${label})*$`),
+  "a DNS name in lower case, without a dot behind it",
+);
+
+const lookup = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.enum(["A", "AAAA"]),
+    name: dnsName,
+    port,
+    weight: wholeNumber(1, 1_000_000).default(1).describe("Of each address, 1 to 1,000,000."),
+    priority: wholeNumber(0, 127).default(0),
+    region: place.exactOptional(),
+    zone: place.exactOptional(),
+  }),
+  z.strictObject({
+    type: z.literal("SRV"),
+    name: dnsName.describe("Such as _http._tcp.shop.internal; ports, priorities and weights are those of the records."),
+    region: place.exactOptional(),
+    zone: place.exactOptional(),
+  }),
+]);
+
 export const upstreamSpec = z.strictObject({
   endpoints: list(endpoint, 1, 10_000),
   ranges: list(range, 1, 64)
     .exactOptional()
     .describe("Where a live feed may say that endpoints are; without ranges the endpoints above stay."),
+  dns: list(lookup, 1, 16)
+    .exactOptional()
+    .describe("Names that the xDS server looks up again and again: their addresses are the endpoints."),
   protocol: z.enum(["http1", "http2"]).default("http1").describe("What the endpoints speak; http2 for gRPC."),
   tls: tls.exactOptional(),
   credential: credential

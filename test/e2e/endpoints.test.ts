@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startWebServer, type WebServer } from "../../examples/quickstart/web-server.ts";
+import { startControlPlane } from "../support/control-plane.ts";
 import { type Fleet, startFleet } from "../support/fleet.ts";
-import { freePort, http, waitFor } from "../support/index.ts";
+import { type DnsServer, freePort, http, startDnsServer, waitFor } from "../support/index.ts";
 import { ALLOW_ALL, anonymous, gateway, plainRoute, policy, upstream } from "../support/resources.ts";
 
 const WAIT_MS = 15_000;
@@ -87,4 +88,66 @@ test("what was set last is in force after a restart and a new revision, until it
   await answeredBy("fed");
   expect((await setEndpoints({ withdraw: true })).status).toBe(200);
   await answeredBy("written");
+});
+
+test("chancery start finds endpoints by DNS within their ranges, and takes them from its API", {
+  timeout: 90_000,
+}, async () => {
+  const names: DnsServer = await startDnsServer();
+  const port = await freePort();
+  const service = "_http._tcp.shop.test";
+  const points = (server: WebServer, address = "127.0.0.1") => {
+    names.set(service, [{ type: "SRV", target: "web.test", port: server.port }]);
+    names.set("web.test", [{ type: "A", address }]);
+  };
+  const shop = upstream("shop", written.port, `ranges: [127.0.0.0/8], dns: [{ type: SRV, name: ${service} }]`);
+  const plane = await startControlPlane({
+    resources: {
+      "tree.yaml": [
+        gateway(port),
+        plainRoute("shop", "/", { shop: 1 }),
+        shop,
+        anonymous(),
+        policy("a", ALLOW_ALL),
+      ].join("\n---"),
+    },
+    args: ["--dns-servers", names.address, "--dns-min-ttl", "1"],
+  });
+  try {
+    const by = async (name: string) => {
+      const answer = async () => (await http(`http://127.0.0.1:${port}/`)).headers["x-served-by"] === name;
+      await waitFor(answer, WAIT_MS, name);
+    };
+    // Nobody knows the name yet.
+    await by("written");
+    expect(await plane.metric("chancery_xds_dns_lookups_total", 'outcome="failed"')).toBeGreaterThan(0);
+    points(fed);
+    await by("fed");
+    const refused = () => plane.metric("chancery_xds_endpoint_updates_total", 'source="dns",outcome="out-of-range"');
+    expect(await refused()).toBe(0);
+    points(written, "10.9.9.9");
+    await waitFor(async () => (await refused()) === 1, WAIT_MS, "the refusal of an address out of range");
+    await by("fed");
+    names.behave("silent");
+    points(written);
+    await waitFor(
+      async () => (await plane.metric("chancery_xds_dns_age_seconds")) > 3,
+      WAIT_MS,
+      "what is known to grow old",
+    );
+    await by("fed");
+    names.behave("well");
+    await by("written");
+    const control = /control (http:\S+)/.exec(plane.progress().join("\n"))?.[1];
+    const answer = await http(`${control}/chancery.admin.v1.EndpointService/SetEndpoints`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ upstream: "shop", endpoints: [at(fed)] }),
+    });
+    expect(answer.status).toBe(200);
+    await by("fed");
+  } finally {
+    await plane.close();
+    await names.close();
+  }
 });

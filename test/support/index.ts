@@ -9,6 +9,7 @@ export {
 } from "./certificates.ts";
 export { runChancery, startChancery } from "./chancery.ts";
 export { type Closable, closeAtEnd } from "./close-at-end.ts";
+export { type DnsRecord, type DnsServer, startDnsServer } from "./dns-server.ts";
 export { type EnvoyOptions, type RunningEnvoy, startEnvoy } from "./envoy.ts";
 export { freePort, freePorts } from "./free-port.ts";
 export { createGrpcEchoClient, type GrpcChat, type GrpcEcho, type GrpcEchoClient, startGrpcEcho } from "./grpc-echo.ts";
