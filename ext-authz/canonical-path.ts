@@ -78,6 +78,30 @@ function isPlain(target: string): boolean {
   return target.charCodeAt(0) === SLASH;
 }
 
+/**
+ * Where the path of a target ends whose canonical form is itself: at its query, or at its end.
+ *
+ * @param bytes  in which the target stands
+ * @returns -1 where `canonicalPath` has to look closer
+ */
+export function plainPathEnd(bytes: Uint8Array, from: number, to: number): number {
+  if (bytes[from] !== SLASH || from === to) return -1;
+  let before = 0;
+  for (let at = from; at < to; at += 1) {
+    const code = bytes[at] ?? 0;
+    if (code === QUESTION) return hasFragment(bytes, at, to) ? -1 : at;
+    if (code <= 0x20 || code >= 0x7f || SPECIAL[code] === 1) return -1;
+    if (before === SLASH && (code === SLASH || code === DOT)) return -1;
+    before = code;
+  }
+  return to;
+}
+
+function hasFragment(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at += 1) if (bytes[at] === HASH) return true;
+  return false;
+}
+
 /** Characters that a path needs a closer look for. */
 const SPECIAL = new Uint8Array(0x80);
 for (const char of "%;\\?#") SPECIAL[char.charCodeAt(0)] = 1;
@@ -111,6 +135,8 @@ function decodeComponent(text: string): string | undefined {
 const PERCENT = 0x25;
 const DOT = 0x2e;
 const SLASH = 0x2f;
+const HASH = 0x23;
+const QUESTION = 0x3f;
 const SEMICOLON = 0x3b;
 const BACKSLASH = 0x5c;
 

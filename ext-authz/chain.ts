@@ -72,7 +72,7 @@ export function drawWeighted<Item>(
  */
 export function rewrites(
   targets: readonly Target[],
-  request: RequestAttributes,
+  request: Pick<RequestAttributes, "path">,
   asked: string | undefined,
   span: JsonSpan | undefined,
 ): JsonObject {

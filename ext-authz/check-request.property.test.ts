@@ -138,7 +138,7 @@ function peerOf(from: AttributeContext_Peer | undefined) {
 function lazily(encoded: Uint8Array) {
   const check = decodeCheck(encoded);
   if (check === undefined) return undefined;
-  const names = [":path", ":method", ":authority"];
+  const names = [":path", ":method", ":authority"] as const;
   return {
     http: { ...check.http, rawBody: [...check.http.rawBody] },
     fields: [...check.headers.fields],

@@ -1,10 +1,11 @@
 import { fromBinary, type JsonObject, toBinary } from "@bufbuild/protobuf";
 import type { ConnectionAttributes, PeerAttributes } from "../policy/index.ts";
 import { CheckRequestSchema } from "../protos/gen/envoy/service/auth/v3/external_auth_pb.ts";
-import { hasCertificate, NO_BYTES, Place, readPeer, readServerName, readTime, TEXTS } from "./check-parts.ts";
-import { type RequestHeaders, WireHeaders } from "./headers.ts";
+import { hasCertificate, NO_BYTES, Place, readServerName, readTime, TEXTS } from "./check-parts.ts";
+import { KEPT_HEADER, type RequestHeaders, WireHeaders } from "./headers.ts";
 import { readFilterMetadata } from "./metadata.ts";
-import { BYTES, bufferOf, VARINT, WireReader } from "./wire.ts";
+import { WirePeer } from "./peer.ts";
+import { BYTES, bufferOf, type Span, VARINT, WireReader } from "./wire.ts";
 
 /** A Check as it came in, before anything is believed. Decoded as far as somebody asks. */
 export interface Check {
@@ -44,24 +45,42 @@ export function decodeCheck(bytes: Uint8Array): WireCheck | undefined {
   return new CheckReader().read(bytes);
 }
 
+/** Requests up to so many bytes are copied to one place, which no other takes meanwhile. */
+const COPIED_BYTES = 16 * 1024;
+
 /** Decodes one Check after the other, into the same object. */
 export class CheckReader {
   readonly #check = new WireCheck();
+  readonly #copy = Buffer.alloc(COPIED_BYTES);
+  readonly #copyView = viewOf(this.#copy);
 
   /** @returns as `decodeCheck`; what it returns holds until the next call */
   read(bytes: Uint8Array): WireCheck | undefined {
-    const check = this.#check;
-    const found = check.read(bufferOf(bytes));
-    if (found !== "unusual") return found === "ok" ? check : undefined;
+    const found = this.#read(bytes);
+    if (found !== "unusual") return found === "ok" ? this.#check : undefined;
     try {
       // What Envoy does not write, protobuf may still allow (a message in several pieces): put into the usual form first.
-      const usual = check.read(bufferOf(toBinary(CheckRequestSchema, fromBinary(CheckRequestSchema, bytes))));
-      return usual === "ok" ? check : undefined;
+      const usual = this.#read(toBinary(CheckRequestSchema, fromBinary(CheckRequestSchema, bytes)));
+      return usual === "ok" ? this.#check : undefined;
     } catch {
       // The caller answers malformed_check; what the bytes were is nobody's business here.
       return undefined;
     }
   }
+
+  #read(bytes: Uint8Array): "ok" | "unusual" | "none" {
+    const { length } = bytes;
+    if (length <= COPIED_BYTES) {
+      this.#copy.set(bytes);
+      return this.#check.read(this.#copy, this.#copyView, length);
+    }
+    const buffer = bufferOf(bytes);
+    return this.#check.read(buffer, viewOf(buffer), length);
+  }
+}
+
+function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, length);
 }
 
 const NO_BODY = new Uint8Array();
@@ -84,15 +103,22 @@ export class WireCheck implements Check {
   readonly #protocol = new Place();
   readonly #body = new Place();
   readonly #rawBody = new Place();
+  readonly #routeText = new Place();
+  readonly #layoutText = new Place();
+  readonly #nodeGroupText = new Place();
+  readonly #peer = new WirePeer();
+  #peerRead = false;
   bytes = NO_BYTES;
+  /** Over the same memory. */
+  view = new DataView(NO_BYTES.buffer, 0, 0);
   #sourcePeer: PeerAttributes | undefined;
   #destinationPeer: PeerAttributes | undefined;
   #filterMetadata: Check["metadata"];
   #plainHttp: CheckHttp | undefined;
   #context: Check["context"] | undefined;
-  route = "";
-  layout = "";
-  nodeGroup = "";
+  #route: string | undefined;
+  #layout: string | undefined;
+  #nodeGroup: string | undefined;
   size = 0;
 
   get http(): CheckHttp {
@@ -107,12 +133,44 @@ export class WireCheck implements Check {
     return this.#context;
   }
 
-  /** Where the metadata context stands; empty where there is none. */
-  get metadataFrom(): number {
-    return this.#metadata.found ? this.#metadata.from : 0;
+  get route(): string {
+    this.#route ??= this.#knownTextAt(this.#routeText);
+    return this.#route;
   }
-  get metadataTo(): number {
-    return this.#metadata.found ? this.#metadata.to : 0;
+  get layout(): string {
+    this.#layout ??= this.#knownTextAt(this.#layoutText);
+    return this.#layout;
+  }
+  get nodeGroup(): string {
+    this.#nodeGroup ??= this.#knownTextAt(this.#nodeGroupText);
+    return this.#nodeGroup;
+  }
+
+  /** Where parts stand, for who compares bytes. */
+  get metadataSpan(): Span {
+    return this.#metadata;
+  }
+  get schemeSpan(): Span {
+    return this.#scheme;
+  }
+  get protocolSpan(): Span {
+    return this.#protocol;
+  }
+  get nodeGroupSpan(): Span {
+    return this.#nodeGroupText;
+  }
+  get sourcePlaces(): WirePeer {
+    if (!this.#peerRead) {
+      this.#peer.read(this.bytes, this.#source);
+      this.#peerRead = true;
+    }
+    return this.#peer;
+  }
+
+  /** The text of the path up to a place in `bytes`. */
+  pathUpTo(end: number): string {
+    const index = this.headers.onlyIndex(KEPT_HEADER.path);
+    return index < 0 ? "" : this.bytes.toString("latin1", this.headers.startOf(index), end);
   }
 
   /** As `headers.get`, to be handed on by itself. */
@@ -122,24 +180,32 @@ export class WireCheck implements Check {
     return this.#rawBody.found ? this.#rawBody.to - this.#rawBody.from : 0;
   }
 
-  /** "unusual": for a whole decoder to read. */
-  read(bytes: Buffer): "ok" | "unusual" | "none" {
-    this.#forget(bytes);
-    const found = this.#readParts(bytes);
+  /**
+   * @param view  over the memory of `bytes`, of which the first `length` are read
+   * @returns "unusual": for a whole decoder to read
+   */
+  read(bytes: Buffer, view: DataView, length: number): "ok" | "unusual" | "none" {
+    this.#forget(bytes, view);
+    const found = this.#readParts(bytes, length);
     if (found !== "ok") return found;
     return this.#readHttp(bytes);
   }
 
-  #forget(bytes: Buffer): void {
+  #forget(bytes: Buffer, view: DataView): void {
     this.bytes = bytes;
+    this.view = view;
+    this.#peerRead = false;
     this.#sourcePeer = undefined;
     this.#destinationPeer = undefined;
     this.#filterMetadata = undefined;
     this.#plainHttp = undefined;
     this.#context = undefined;
-    this.route = "";
-    this.layout = "";
-    this.nodeGroup = "";
+    this.#route = undefined;
+    this.#layout = undefined;
+    this.#nodeGroup = undefined;
+    this.#routeText.found = false;
+    this.#layoutText.found = false;
+    this.#nodeGroupText.found = false;
     this.size = 0;
     this.#attributes.found = false;
     this.#source.found = false;
@@ -156,10 +222,10 @@ export class WireCheck implements Check {
     this.#rawBody.found = false;
   }
 
-  #readParts(bytes: Buffer): "ok" | "unusual" | "none" {
-    if (bytes.length === 0) return "none";
+  #readParts(bytes: Buffer, length: number): "ok" | "unusual" | "none" {
+    if (length === 0) return "none";
     const reader = this.#outer;
-    reader.reset(bytes, 0, bytes.length);
+    reader.reset(bytes, 0, length);
     while (reader.next()) {
       if (reader.number === 1 && !(reader.is(BYTES) && this.#attributes.set(reader))) return "unusual";
     }
@@ -195,22 +261,34 @@ export class WireCheck implements Check {
     return number === 11 ? this.#metadata : this.#tls;
   }
 
-  /** An entry of the context extensions. */
+  /** An entry of the context extensions. Of one that comes again the last one counts, as in any map. */
   #readExtension(bytes: Buffer, { from, to }: WireReader): boolean {
     const entry = this.#inner;
     entry.reset(bytes, from, to);
-    let key = "";
-    let value = "";
+    let key = from;
+    let keyEnd = from;
+    let value = from;
+    let valueEnd = from;
     while (entry.next()) {
       if (entry.number > 2) continue;
       if (!entry.is(BYTES)) return false;
-      if (entry.number === 1) key = TEXTS.text(bytes, entry.from, entry.to);
-      else value = TEXTS.text(bytes, entry.from, entry.to);
+      if (entry.number === 1) {
+        key = entry.from;
+        keyEnd = entry.to;
+      } else {
+        value = entry.from;
+        valueEnd = entry.to;
+      }
     }
-    if (key === "route") this.route = value;
-    else if (key === "layout") this.layout = value;
-    else if (key === "node_group") this.nodeGroup = value;
+    this.#extensionOf(bytes, key, keyEnd)?.put(value, valueEnd);
     return entry.ok;
+  }
+
+  /** By its key. */
+  #extensionOf(bytes: Buffer, from: number, to: number): Place | undefined {
+    if (isText(bytes, from, to, "route")) return this.#routeText;
+    if (isText(bytes, from, to, "layout")) return this.#layoutText;
+    return isText(bytes, from, to, "node_group") ? this.#nodeGroupText : undefined;
   }
 
   #readHttp(bytes: Buffer): "ok" | "unusual" | "none" {
@@ -232,8 +310,7 @@ export class WireCheck implements Check {
       } else {
         const place = this.#partOfHttp(number);
         // The last one counts.
-        place.found = false;
-        place.set(reader);
+        place.put(reader.from, reader.to);
       }
     }
     if (!reader.ok) return "unusual";
@@ -277,16 +354,22 @@ export class WireCheck implements Check {
   }
 
   get grpc(): string | undefined {
+    const index = this.headers.onlyIndex(KEPT_HEADER.contentType);
+    if (index === -1 || (index >= 0 && !this.headers.startsWith(index, "application/grpc"))) return undefined;
     return grpcContentType(this.headers.get("content-type"));
   }
 
   get source(): PeerAttributes {
-    this.#sourcePeer ??= readPeer(this.bytes, this.#source);
+    this.#sourcePeer ??= this.sourcePlaces.attributes(this.bytes);
     return this.#sourcePeer;
   }
 
   get destination(): PeerAttributes {
-    this.#destinationPeer ??= readPeer(this.bytes, this.#destination);
+    if (this.#destinationPeer === undefined) {
+      const peer = new WirePeer();
+      peer.read(this.bytes, this.#destination);
+      this.#destinationPeer = peer.attributes(this.bytes);
+    }
     return this.#destinationPeer;
   }
 
@@ -312,4 +395,11 @@ function grpcContentType(values: readonly string[] | undefined): string | undefi
   const value = values?.[0]?.toLowerCase();
   if (value?.startsWith("application/grpc") !== true) return undefined;
   return /^application\/grpc(-web(-text)?)?(\+[a-z0-9.-]{1,32})?$/.exec(value.split(";")[0]?.trim() ?? "")?.[0];
+}
+
+/** Whether these bytes are a text of ASCII. */
+function isText(bytes: Uint8Array, from: number, to: number, text: string): boolean {
+  if (to - from !== text.length) return false;
+  for (let at = 0; at < text.length; at += 1) if (bytes[from + at] !== text.charCodeAt(at)) return false;
+  return true;
 }

@@ -22,11 +22,13 @@ import { type Chain, rewrites } from "./chain.ts";
 import type { Check, WireCheck } from "./check-request.ts";
 import { DENIALS, type DenialCode, type Refusal, refusal } from "./denials.ts";
 import { type Identity, identify } from "./identity.ts";
+import type { KnownIdentity } from "./identity-cache.ts";
 import { drawMirror, mirrorOnRecord } from "./mirror.ts";
 import type { ModelReading } from "./model-source.ts";
 import { Decided, type Outcome } from "./outcome.ts";
 import type { DecisionRecord } from "./record.ts";
 import { readMetadata, readRequest } from "./request-attributes.ts";
+import type { Drawn, Recalled, RecalledRequest } from "./request-memo.ts";
 import type { DecisionTables, RouteTable } from "./tables.ts";
 
 export interface DecisionContext {
@@ -45,15 +47,19 @@ export interface DecisionContext {
 /** Up to so many headers rules may ask for them one by one (`DecisionInput.header`). */
 const FEW_HEADERS = 1_000;
 
-/** Decides one request: pure but for `random` and `elapsedUs`. */
+/** Decides one request: pure but for `random`, `elapsedUs`, and what is kept for requests like it. */
 export function decide(check: WireCheck, context: DecisionContext): Outcome {
   const draft = new Draft(check, context);
   const refused = reach(draft);
   if (refused !== undefined) return draft.refuse(refused);
-  const { input, table, verdict, request, model } = draft;
-  if (table === undefined || input === undefined || request === undefined) return draft.refuse(refusal("internal"));
-  if (table.route.action === "modelList") return draft.reply(listModels(table, input, context.tables));
-  if (verdict === undefined) return draft.refuse(refusal("internal"));
+  const { table, input, verdict, asked, model } = draft;
+  if (table === undefined) return draft.refuse(refusal("internal"));
+  if (table.route.action === "modelList") {
+    return input === undefined
+      ? draft.refuse(refusal("internal"))
+      : draft.reply(listModels(table, input, context.tables));
+  }
+  if (verdict === undefined || asked === undefined) return draft.refuse(refusal("internal"));
   if (verdict.effect === "deny") return draft.refuse(refusal(verdict.code, verdict.reason));
   const chain = table.chainOf(verdict);
   // What is legal can only be rerouted to, or is not in this layout (any more).
@@ -63,13 +69,18 @@ export function decide(check: WireCheck, context: DecisionContext): Outcome {
   draft.mirror = drawMirror(verdict.mirror, table, model, context.random);
   if (table.route.action !== "model") return draft.allow(chain, PLAIN);
   const mode = `${draft.stream ? "stream" : "whole"}${budgetOf(table.route, chain.targets)}`;
-  return draft.allow(chain, { mode, ...rewrites(chain.targets, request, model?.name, model?.span) });
+  return draft.allow(chain, { mode, ...rewrites(chain.targets, asked, model?.name, model?.span) });
 }
 
 /** As `decide`, up to the verdict of the policy: without record and answer. */
 export function reachVerdict(check: WireCheck, context: DecisionContext): Verdict | Refusal {
+  const table = tableOf(check, context.tables);
+  if (table === undefined) return unknownRoute(check, context.tables);
+  const recalled = recall(check, table, context);
+  if (recalled !== undefined) return recalled.verdict;
   const draft = new Draft(check, context);
-  return reach(draft) ?? draft.verdict ?? refusal("internal");
+  draft.table = table;
+  return reachAnew(draft, table) ?? draft.verdict ?? refusal("internal");
 }
 
 const PLAIN: JsonObject = { mode: "plain" };
@@ -77,26 +88,52 @@ const PLAIN: JsonObject = { mode: "plain" };
 /** Goes as far as the verdict, or (on a model list) to what verdicts are asked with. */
 function reach(draft: Draft): Refusal | undefined {
   const { check, context } = draft;
-  const { tables } = context;
-  const layout = tables.layouts.get(check.layout);
-  if (layout === undefined) return refusal("unknown_layout");
-  const table = layout.get(check.route);
-  if (table === undefined) return refusal("unknown_route");
+  const table = tableOf(check, context.tables);
+  if (table === undefined) return unknownRoute(check, context.tables);
   draft.table = table;
+  const recalled = recall(check, table, context);
+  if (recalled === undefined) return reachAnew(draft, table);
+  const { request, verdict } = recalled;
+  draft.asked = new RecalledTarget(check, request, context.tables.requests.pathTo);
+  draft.identity = request.identity;
+  draft.model = request.model;
+  draft.verdict = verdict;
+  return undefined;
+}
 
+function tableOf(check: WireCheck, { layouts }: DecisionTables): RouteTable | undefined {
+  return layouts.get(check.layout)?.get(check.route);
+}
+
+function unknownRoute(check: WireCheck, { layouts }: DecisionTables): Refusal {
+  return refusal(layouts.has(check.layout) ? "unknown_route" : "unknown_layout");
+}
+
+function recall(check: WireCheck, table: RouteTable, context: DecisionContext): Recalled | undefined {
+  const { tables, now, restrictions, random } = context;
+  return tables.requests.recall(check, table, now, restrictions, random);
+}
+
+/** After `recall` found nothing. */
+function reachAnew(draft: Draft, table: RouteTable): Refusal | undefined {
+  const { check, context } = draft;
+  const { tables } = context;
+  const { missed, drawn } = tables.requests;
   const reading = readRequest(check, context.now);
   if (!reading.ok) return reading;
   const { request } = reading;
-  draft.request = request;
+  draft.asked = request;
 
   const identity = identityOf(check, table, tables);
   if (!identity.ok) return identity;
   draft.identity = identity;
 
-  const input = new CheckInput(check, context, table, request, identity);
+  const draw = drawn?.draw ?? context.random();
+  const input = new CheckInput(check, context, table, request, identity, draw);
   draft.input = input;
   const { action } = table.route;
   if (action === "modelList") return undefined;
+  let requested: Requested | undefined;
   if (action === "model") {
     const asked = table.readModel?.(check, request) ?? refusal("internal");
     if (!asked.ok) return asked;
@@ -105,20 +142,41 @@ function reach(draft: Draft): Refusal | undefined {
     if (!named.ok) return named;
     input.requested = named.requested;
   } else if (action === "plain") {
-    input.requested = table.drawBackend(context.random) ?? NOTHING_ASKED;
+    requested = drawn === undefined ? table.drawBackend(context.random) : drawn.requested;
+    input.requested = requested ?? NOTHING_ASKED;
   }
-  draft.verdict = tables.policy.decideAgain(input);
+  const verdict = tables.policy.decideAgain(input);
+  draft.verdict = verdict;
+  if (missed && input.header !== undefined) keep(draft, table, identity, input, verdict, { draw, requested });
   return undefined;
 }
 
+/** Keeps a verdict for requests like this one. */
+function keep(
+  { check, context, model }: Draft,
+  table: RouteTable,
+  identity: KnownIdentity,
+  input: CheckInput,
+  verdict: Verdict,
+  drawn: Drawn,
+): void {
+  const { tables, restrictions } = context;
+  const basis = tables.policy.basisOf(input);
+  if (basis === undefined) return;
+  const { method, host, url_path: path } = input.request;
+  tables.requests.keep(check, table, restrictions, basis, { identity, method, host, path, model }, verdict, drawn);
+}
+
+/** Who asks: as `recall` found it, where it looked. */
 function identityOf(check: WireCheck, { passesAuthorization }: RouteTable, tables: DecisionTables): Identity {
-  const known = tables.callers.find(check, passesAuthorization);
-  if (known !== undefined) return known;
+  const { requests, callers } = tables;
+  const known = requests.missed ? requests.caller : callers.find(check, passesAuthorization);
+  if (known !== undefined) return known.identity;
   const metadata = readMetadata(check);
   if (metadata === undefined) return refusal("malformed_check");
   const { headers, source } = check;
   const identity = identify(tables.identities, { headers, claims: metadata.claims, source, passesAuthorization });
-  tables.callers.keep(check, passesAuthorization, identity);
+  requests.caller = callers.keep(check, passesAuthorization, identity);
   return identity;
 }
 
@@ -151,7 +209,8 @@ class CheckInput implements DecisionInput {
     context: DecisionContext,
     { route, candidates, weights, mirror }: RouteTable,
     request: RequestAttributes,
-    { subject, application }: Identity & { readonly ok: true },
+    { subject, application }: KnownIdentity,
+    draw: number,
   ) {
     this.request = request;
     this.header = check.headers.count <= FEW_HEADERS ? check.header : undefined;
@@ -164,7 +223,7 @@ class CheckInput implements DecisionInput {
     this.weights = weights;
     this.mirror = mirror;
     this.now = context.now;
-    this.draw = context.random();
+    this.draw = draw;
     this.restrictions = context.restrictions ?? UNRESTRICTED;
     this.observe = context.tables.observedGateways.has(route.gateway);
     this.#check = check;
@@ -243,8 +302,8 @@ class Draft {
   readonly check: WireCheck;
   readonly context: DecisionContext;
   table: RouteTable | undefined;
-  identity: (Identity & { ok: true }) | undefined;
-  request: RequestAttributes | undefined;
+  identity: KnownIdentity | undefined;
+  asked: AskedTarget | undefined;
   input: DecisionInput | undefined;
   model: (ModelReading & { ok: true }) | undefined;
   verdict: Verdict | undefined;
@@ -332,8 +391,8 @@ class Draft {
   ): Outcome {
     const { tables, service, decisionId, now, elapsedUs } = this.context;
     const { layout, route, id, source } = this.check;
-    const { verdict, identity, request, model, table } = this;
-    const { method, host, path } = request === undefined ? unreadRequest(this.check) : readRequestOf(request);
+    const { verdict, identity, model, table } = this;
+    const { method, host, path } = this.asked === undefined ? unreadRequest(this.check) : readRequestOf(this.asked);
     const asked: Writable<DecisionRecord["request"]> = {
       id: plainText(id),
       method,
@@ -386,8 +445,31 @@ function noteAllowed(record: Writable<DecisionRecord>, allow: Allow, drawn: stri
   if (allow.mirror !== undefined) Object.assign(record, mirrorOnRecord(allow.mirror, drawn));
 }
 
-function readRequestOf({ method, host, url_path: path }: RequestAttributes) {
+function readRequestOf({ method, host, url_path: path }: AskedTarget) {
   return { method, host, path };
+}
+
+/** What records and answers say of a request. */
+type AskedTarget = Pick<RequestAttributes, "method" | "host" | "path" | "url_path">;
+
+/** That of a request like one before. */
+class RecalledTarget implements AskedTarget {
+  readonly method: string;
+  readonly host: string;
+  readonly url_path: string;
+  readonly #check: WireCheck;
+
+  /** @param pathTo  where its path ends, unless requests like it have one path */
+  constructor(check: WireCheck, { method, host, path }: RecalledRequest, pathTo: number) {
+    this.method = method;
+    this.host = host;
+    this.url_path = path ?? check.pathUpTo(pathTo);
+    this.#check = check;
+  }
+
+  get path(): string {
+    return this.#check.headers.pseudo(":path") ?? "";
+  }
 }
 
 /** What a record says of a request that could not be read: as it came, without its query, on one short line. */

@@ -9,14 +9,47 @@ export interface RequestHeaders {
   /** Every value of a header, in order, by its lower-case name; undefined: it is not there. Not for pseudo headers. */
   get(name: string): readonly string[] | undefined;
   /** ":path", ":method", … with one char per byte; undefined when it is missing or stands more than once. */
-  pseudo(name: string): string | undefined;
+  pseudo(name: PseudoHeader): string | undefined;
   /** As `pseudo`, for what comes again and again. */
-  knownPseudo(name: string): string | undefined;
+  knownPseudo(name: PseudoHeader): string | undefined;
   /** How many there are, repeated ones and pseudo headers counted. */
   readonly count: number;
   /** Lower-case name → every value, in order. Without pseudo headers. */
   readonly fields: ReadonlyMap<string, readonly string[]>;
 }
+
+/** Headers that are found when headers are read, since each request is asked for them. */
+const KEPT = [
+  ":authority",
+  ":path",
+  ":method",
+  ":scheme",
+  "authorization",
+  "x-api-key",
+  "api-key",
+  "content-type",
+] as const;
+
+type PseudoHeader = Extract<(typeof KEPT)[number], `:${string}`>;
+
+/** What `WireHeaders.onlyIndex` is asked for. */
+export const KEPT_HEADER = {
+  authority: 0,
+  path: 1,
+  method: 2,
+  scheme: 3,
+  authorization: 4,
+  xApiKey: 5,
+  apiKey: 6,
+  contentType: 7,
+} as const;
+
+/** Their places by the length of their names. */
+const KEPT_BY_LENGTH: readonly (readonly number[])[] = Array.from({ length: 16 }, (_, length) =>
+  KEPT.flatMap((name, place) => (name.length === length ? [place] : [])),
+);
+const MISSING = -1;
+const SEVERAL = -2;
 
 const NAMES = new TextInterner((bytes) => lowerCase(bytes.toString("utf8")));
 
@@ -38,6 +71,8 @@ export class WireHeaders implements RequestHeaders {
   readonly #map = new WireReader(NO_BYTES, 0, 0);
   readonly #header = new WireReader(NO_BYTES, 0, 0);
   #places = new Int32Array(USUAL_HEADERS * PLACES);
+  /** Where each of `KEPT` stands. */
+  readonly #kept = new Int32Array(KEPT.length);
   #bytes = NO_BYTES;
   #count = 0;
   #fields: ReadonlyMap<string, readonly string[]> | undefined;
@@ -50,6 +85,7 @@ export class WireHeaders implements RequestHeaders {
     this.#bytes = bytes;
     this.#count = 0;
     this.#fields = undefined;
+    this.#kept.fill(MISSING);
     // What one large request needed is not kept for all small ones.
     if (this.#places.length > USUAL_HEADERS * PLACES) this.#places = new Int32Array(USUAL_HEADERS * PLACES);
     const map = this.#map;
@@ -114,7 +150,14 @@ export class WireHeaders implements RequestHeaders {
     places[at + 2] = from;
     places[at + 3] = to;
     places[at + 4] = raw;
+    const index = this.#count;
     this.#count += 1;
+    if (nameLength >= KEPT_BY_LENGTH.length) return;
+    for (const place of KEPT_BY_LENGTH[nameLength] ?? []) {
+      if (!this.#isNamed(index, KEPT[place] ?? "")) continue;
+      this.#kept[place] = this.#kept[place] === MISSING ? index : SEVERAL;
+      return;
+    }
   }
 
   #readHeader(bytes: Buffer, from: number, to: number): boolean {
@@ -165,25 +208,46 @@ export class WireHeaders implements RequestHeaders {
     return values;
   }
 
-  pseudo(name: string): string | undefined {
-    const index = this.onlyIndex(name);
+  pseudo(name: PseudoHeader): string | undefined {
+    const index = this.onlyIndex(KEPT.indexOf(name));
     return index < 0 ? undefined : this.#bytes.toString("latin1", this.startOf(index), this.endOf(index));
   }
 
-  knownPseudo(name: string): string | undefined {
-    const index = this.onlyIndex(name);
+  knownPseudo(name: PseudoHeader): string | undefined {
+    const index = this.onlyIndex(KEPT.indexOf(name));
     return index < 0 ? undefined : VALUES.text(this.#bytes, this.startOf(index), this.endOf(index));
   }
 
-  /** The place of a header among all; -1: it is not there, -2: more than once. */
-  onlyIndex(name: string): number {
-    let found = -1;
-    for (let index = 0; index < this.#count; index += 1) {
-      if (!this.#isNamed(index, name)) continue;
-      if (found !== -1) return -2;
-      found = index;
+  /**
+   * The place of a header among all; -1: it is not there, -2: more than once.
+   *
+   * @param header  one of `KEPT_HEADER`
+   */
+  onlyIndex(header: number): number {
+    return this.#kept[header] ?? MISSING;
+  }
+
+  /** The place of a header's first value from a place on; -1: there is none (any more). */
+  nextIndex(name: string, from: number): number {
+    for (let index = from; index < this.#count; index += 1) if (this.#isNamed(index, name)) return index;
+    return -1;
+  }
+
+  /** Whether the value of a header starts with an ASCII text in lower case, in whatever case. */
+  startsWith(index: number, text: string): boolean {
+    const from = this.startOf(index);
+    if (this.endOf(index) - from < text.length) return false;
+    for (let at = 0; at < text.length; at += 1) {
+      const byte = this.#bytes[from + at] ?? 0;
+      const lower = byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte;
+      if (lower !== text.charCodeAt(at)) return false;
     }
-    return found;
+    return true;
+  }
+
+  /** Whether the value is Envoy's raw one. */
+  isRaw(index: number): boolean {
+    return this.#places[index * PLACES + 4] === 1;
   }
 
   /** Where the value of a header starts, and where it ends. */

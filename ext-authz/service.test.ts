@@ -127,6 +127,7 @@ describe("own failures", () => {
         usableModels: () => [],
         decide: broken,
         decideAgain: broken,
+        basisOf: broken,
       }),
     });
     expect(await answer(service, chat())).toMatchObject({ case: "errorResponse", code: "no_revision", status: 14 });

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import type { Layout, LayoutRoute } from "../compiler/index.ts";
 import { WEIGHTED_GROUP } from "../envoy/index.ts";
 import type { Allow, ModelFacts, PlainMirror, Policy, PolicyProgram, Requested, Target } from "../policy/index.ts";
@@ -9,6 +10,8 @@ import { IdentityCache } from "./identity-cache.ts";
 import { type IdentityIndex, indexIdentities } from "./identity-index.ts";
 import { type ModelReader, modelReader } from "./model-source.ts";
 import type { DecisionRecord } from "./record.ts";
+import { RequestMemo } from "./request-memo.ts";
+import { RequestReads } from "./request-reads.ts";
 
 /** What the decision service needs of a revision. */
 export type ActiveRevision = Pick<Revision, "number" | "digest" | "createdAt" | "signedBy" | "program" | "layouts">;
@@ -28,6 +31,8 @@ export interface DecisionTables {
   readonly identities: IdentityIndex;
   /** Callers that were recognised by them. */
   readonly callers: IdentityCache;
+  /** Verdicts for requests like those before. */
+  readonly requests: RequestMemo;
   readonly observedGateways: ReadonlySet<Key>;
   readonly models: ReadonlyMap<Key, ModelFacts>;
   /** Model → version name → key of the version. */
@@ -60,6 +65,8 @@ export interface RouteTable {
   drawBackend(random: () => number): Requested | undefined;
   /** What Envoy may try under a verdict of this route, worked out once. */
   chainOf(verdict: Allow): Chain;
+  /** What its verdicts depend on. */
+  readonly reads: RequestReads;
   /** Encoded answers by verdict. */
   readonly templates: AnswerTemplates;
   /** Model list: the routes of the layout on which listed models are served. */
@@ -78,6 +85,7 @@ export function buildTables(
     targets: new Map([...departed, ...program.targets].map((target) => [target.pool, target])),
     models: new Map(program.models.map((model) => [model.key, model])),
   };
+  const callers = new IdentityCache();
   return {
     revision: {
       number: revision.number,
@@ -88,7 +96,8 @@ export function buildTables(
     recorded: { number: revision.number, digest: revision.digest, signed: revision.signedBy.length > 0 },
     policy,
     identities: indexIdentities(program.applications),
-    callers: new IdentityCache(),
+    callers,
+    requests: new RequestMemo(callers, randomInt(2 ** 32)),
     observedGateways: new Set(program.observedGateways),
     models: context.models,
     versions: indexVersions(program),
@@ -177,6 +186,7 @@ function routeTable(
       }
       return chain;
     },
+    reads: new RequestReads(route),
     templates: new AnswerTemplates(),
     weights,
     weighted: weighted?.map((cluster) => cluster.name),

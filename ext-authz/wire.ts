@@ -128,6 +128,13 @@ export class WireReader {
   }
 }
 
+/** Where something stands in bytes. */
+export interface Span {
+  readonly found: boolean;
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Wire types. */
 export const VARINT = 0;
 export const FIXED64 = 1;

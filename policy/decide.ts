@@ -35,6 +35,7 @@ export function* policySteps(program: PolicyProgram, cache: ExpressionCache): St
   return {
     decide,
     decideAgain: (input) => decideAgain(compiled, input),
+    basisOf: (input) => (isKept(input) ? compiled.verdicts.basisOf(input) : undefined),
     usableModels: (input) => input.models.filter((model) => decide(asking(input, model)).effect === "allow"),
     problems: [...compiled.rules.problems, ...compiled.splits.problems],
   };
@@ -106,12 +107,13 @@ function* compileProgram(
   };
 }
 
+/** Of names that stand for nothing here there are as many as clients send. */
+function isKept({ explain, models, requested }: DecisionInput): boolean {
+  return explain !== true && models.length > 0 === (requested.model !== undefined);
+}
+
 function decideAgain(program: CompiledProgram, input: DecisionInput): Verdict {
-  const { models, requested } = input;
-  const modelRoute = models.length > 0;
-  // Of names that stand for nothing here there are as many as clients send.
-  if (input.explain === true || modelRoute !== (requested.model !== undefined))
-    return decideSafely(program, input, undefined);
+  if (!isKept(input)) return decideSafely(program, input, undefined);
   const known = program.verdicts.find(input);
   if (known !== undefined) return exposedAnew(program, input, known);
   const recorder = new Recorder();

@@ -1,4 +1,5 @@
 import type { Key } from "../resources/index.ts";
+import { type Basis, basisOf } from "./basis.ts";
 import type { DecisionInput, PlainMirror, Verdict } from "./decision.ts";
 import type { Dependency, DependencyKey } from "./dependency.ts";
 import { FieldSource } from "./fields.ts";
@@ -49,6 +50,17 @@ export class DecisionMemo {
   keep(input: DecisionInput, path: readonly Dependency[], verdict: Verdict): void {
     this.#turnTo(input);
     this.#keep(input, path, verdict, this.#sourceOf(input));
+  }
+
+  /** What the verdict that is kept for an input was made from. */
+  basisOf(input: DecisionInput): Basis | undefined {
+    this.#turnTo(input);
+    const source = this.#sourceOf(input);
+    for (const generation of [this.#young, this.#old]) {
+      const root = generation.rootOf(input);
+      if (walk(root, source) !== undefined) return basisOf(pathOf(root, source), this.#from, this.#until);
+    }
+    return undefined;
   }
 
   /** One for all: asking is synchronous. */

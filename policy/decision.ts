@@ -1,4 +1,5 @@
 import type { Key } from "../resources/index.ts";
+import type { Basis } from "./basis.ts";
 import type { ApplicationFacts, Restriction, Target } from "./program.ts";
 
 /**
@@ -211,6 +212,8 @@ export interface Policy {
    * `application` objects.
    */
   decideAgain(input: DecisionInput): Verdict;
+  /** What the verdict that `decideAgain` has just given for the input was made from; undefined: it is not kept. */
+  basisOf(input: DecisionInput): Basis | undefined;
   /** Those of `input.models` that `decide` would allow, in their order; what `input.requested` names does not matter. */
   usableModels(input: DecisionInput): readonly Key[];
   /** Rules that do not compile; they are unknown for every request. */

@@ -1,6 +1,6 @@
 import { ABSENT, type Field, type FieldSource, type FieldValue, UNREAD } from "./fields.ts";
 import { PERMUTED, permutationOf } from "./order.ts";
-import { STEP, type Steps } from "./steps.ts";
+import { TextClasses } from "./text-classes.ts";
 
 /** What a verdict depends on, told apart as finely as it matters: the keys of kept verdicts. */
 
@@ -28,41 +28,32 @@ const LENGTHS = 2_048;
  * program, so that paths which differ in an id that no rule reads are alike.
  */
 export class TestedField implements Dependency {
-  readonly #field: Field;
+  readonly field: Field;
   readonly #equals = new Map<string, number>();
   readonly #members = new Map<string, number>();
-  readonly #prefixSet = new Set<string>();
-  /** Ascending; set by `seal`. */
-  #prefixes: readonly string[] = [];
-  /** For each prefix, the place of the longest other one that it starts with; -1: none. */
-  #parents: readonly number[] = [];
+  readonly #beginnings = new TextClasses();
+  /** Whether whole texts stand among the beginnings too, for who has no text but its bytes. */
+  readonly #ofBytes: boolean;
+  #texts = 0;
   #classes = FIRST_CLASS;
 
   constructor(field: Field) {
-    this.#field = field;
+    this.field = field;
+    this.#ofBytes = isTarget(field);
   }
 
-  /** Before `seal`. */
   add(test: "equals" | "prefix" | "member" | "present", value: string): void {
-    if (test === "prefix") this.#prefixSet.add(value);
-    const classes = test === "equals" ? this.#equals : test === "member" ? this.#members : undefined;
-    if (classes === undefined || classes.has(value)) return;
-    classes.set(value, this.#classes);
-    this.#classes += 1;
-  }
-
-  /** Makes the tests ready to be asked, in small steps. */
-  *seal(): Steps<void> {
-    const sorted = yield* sortedInSteps([...this.#prefixSet]);
-    const parents: number[] = [];
-    for (const [place, prefix] of sorted.entries()) {
-      let parent = place - 1;
-      while (parent >= 0 && !prefix.startsWith(sorted[parent] ?? "")) parent = parents[parent] ?? -1;
-      parents.push(parent);
-      if (place % STEP === STEP - 1) yield;
+    if (test === "present") return;
+    if (test === "prefix") {
+      if (!this.#beginnings.add("prefix", value, this.#classes)) return;
+    } else {
+      const classes = test === "equals" ? this.#equals : this.#members;
+      if (classes.has(value)) return;
+      classes.set(value, this.#classes);
+      if (test === "equals" && this.#ofBytes) this.#beginnings.add("equals", value, this.#classes);
     }
-    this.#prefixes = sorted;
-    this.#parents = parents;
+    if (test !== "member") this.#texts += 1;
+    this.#classes += 1;
   }
 
   equals(other: Dependency): boolean {
@@ -70,37 +61,23 @@ export class TestedField implements Dependency {
   }
 
   keyOf(source: FieldSource): DependencyKey {
-    const value = this.#field.read(source, undefined);
-    if (typeof value === "string") return this.#classOf(value) * LENGTHS + (value.length >> 6);
+    const value = this.field.read(source, undefined);
+    if (typeof value === "string") {
+      const known = this.#equals.get(value) ?? this.#beginnings.classOf(value);
+      return textKey(known, value.length);
+    }
     if (value === ABSENT) return ABSENT_KEY;
     return value === UNREAD ? undefined : this.#keyOfList(value);
   }
 
-  #classOf(text: string): number {
-    const equal = this.#equals.get(text);
-    if (equal !== undefined) return equal;
-    const prefix = this.#prefixes.length === 0 ? -1 : this.#longestPrefixOf(text);
-    return prefix === -1 ? OTHER_TEXT : this.#classes + prefix;
-  }
-
-  /** The last prefix that is not behind the text, or the longest that both start with. */
-  #longestPrefixOf(text: string): number {
-    const prefixes = this.#prefixes;
-    let low = 0;
-    let high = prefixes.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((prefixes[middle] ?? "") <= text) low = middle + 1;
-      else high = middle;
-    }
-    let place = low - 1;
-    while (place >= 0 && !text.startsWith(prefixes[place] ?? "")) place = this.#parents[place] ?? -1;
-    return place;
+  /** The key of a path or URL path of ASCII, from its bytes. Of other fields it says nothing. */
+  keyOfAscii(bytes: Uint8Array, from: number, to: number): number {
+    return textKey(this.#beginnings.classOfAscii(bytes, from, to), to - from);
   }
 
   #keyOfList(list: readonly unknown[]): DependencyKey {
     // What a test of a text says of a list is evaluation's affair.
-    if (this.#equals.size > 0 || this.#prefixes.length > 0) return keyOfWhole(list);
+    if (this.#texts > 0) return keyOfWhole(list);
     let only = OTHER_LIST;
     let several: number[] | undefined;
     for (const element of list) {
@@ -119,12 +96,20 @@ export class TestedField implements Dependency {
   }
 }
 
+function textKey(known: number, length: number): number {
+  return (known === 0 ? OTHER_TEXT : known) * LENGTHS + (length >> 6);
+}
+
+function isTarget({ path: [root, name] }: Field): boolean {
+  return root === "request" && (name === "path" || name === "url_path");
+}
+
 /** A field that is read in other ways too: its value is its key. */
 export class WholeField implements Dependency {
-  readonly #field: Field;
+  readonly field: Field;
 
   constructor(field: Field) {
-    this.#field = field;
+    this.field = field;
   }
 
   equals(other: Dependency): boolean {
@@ -132,7 +117,7 @@ export class WholeField implements Dependency {
   }
 
   keyOf(source: FieldSource): DependencyKey {
-    return keyOfWhole(this.#field.read(source, undefined));
+    return keyOfWhole(this.field.read(source, undefined));
   }
 }
 
@@ -159,37 +144,12 @@ export class Draw implements Dependency {
     return this.#weights.every((weight, place) => other.#weights[place] === weight);
   }
 
-  keyOf({ input }: FieldSource): DependencyKey {
-    return this.#weights.length > PERMUTED ? undefined : permutationOf(this.#weights, input.draw);
+  keyOf({ input }: FieldSource): number | undefined {
+    return this.orderOf(input.draw);
   }
-}
 
-/** Merge sort that rests in between: thousands of texts in one go are milliseconds. */
-function* sortedInSteps(texts: readonly string[]): Steps<readonly string[]> {
-  let runs: (readonly string[])[] = [];
-  for (let at = 0; at < texts.length; at += STEP) {
-    runs.push(texts.slice(at, at + STEP).sort());
-    yield;
+  /** The key for a draw; undefined: there are too many among which it is. */
+  orderOf(draw: number): number | undefined {
+    return this.#weights.length > PERMUTED ? undefined : permutationOf(this.#weights, draw);
   }
-  while (runs.length > 1) {
-    const merged: (readonly string[])[] = [];
-    for (let at = 0; at < runs.length; at += 2) merged.push(yield* merge(runs[at] ?? [], runs[at + 1] ?? []));
-    runs = merged;
-  }
-  return runs[0] ?? [];
-}
-
-function* merge(left: readonly string[], right: readonly string[]): Steps<readonly string[]> {
-  const merged: string[] = [];
-  let at = 0;
-  for (const text of left) {
-    for (let next = right[at]; next !== undefined && next < text; next = right[at]) {
-      merged.push(next);
-      at += 1;
-    }
-    merged.push(text);
-    if (merged.length % STEP === 0) yield;
-  }
-  for (const text of right.slice(at)) merged.push(text);
-  return merged;
 }

@@ -5,6 +5,7 @@
 
 export { type AnalysisOptions, analyseProgram, type Finding } from "./analysis.ts";
 export { type ApprovalRuleFacts, approvalsByRule, checkApprovalRule, type VersionFacts } from "./approval-rules.ts";
+export type { Basis, BasisRead } from "./basis.ts";
 export {
   answerCase,
   displayValue,

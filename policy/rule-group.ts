@@ -83,11 +83,6 @@ export class Slots {
     const tested = read.tests.map((test) => this.test(test).tested);
     return [...new Set<Dependency>([...whole, ...tested])];
   }
-
-  /** When all tests are known. */
-  *seal(): Steps<void> {
-    for (const { tested } of this.#slots.values()) yield* tested.seal();
-  }
 }
 
 /** Below this, asking the rules themselves costs no more than finding them. */

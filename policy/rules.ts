@@ -210,7 +210,6 @@ export function* indexRules(
   for (const [scope, rules] of byScope) scopes.set(scope, yield* placeOf(`scope ${scope}`, rules, slots));
   const targets = new Map<string, readonly Place[]>();
   for (const [target, policies] of byTarget) targets.set(target, yield* placesOf(target, policies, slots));
-  yield* slots.seal();
 
   const sets = new Map<string, RuleSet>();
   return {

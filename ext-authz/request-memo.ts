@@ -1,0 +1,223 @@
+import type { Basis, Requested, Restriction, Verdict } from "../policy/index.ts";
+import type { WireCheck } from "./check-request.ts";
+import type { Caller, IdentityCache, KnownIdentity } from "./identity-cache.ts";
+import { KeyWords } from "./key-words.ts";
+import type { ModelReading } from "./model-source.ts";
+import type { RouteTable } from "./tables.ts";
+
+/** What requests with the same key have in common. */
+export interface RecalledRequest {
+  readonly identity: KnownIdentity;
+  readonly method: string;
+  /** In canonical form. */
+  readonly host: string;
+  /** In canonical form; undefined: as it stands in each request, up to `pathTo`. */
+  readonly path: string | undefined;
+  /** What a model route was asked for. */
+  readonly model: (ModelReading & { readonly ok: true }) | undefined;
+}
+
+/** A verdict that was made before, of requests with the same key for which draws come out alike. */
+export interface Recalled {
+  readonly request: RecalledRequest;
+  readonly verdict: Verdict;
+}
+
+/** What is drawn for each request. */
+export interface Drawn {
+  /** As in `DecisionInput`. */
+  readonly draw: number;
+  /** The backend of a plain route. */
+  readonly requested: Requested | undefined;
+}
+
+interface Outcome extends Recalled {
+  readonly requested: Requested | undefined;
+  readonly draws: Basis["draws"];
+  /** What each of them came to. */
+  readonly orders: readonly (number | undefined)[];
+}
+
+interface Entry {
+  readonly hash: number;
+  readonly words: Int32Array;
+  readonly request: RecalledRequest;
+  readonly outcomes: Outcome[];
+}
+
+/** Places by hash, each of which takes two entries. */
+const PLACES = 16_384;
+const KEY_WORDS = 256;
+/** Outcomes of draws that an entry has at most. */
+const OUTCOMES = 8;
+/** Lines of all explanations that are kept alive by entries. */
+const LINES = 262_144;
+
+/**
+ * Verdicts by the bytes of requests that they depend on, so that a request like one before is neither decoded nor
+ * evaluated. What they depend on is learnt from how verdicts are made (`RequestReads`); a request is recognised by all of
+ * those bytes, never by a hash alone. Belongs to one set of tables, and to the restrictions and the time for which its
+ * verdicts hold. As large as it gets, whatever clients send: an entry that falls on a place that is taken replaces the
+ * older one of two.
+ */
+export class RequestMemo {
+  readonly #callers: IdentityCache;
+  readonly #seed: number;
+  readonly #key = new KeyWords(KEY_WORDS);
+  #entries: (Entry | undefined)[] = [];
+  #restrictions: readonly Restriction[] | undefined;
+  #from = Number.NaN;
+  #until = Number.NaN;
+  #lines = 0;
+  /** Of the last look-up that found nothing: whether it looked at all, who asked, and what was drawn. */
+  missed = false;
+  caller: Caller | undefined;
+  drawn: Drawn | undefined;
+  /** Of the last one: where the path of the request ends. */
+  pathTo = -1;
+
+  /** @param seed  of the hash; a random one, so that nobody can choose whose entry theirs replaces */
+  constructor(callers: IdentityCache, seed: number) {
+    this.#callers = callers;
+    this.#seed = seed;
+  }
+
+  /**
+   * The verdict for a request, where one was kept.
+   *
+   * @param restrictions  the same array until the set changes
+   */
+  recall(
+    check: WireCheck,
+    table: RouteTable,
+    now: number,
+    restrictions: readonly Restriction[] | undefined,
+    random: () => number,
+  ): Recalled | undefined {
+    const { reads } = table;
+    this.missed = false;
+    this.caller = undefined;
+    this.drawn = undefined;
+    if (!reads.worthwhile()) return undefined;
+    this.missed = true;
+    const caller = this.#callers.find(check, table.passesAuthorization);
+    this.caller = caller;
+    if (caller === undefined) return undefined;
+    if (!(now >= this.#from && now < this.#until) || restrictions !== this.#restrictions) {
+      this.#clear();
+      return undefined;
+    }
+    const pathTo = reads.keyOf(check, caller, this.#key);
+    if (pathTo === undefined) return undefined;
+    const entry = this.#entryOf(this.#hash());
+    if (entry === undefined) return undefined;
+    // In the order in which a decision draws.
+    const draw = random();
+    const requested = table.route.action === "plain" ? table.drawBackend(random) : undefined;
+    for (const outcome of entry.outcomes) {
+      if (outcome.requested !== requested || !isDrawn(outcome, draw)) continue;
+      this.pathTo = pathTo;
+      reads.found();
+      return outcome;
+    }
+    // Drawing again would favour what is kept.
+    this.drawn = { draw, requested };
+    return undefined;
+  }
+
+  /**
+   * Keeps the verdict for the request that `recall` was asked about last.
+   *
+   * @param basis  what it was made from
+   */
+  keep(
+    check: WireCheck,
+    table: RouteTable,
+    restrictions: readonly Restriction[] | undefined,
+    basis: Basis,
+    request: RecalledRequest,
+    verdict: Verdict,
+    { draw, requested }: Drawn,
+  ): void {
+    const { reads } = table;
+    if (this.caller === undefined || !reads.learn(basis)) return;
+    const pathTo = reads.keyOf(check, this.caller, this.#key);
+    if (pathTo === undefined) return;
+    this.#holdFor(basis, restrictions);
+    const hash = this.#hash();
+    const entry = this.#entryOf(hash) ?? this.#add(hash, pathTo === -1 ? request : { ...request, path: undefined });
+    if (entry.outcomes.length >= OUTCOMES) return;
+    const orders = basis.draws.map((each) => each.orderOf(draw));
+    entry.outcomes.push({ request: entry.request, verdict, requested, draws: basis.draws, orders });
+    this.#lines += linesOf(verdict);
+    if (this.#lines > LINES) this.#clear();
+  }
+
+  #holdFor({ from, until }: Basis, restrictions: readonly Restriction[] | undefined): void {
+    if (this.#entries.length > 0) {
+      this.#from = Math.max(this.#from, from);
+      this.#until = Math.min(this.#until, until);
+      return;
+    }
+    this.#entries = new Array(PLACES * 2).fill(undefined);
+    this.#restrictions = restrictions;
+    this.#from = from;
+    this.#until = until;
+  }
+
+  #clear(): void {
+    this.#entries = [];
+    this.#restrictions = undefined;
+    this.#from = Number.NaN;
+    this.#until = Number.NaN;
+    this.#lines = 0;
+  }
+
+  #entryOf(hash: number): Entry | undefined {
+    const place = placeOf(hash);
+    const newer = this.#entries[place];
+    if (newer !== undefined && newer.hash === hash && this.#is(newer.words)) return newer;
+    const older = this.#entries[place + 1];
+    return older !== undefined && older.hash === hash && this.#is(older.words) ? older : undefined;
+  }
+
+  #is(words: Int32Array): boolean {
+    const { length } = this.#key;
+    if (words.length !== length) return false;
+    const asked = this.#key.words;
+    for (let at = 0; at < length; at += 1) if (words[at] !== asked[at]) return false;
+    return true;
+  }
+
+  #add(hash: number, request: RecalledRequest): Entry {
+    const entry = { hash, words: this.#key.words.slice(0, this.#key.length), request, outcomes: [] };
+    const place = placeOf(hash);
+    for (const { verdict } of this.#entries[place + 1]?.outcomes ?? []) this.#lines -= linesOf(verdict);
+    this.#entries[place + 1] = this.#entries[place];
+    this.#entries[place] = entry;
+    return entry;
+  }
+
+  #hash(): number {
+    const { words, length } = this.#key;
+    let hash = this.#seed;
+    for (let at = 0; at < length; at += 1) {
+      hash = Math.imul(hash ^ (words[at] ?? 0), 0x9e3779b1);
+      hash ^= hash >>> 15;
+    }
+    return hash;
+  }
+}
+
+function isDrawn({ draws, orders }: Outcome, draw: number): boolean {
+  for (let at = 0; at < draws.length; at += 1) if (draws[at]?.orderOf(draw) !== orders[at]) return false;
+  return true;
+}
+
+function placeOf(hash: number): number {
+  return (hash & (PLACES - 1)) * 2;
+}
+
+function linesOf({ considered, removed, errors, shadow }: Verdict): number {
+  return considered.length + removed.length + errors.length + shadow.length;
+}
