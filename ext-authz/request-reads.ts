@@ -14,10 +14,13 @@ const END = -1;
 
 const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/;
 
-/** Requests of which so many are looked at together; with fewer found than this, so many more are not looked for. */
-const WINDOW = 1_024;
-const WORTHWHILE = 64;
-const REST = 16_384;
+/**
+ * Where of so many requests fewer are found than this, so many more are not looked for. Long enough that a memo which
+ * begins empty is not taken for a useless one.
+ */
+const WINDOW = 16_384;
+const WORTHWHILE = 1_024;
+const REST = 131_072;
 
 let lastId = 0;
 
