@@ -2,7 +2,7 @@ import { type CheckedTree, childrenOf, compilePattern, type Expr, evaluateText }
 import { type EXPRESSION_LIMITS, type ExpressionDoubt, type ExpressionProblem, problemAt } from "./expression.ts";
 import { neverEqual } from "./never-equal.ts";
 import { type OptionalRead, unguardedReads } from "./optional-reads.ts";
-import { isName, literalText, memberOf, pathOf, pathText, startOf } from "./paths.ts";
+import { computedText, isName, literalText, memberOf, pathOf, pathText, startOf } from "./paths.ts";
 import { declarationAt, VARIABLES } from "./vocabulary.ts";
 
 export interface Findings {
@@ -28,7 +28,7 @@ export function lint(root: Expr, text: string, limits: typeof EXPRESSION_LIMITS)
 
 /** What an expression may have, and some rules may not. In the order of the text. */
 export function doubtsOf(tree: CheckedTree, text: string): readonly ExpressionDoubt[] {
-  const reads = unguardedReads(tree.expr).map((read): ExpressionDoubt => {
+  const reads = unguardedReads(tree).map((read): ExpressionDoubt => {
     const message = `"${pathText(read.path)}" can be missing, and then this rule is unknown`;
     const doubt = problemAt(text, startOf(read.node), message, guardHint(read));
     return { ...doubt, kind: read.presence === "modelRoute" ? "model-field" : "optional-field" };
@@ -65,7 +65,8 @@ const DEFAULTS: Readonly<Record<string, string>> = {
 
 function questionFor(path: readonly string[]): string {
   const last = path.at(-1) ?? "";
-  return isName(last) ? `has(${pathText(path)})` : `${JSON.stringify(last)} in ${pathText(path.slice(0, -1))}`;
+  if (isName(last)) return `has(${pathText(path)})`;
+  return `${computedText(last) ?? JSON.stringify(last)} in ${pathText(path.slice(0, -1))}`;
 }
 
 /** Parents first. */

@@ -54,6 +54,15 @@ describe("a field that is not asked for first", () => {
     [`[1].map(i, subject.region) == ["EU"]`, "subject.region"],
     [`!has(target.cost) && target.cost.input > 1.0`, "target.cost"],
     [`subject.region == "EU" && subject.region != "" && subject.region != "x"`, "subject.region"],
+    [`request.headers[request.method] == "x"`, "request.headers[request.method]"],
+    [`request.path in request.headers && request.headers[request.method] == "x"`, "request.headers[request.method]"],
+    [`request.headers["x-" + request.method] == "x"`, `request.headers["x-" + request.method]`],
+    [`["a"].exists(k, subject.claims[k] == "x")`, "subject.claims[k]"],
+    [`["a"].exists(k, k in subject.claims) && ["b"].exists(k, subject.claims[k] == "x")`, "subject.claims[k]"],
+    [`subject.claims.exists(k, request.headers[k] == "x")`, "request.headers[k]"],
+    [`subject.claims.exists(k, subject.claims[k].inner == "x")`, "subject.claims[k].inner"],
+    [`cel.bind(k, request.method, request.headers[k] == "x")`, "request.headers[request.method]"],
+    [`target.scores[request.method] > 0.5`, "target.scores[request.method]"],
   ])("%s", (text, path) => {
     expect(unguarded(text)).toEqual([path]);
   });
@@ -101,7 +110,16 @@ describe("a field that is asked for, or always there", () => {
     `[{"region": 1}].exists(subject, subject.region == 1)`,
     `false && subject.region == "EU"`,
     `true || subject.region == "EU"`,
-    `request.headers[request.method] == "x"`,
+    `request.method in request.headers && request.headers[request.method] == "x"`,
+    `request.headers[?request.method].orValue("") == "x"`,
+    `request.headers[?request.method].hasValue() && request.headers[request.method] == "x"`,
+    `"x" in request.headers && request.headers["x"] in subject.claims && subject.claims[request.headers.x] == "y"`,
+    `(request.method + "-role") in request.headers && request.headers[request.method + "-role"] == "x"`,
+    `["a", "b"].exists(k, k in subject.claims && subject.claims[k] == "x")`,
+    `subject.claims.exists(k, v, subject.claims[k] == v)`,
+    `cel.bind(k, request.method, k in request.headers && request.headers[k] == "x")`,
+    `request.method in request.headers && cel.bind(h, request.headers, h[request.method] == "x")`,
+    `has(subject.claims.roles) && subject.claims.roles[0] == "admin"`,
   ])("%s", (text) => {
     expect(unguarded(text)).toEqual([]);
   });
@@ -125,6 +143,11 @@ describe("the fix", () => {
         `!has(subject.claims.a.b) || … where a missing one should count, or read subject.claims.?a.?b.orValue("")`,
     ],
     [
+      `request.headers[request.method] == "a"`,
+      "ask first: request.method in request.headers && …, or !(request.method in request.headers) || … where a missing " +
+        `one should count, or read request.headers[?request.method].orValue("")`,
+    ],
+    [
       `target.cost.input > 1.0`,
       "ask first: has(target.cost) && …, or !has(target.cost) || … where a missing one should count",
     ],
@@ -133,7 +156,14 @@ describe("the fix", () => {
   });
 
   test("does away with the doubt, in each of its forms", () => {
-    for (const path of ["subject.region", "subject.claims.a.b", `request.headers["x-role"]`, "source.principal"]) {
+    for (const path of [
+      "subject.region",
+      "subject.claims.a.b",
+      `request.headers["x-role"]`,
+      "source.principal",
+      "request.headers[request.method]",
+      `subject.claims.a["x" + request.method]`,
+    ]) {
       const [doubt] = doubtsOf(`${path} == "v"`);
       const [, guards = "", otherwise = "", read = ""] =
         /^ask first: (.*) && …, or (.*) \|\| … where a missing one should count, or read (.*)$/.exec(
@@ -153,13 +183,24 @@ describe("the fix", () => {
 });
 
 /** Two fields that may be there, one of them with a member that may be there. */
-const QUESTIONS = ["has(subject.a)", `"b" in subject`, "has(subject.claims.c)", "subject.?a.hasValue()"];
+const QUESTIONS = [
+  "has(subject.a)",
+  `"b" in subject`,
+  "has(subject.claims.c)",
+  "subject.?a.hasValue()",
+  "subject.a in subject.claims",
+  `subject.?b.orValue("x") in subject.claims`,
+];
 const READS = [
   `subject.a == "1"`,
   `subject.b != "1"`,
   `subject.claims.c.d == "1"`,
   "has(subject.claims.c.d)",
   `subject.claims.?c.d.orValue("") == "1"`,
+  `subject.claims[subject.a].d == "1"`,
+  `subject.claims[subject.?b.orValue("x")] != "1"`,
+  `subject.claims.exists(k, subject.claims[k].d == "1")`,
+  `["c"].exists(k, k in subject.claims && subject.claims[k].?d.orValue("") == "1")`,
   `["1"].exists(v, v == subject.a)`,
   `["1", "2"].all(v, subject.b != v)`,
   "true",
@@ -185,7 +226,7 @@ function resultsOf(text: string): readonly unknown[] {
   const compiled = compileExpression(text, "request", "bool");
   if (!compiled.ok) throw new Error(compiled.errors[0]?.message);
   const claims = [{}, { c: {} }, { c: { d: "1" } }, { c: { d: "2" } }];
-  const fields = [{}, { a: "1" }, { b: "1" }, { a: "2", b: "2" }].flatMap((each) =>
+  const fields = [{}, { a: "1" }, { b: "1" }, { a: "2", b: "2" }, { a: "c", b: "c" }].flatMap((each) =>
     claims.map((claim) => ({ fields: each, claims: claim })),
   );
   return fields.map((each) => {

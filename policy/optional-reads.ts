@@ -1,5 +1,5 @@
-import { childrenOf, type Expr } from "./cel/index.ts";
-import { memberOf, pathOf } from "./paths.ts";
+import { type CheckedTree, childrenOf, type Expr, unparse } from "./cel/index.ts";
+import { computedName, memberOf, pathOf, pathText } from "./paths.ts";
 import { declarationAt } from "./vocabulary.ts";
 
 /** Reads of fields that can be missing, and whether the expression asks first. */
@@ -27,8 +27,18 @@ interface Flow {
   readonly whenFalse: Facts;
 }
 
-/** Paths that local variables stand for; undefined for a variable that stands for none. */
-type Aliases = ReadonlyMap<string, Path | undefined>;
+interface Scope {
+  readonly locals: ReadonlyMap<string, Local>;
+  readonly types: CheckedTree["types"];
+}
+
+/** What a local variable stands for. */
+interface Local {
+  /** Of the loop or binding that it belongs to. */
+  readonly id: number;
+  /** undefined: it stands for no path. */
+  readonly path?: Path | undefined;
+}
 
 interface Path {
   readonly names: readonly string[];
@@ -38,15 +48,15 @@ interface Path {
 
 const NO_NEEDS: Needs = new Map();
 const NO_FACTS: ReadonlySet<string> = new Set();
-const NO_ALIASES: Aliases = new Map();
 
 /**
  * The reads of an expression that make it unknown where a field is missing. Asking first is seen in both operands of &&
  * and || (the one that is decided absorbs the other's error), in the condition of ?:, through negations, `has()`, `in`,
- * `hasValue()`, optional operators, loops and bound variables. A key that is computed is not followed.
+ * `hasValue()`, optional operators, loops and bound variables. A key that is computed is the same wherever it is computed
+ * alike. A number finds elements of lists, and those are not followed.
  */
-export function unguardedReads(root: Expr): readonly OptionalRead[] {
-  const needs = [...flowOf(root, NO_ALIASES).needs.values()];
+export function unguardedReads({ expr, types }: Pick<CheckedTree, "expr" | "types">): readonly OptionalRead[] {
+  const needs = [...flowOf(expr, { locals: new Map(), types }).needs.values()];
   return needs
     .filter(({ path }) => !needs.some((other) => other.path.length > path.length && startsWith(other.path, path)))
     .map(({ path, node }) => ({
@@ -66,20 +76,20 @@ function startsWith(path: readonly string[], start: readonly string[]): boolean 
   return start.length <= path.length && start.every((name, index) => name === path[index]);
 }
 
-function flowOf(expr: Expr, aliases: Aliases): Flow {
+function flowOf(expr: Expr, scope: Scope): Flow {
   switch (expr.kind) {
     case "literal":
       if (expr.value === true) return { needs: NO_NEEDS, whenTrue: NO_FACTS, whenFalse: "unreachable" };
       if (expr.value === false) return { needs: NO_NEEDS, whenTrue: "unreachable", whenFalse: NO_FACTS };
       return read(NO_NEEDS, NO_FACTS);
     case "comprehension":
-      return expr.loop.macro === "bind" ? ofBinding(expr, aliases) : ofLoop(expr, aliases);
+      return expr.loop.macro === "bind" ? ofBinding(expr, scope) : ofLoop(expr, scope);
     case "select":
-      return expr.testOnly ? ofQuestion(expr, flowOf(expr.operand, aliases), aliases) : ofMember(expr, aliases);
+      return expr.testOnly ? ofQuestion(expr, flowOf(expr.operand, scope), scope) : ofMember(expr, scope);
     case "call":
-      return ofCall(expr, aliases);
+      return ofCall(expr, scope);
     default:
-      return inTurn(childrenOf(expr), aliases);
+      return inTurn(childrenOf(expr), scope);
   }
 }
 
@@ -89,51 +99,51 @@ function read(needs: Needs, facts: Facts): Flow {
 }
 
 /** Each part is evaluated, and what one has read is there for the next. */
-function inTurn(parts: readonly Expr[], aliases: Aliases): Flow {
+function inTurn(parts: readonly Expr[], scope: Scope): Flow {
   let needs = NO_NEEDS;
   let facts: Facts = NO_FACTS;
   for (const part of parts) {
-    const flow = flowOf(part, aliases);
+    const flow = flowOf(part, scope);
     needs = together(needs, without(flow.needs, facts));
     facts = both(facts, valueFacts(flow));
   }
   return read(needs, facts);
 }
 
-function ofCall(expr: Extract<Expr, { kind: "call" }>, aliases: Aliases): Flow {
+function ofCall(expr: Extract<Expr, { kind: "call" }>, scope: Scope): Flow {
   const [first, second, third] = expr.target === undefined ? expr.args : [expr.target, ...expr.args];
   switch (expr.name) {
     case "_&&_":
-      return ofChain(linksOf(expr, expr.name), aliases);
+      return ofChain(linksOf(expr, expr.name), scope);
     case "_||_":
-      return negated(ofChain(linksOf(expr, expr.name), aliases, (link) => negated(flowOf(link, aliases))));
+      return negated(ofChain(linksOf(expr, expr.name), scope, (link) => negated(flowOf(link, scope))));
     case "!_":
-      return first === undefined ? read(NO_NEEDS, NO_FACTS) : negated(flowOf(first, aliases));
+      return first === undefined ? read(NO_NEEDS, NO_FACTS) : negated(flowOf(first, scope));
     case "_?_:_":
       if (first === undefined || second === undefined || third === undefined) break;
-      return ofChoice(flowOf(first, aliases), flowOf(second, aliases), flowOf(third, aliases));
+      return ofChoice(flowOf(first, scope), flowOf(second, scope), flowOf(third, scope));
     case "or":
     case "orValue": {
       if (first === undefined || second === undefined) break;
-      const flow = flowOf(first, aliases);
+      const flow = flowOf(first, scope);
       // What stands in is evaluated only where it is needed.
-      return read(together(flow.needs, flowOf(second, aliases).needs), valueFacts(flow));
+      return read(together(flow.needs, flowOf(second, scope).needs), valueFacts(flow));
     }
     case "hasValue":
-      return ofQuestion(expr, inTurn(childrenOf(expr), aliases), aliases);
+      return ofQuestion(expr, inTurn(childrenOf(expr), scope), scope);
     case "@in":
-      return ofQuestion(expr, inTurn(childrenOf(expr), aliases), aliases);
+      return ofQuestion(expr, inTurn(childrenOf(expr), scope), scope);
     case "value":
     case "_[_]":
-      return ofMember(expr, aliases);
+      return ofMember(expr, scope);
   }
-  return inTurn(childrenOf(expr), aliases);
+  return inTurn(childrenOf(expr), scope);
 }
 
 /** A read of `a.b`, `a["b"]` or `a.?b.value()`. */
-function ofMember(expr: Expr, aliases: Aliases): Flow {
-  const flow = inTurn(childrenOf(expr), aliases);
-  const path = resolve(expr, aliases);
+function ofMember(expr: Expr, scope: Scope): Flow {
+  const flow = inTurn(childrenOf(expr), scope);
+  const path = resolve(expr, scope);
   if (path === undefined || path.optional || !canBeMissing(path.names)) return flow;
   const key = keyOf(path.names);
   return read(
@@ -143,20 +153,20 @@ function ofMember(expr: Expr, aliases: Aliases): Flow {
 }
 
 /** `has(a.b)`, `"b" in a`, `a.?b.hasValue()`: true tells that the path is there. */
-function ofQuestion(expr: Expr, operands: Flow, aliases: Aliases): Flow {
-  const asked = questionPath(expr, aliases);
+function ofQuestion(expr: Expr, operands: Flow, scope: Scope): Flow {
+  const asked = questionPath(expr, scope);
   if (asked === undefined) return operands;
   return { ...operands, whenTrue: both(operands.whenTrue, new Set([keyOf(asked.names)])) };
 }
 
-function questionPath(expr: Expr, aliases: Aliases): Path | undefined {
-  if (expr.kind === "select") return resolve(expr, aliases);
+function questionPath(expr: Expr, scope: Scope): Path | undefined {
+  if (expr.kind === "select") return resolve(expr, scope);
   if (expr.kind !== "call") return undefined;
-  if (expr.name === "hasValue") return expr.target === undefined ? undefined : resolve(expr.target, aliases);
+  if (expr.name === "hasValue") return expr.target === undefined ? undefined : resolve(expr.target, scope);
   const [key, map] = expr.args;
-  if (key?.kind !== "literal" || typeof key.value !== "string" || map === undefined) return undefined;
-  const within = resolve(map, aliases);
-  return within === undefined ? undefined : { names: [...within.names, key.value], optional: false };
+  const outer = map === undefined ? undefined : resolve(map, scope);
+  const name = keyName(key, scope);
+  return outer === undefined || name === undefined ? undefined : { names: [...outer.names, name], optional: false };
 }
 
 function linksOf(expr: Expr, name: string): readonly Expr[] {
@@ -169,8 +179,8 @@ function linksOf(expr: Expr, name: string): readonly Expr[] {
  */
 function ofChain(
   links: readonly Expr[],
-  aliases: Aliases,
-  flow: (link: Expr) => Flow = (link) => flowOf(link, aliases),
+  scope: Scope,
+  flow: (link: Expr) => Flow = (link) => flowOf(link, scope),
 ): Flow {
   let waiting = links.map(flow);
   const all = waiting;
@@ -208,19 +218,20 @@ function ofChoice(condition: Flow, then: Flow, otherwise: Flow): Flow {
 
 type Comprehension = Extract<Expr, { kind: "comprehension" }>;
 
-function ofBinding(expr: Comprehension, aliases: Aliases): Flow {
-  const bound = flowOf(expr.init, aliases);
-  const result = flowOf(expr.result, new Map([...aliases, [expr.accumulator, resolve(expr.init, aliases)]]));
+function ofBinding(expr: Comprehension, scope: Scope): Flow {
+  const bound = flowOf(expr.init, scope);
+  const local = { id: expr.id, path: resolve(expr.init, scope) };
+  const result = flowOf(expr.result, within(scope, [expr.accumulator, local]));
   return { ...result, needs: together(bound.needs, without(result.needs, valueFacts(bound))) };
 }
 
 /** A body is not always evaluated: what it reads is there only where its result says that it was. */
-function ofLoop(expr: Comprehension, aliases: Aliases): Flow {
-  const range = flowOf(expr.range, aliases);
-  const inner = new Map([...aliases, [expr.variable, undefined]]);
-  if (expr.variable2 !== undefined) inner.set(expr.variable2, undefined);
+function ofLoop(expr: Comprehension, scope: Scope): Flow {
+  const range = flowOf(expr.range, scope);
+  const second = expr.variable2 === undefined ? [] : [[expr.variable2, { id: expr.id }] as const];
+  const inner = within(scope, [expr.variable, { id: expr.id }], ...second);
   const { loop } = expr;
-  const reached = valueFacts(range);
+  const reached = both(valueFacts(range), ownKeys(expr, inner));
   if (loop.macro === "bind") return range;
   if ("transform" in loop) {
     const filter = loop.filter === undefined ? undefined : flowOf(loop.filter, inner);
@@ -290,23 +301,59 @@ function canBeMissing(path: readonly string[]): boolean {
   return presence === "sometimes" || presence === "modelRoute";
 }
 
-/** The declared path that an expression reads, by members with literal names; undefined for everything else. */
-function resolve(expr: Expr, aliases: Aliases): Path | undefined {
-  if (expr.kind === "ident" && aliases.has(expr.name)) return aliases.get(expr.name);
+function within(scope: Scope, ...locals: readonly (readonly [string, Local])[]): Scope {
+  return { ...scope, locals: new Map([...scope.locals, ...locals]) };
+}
+
+/** Of a map, the keys that a loop goes over are there. */
+function ownKeys(expr: Comprehension, inner: Scope): Facts {
+  const range = resolve(expr.range, inner);
+  if (range === undefined || range.optional) return NO_FACTS;
+  return new Set([keyOf([...range.names, computedName(expr.variable, [expr.id])])]);
+}
+
+const NUMBERS: ReadonlySet<string> = new Set(["int", "uint", "double"]);
+
+/** The step of a path that a key is; undefined for an index of a list. */
+function keyName(key: Expr | undefined, scope: Scope): string | undefined {
+  if (key?.kind === "literal" && typeof key.value === "string") return key.value;
+  if (key === undefined || NUMBERS.has(scope.types.get(key.id)?.kind ?? "")) return undefined;
+  const path = resolve(key, scope);
+  if (path !== undefined && !path.optional) return computedName(pathText(path.names), []);
+  return computedName(unparse(key), localsIn(key, scope));
+}
+
+/** The loops and bindings whose variables an expression reads. */
+function localsIn(root: Expr, { locals }: Scope): readonly number[] {
+  const found = new Set<number>();
+  const waiting = [root];
+  for (let expr = waiting.pop(); expr !== undefined; expr = waiting.pop()) {
+    const local = expr.kind === "ident" ? locals.get(expr.name) : undefined;
+    if (local !== undefined) found.add(local.id);
+    waiting.push(...childrenOf(expr));
+  }
+  return [...found].sort((a, b) => a - b);
+}
+
+/** The declared path that an expression reads, by names and keys; undefined for everything else. */
+function resolve(expr: Expr, scope: Scope): Path | undefined {
+  const local = expr.kind === "ident" ? scope.locals.get(expr.name) : undefined;
+  if (local !== undefined) return local.path;
   const member = memberOf(expr);
   if (member !== undefined) {
-    const within = resolve(member.left, aliases);
-    return within === undefined ? undefined : { ...within, names: [...within.names, member.field] };
+    const outer = resolve(member.left, scope);
+    return outer === undefined ? undefined : { ...outer, names: [...outer.names, member.field] };
   }
-  if (expr.kind === "call" && (expr.name === "_?._" || expr.name === "_[?_]")) {
+  if (expr.kind === "call" && (expr.name === "_?._" || expr.name === "_[?_]" || expr.name === "_[_]")) {
     const [operand, key] = expr.args;
-    if (operand === undefined || key?.kind !== "literal" || typeof key.value !== "string") return undefined;
-    const within = resolve(operand, aliases);
-    return within === undefined ? undefined : { names: [...within.names, key.value], optional: true };
+    const outer = operand === undefined ? undefined : resolve(operand, scope);
+    const name = keyName(key, scope);
+    if (outer === undefined || name === undefined) return undefined;
+    return { names: [...outer.names, name], optional: outer.optional || expr.name !== "_[_]" };
   }
   if (expr.kind === "call" && expr.name === "value" && expr.target !== undefined) {
-    const within = resolve(expr.target, aliases);
-    return within?.optional === true ? { names: within.names, optional: false } : undefined;
+    const inside = resolve(expr.target, scope);
+    return inside?.optional === true ? { names: inside.names, optional: false } : undefined;
   }
   const names = pathOf(expr);
   return names === undefined ? undefined : { names, optional: false };

@@ -28,11 +28,34 @@ export function pathOf(expr: Expr): readonly string[] | undefined {
   }
 }
 
-/** Where a chain of members starts in the text. */
+/** Where a chain of members and indices starts in the text. */
 export function startOf(expr: Expr): number {
   let at = expr;
-  for (let member = memberOf(at); member !== undefined; member = memberOf(at)) at = member.left;
+  for (let left = leftOf(at); left !== undefined; left = leftOf(at)) at = left;
   return at.offset;
+}
+
+function leftOf(expr: Expr): Expr | undefined {
+  if (expr.kind === "select") return expr.operand;
+  return expr.kind === "call" && expr.name === "_[_]" ? expr.args[0] : undefined;
+}
+
+/** Stands before what no name begins with. */
+const COMPUTED = "\0";
+
+/**
+ * The step of a path that is a key which is computed.
+ *
+ * @param text  how the key is computed, as an expression
+ * @param locals  tells apart texts that are alike and read other local variables
+ */
+export function computedName(text: string, locals: readonly number[]): string {
+  return [COMPUTED, locals.join(" "), COMPUTED, text].join("");
+}
+
+/** How the step of a path is computed; undefined: it is a name. */
+export function computedText(name: string): string | undefined {
+  return name.startsWith(COMPUTED) ? name.slice(name.indexOf(COMPUTED, 1) + 1) : undefined;
 }
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -53,7 +76,7 @@ export function pathText(path: readonly string[], optional: ReadonlySet<number> 
     .map((name, index) => {
       if (index === 0) return name;
       const question = optional.has(index) ? "?" : "";
-      return isName(name) ? `.${question}${name}` : `[${question}${JSON.stringify(name)}]`;
+      return isName(name) ? `.${question}${name}` : `[${question}${computedText(name) ?? JSON.stringify(name)}]`;
     })
     .join("");
 }
