@@ -1,9 +1,9 @@
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { bootstrapJson, type FoundProgram } from "../envoy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
-import type { Revision } from "../revision/index.ts";
+import { ensureDirectory, type Revision } from "../revision/index.ts";
 import type { NodeState } from "../xds-server/index.ts";
 import { type Address, formatAddress } from "./address.ts";
 import { listenerUrls } from "./listener-urls.ts";
@@ -103,7 +103,7 @@ export class EnvoyChild {
     const { program, directory, log, concurrency, nodeId, xds, authz, admin } = this.#options;
     const addresses = { xds: [xds], extAuthz: authz, admin: formatAddress(admin) };
     const json = bootstrapJson({ nodeId, nodeGroup: gateway, ...addresses });
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await ensureDirectory(directory);
     await writeFile(this.#bootstrapFile, `${JSON.stringify(json, undefined, 2)}\n`);
     if (this.#closed) return undefined;
     return supervise({

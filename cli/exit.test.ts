@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { ChanceryError, ERROR_CODES, type ErrorCode } from "../resources/index.ts";
-import { exitCodeOf } from "./exit.ts";
+import { exitCodeOf, formatError } from "./exit.ts";
 
 test("docs/errors.md has every code with its exit status, meaning and remedy, and no other", async () => {
   const text = await readFile(new URL("../docs/errors.md", import.meta.url), "utf8");
@@ -13,4 +13,11 @@ test("docs/errors.md has every code with its exit status, meaning and remedy, an
     }),
   );
   for (const [, code, , , remedy] of rows) expect(remedy, code).toMatch(/^\S.{10,}\.$/);
+});
+
+test("what the machine refuses is no defect of Chancery, and shows no stack", async () => {
+  const thrown = await readFile(new URL("exit.ts/x", import.meta.url)).catch((error: unknown) => error);
+  expect(exitCodeOf(thrown)).toBe(3);
+  expect(formatError(thrown)).toMatch(/^error: ENOTDIR: [^\n]*exit\.ts\/x' \[unavailable\]$/);
+  expect(exitCodeOf(new TypeError("x is not a function"))).toBe(4);
 });

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -10,6 +10,7 @@ import {
   startLeaseKeeper,
 } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
+import { ensureDirectory } from "../revision/index.ts";
 
 /** Milliseconds between attempts to claim the head. */
 const CLAIM_AGAIN_MS = 250;
@@ -93,7 +94,7 @@ export async function holderOf(stateDirectory: string): Promise<string> {
   const kept = (await readFile(file, "utf8").catch(() => "")).trim();
   if (/^[0-9a-f-]{36}$/.test(kept)) return kept;
   const holder = randomUUID();
-  await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+  await ensureDirectory(stateDirectory);
   await writeFile(`${file}.new`, `${holder}\n`, { mode: 0o600 });
   await rename(`${file}.new`, file);
   return holder;

@@ -1,6 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "./logging.ts";
 
+/** What had only begun to start when everything was ended may wait for something that never comes. */
+const LINGER_MS = 5_000;
+
 /** Something to end, with its name for the log. */
 export interface Stoppable {
   readonly name: string;
@@ -90,5 +93,12 @@ export async function runUntilStopped(
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
   await stack.close();
   if (process.connected === true) process.disconnect();
+  const leave = (): void => {
+    log.warn("what was still being started is left behind");
+    // An exit waits for calls of the operating system that are under way, and one of them may be what does not end.
+    process.kill(process.pid, "SIGKILL");
+  };
+  // It keeps nothing alive itself: in the usual case the process is gone by then.
+  setTimeout(leave, LINGER_MS).unref();
   return failure;
 }

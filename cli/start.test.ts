@@ -1,8 +1,11 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { getStatus } from "../admin/index.ts";
 import { readDecisions } from "../audit/index.ts";
@@ -250,3 +253,28 @@ test("demands certificates off loopback", { timeout: 60_000 }, async () => {
   expect(run.code).toBe(2);
   expect(run.stderr).toContain("without TLS");
 });
+
+test("says at once that there is no such tree, or no place for its state", async () => {
+  const missing = await runChancery("start", "--resources", "/nowhere/at/all");
+  expect([missing.code, missing.stderr]).toEqual([3, expect.stringContaining("there is no directory /nowhere/at/all")]);
+  const [xds, authz, control] = await freePorts(3);
+  const ports = ["--xds", `${xds}`, "--authz", `${authz}`, "--control", `${control}`];
+  const unusable = await runChancery("start", "--resources", QUICKSTART, "--state", "/proc/chancery", ...ports);
+  expect([unusable.code, unusable.stderr]).toEqual([3, expect.stringContaining("/proc/chancery cannot be made")]);
+}, 90_000);
+
+test("a signal ends what still waits for something while it starts", async () => {
+  const { resources, state } = await setting();
+  // Whoever opens a pipe that nobody writes to waits for ever.
+  await mkdir(join(state, "keys"), { recursive: true });
+  await promisify(execFile)("mkfifo", [join(state, "keys", "trust.json")]);
+  const [xds, authz, control] = await freePorts(3);
+  const ports = ["--xds", `${xds}`, "--authz", `${authz}`, "--control", `${control}`];
+  const child = await startChancery(["start", "--resources", resources, "--state", state, ...ports], {
+    graceMs: 20_000,
+  });
+  closeAtEnd(child);
+  await waitFor(() => existsSync(join(state, "lock")), START_MS, "the start");
+  child.signal("SIGTERM");
+  expect(await child.waitForEnd(20_000)).toEqual({ code: null, signal: "SIGKILL" });
+}, 90_000);

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Command } from "commander";
@@ -68,6 +69,7 @@ export function startCommand(): Command {
 async function start(options: StartOptions): Promise<void> {
   const [xds] = options.xds;
   for (const address of [xds, ...options.authz]) demandLocal(address);
+  await demandDirectory(options.resources);
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
   const principals = await readPrincipals(options.principals);
   const log = loggerOf(options, "control");
@@ -102,6 +104,13 @@ async function start(options: StartOptions): Promise<void> {
   }
   const failure = await running;
   if (failure !== undefined) throw failure;
+}
+
+/** One that is not there would be waited for without end, and is most likely mistyped. */
+async function demandDirectory(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory() === true) return;
+  throw new ChanceryError("not-found", `there is no directory ${path}: name the directory that holds the resources`);
 }
 
 /** Other machines are served by `chancery authz` and `chancery xds`, which take certificates. */

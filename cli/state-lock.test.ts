@@ -26,3 +26,13 @@ test.each(["", "nonsense", "999999999 1", `${process.pid} 1`])("takes over a loc
   expect(await readFile(join(path, "lock"), "utf8")).toMatch(new RegExp(`^${process.pid} `));
   await lock.close();
 });
+
+test.each(["/proc/chancery/state", "/dev/null/state", "/dev/null"])(
+  "says why %s can be no state directory",
+  async (path) => {
+    await expect(lockState(path)).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringMatching(/^the directory \S+ cannot be made: /),
+    });
+  },
+);

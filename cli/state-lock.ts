@@ -1,6 +1,7 @@
-import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ChanceryError } from "../resources/index.ts";
+import { ensureDirectory } from "../revision/index.ts";
 
 /** A state directory belongs to one process at a time. */
 export interface StateLock {
@@ -16,7 +17,7 @@ const ATTEMPTS = 5;
  * @throws ChanceryError "unavailable" when another process holds it
  */
 export async function lockState(directory: string): Promise<StateLock> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await ensureDirectory(directory);
   const file = join(directory, "lock");
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     try {

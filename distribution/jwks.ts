@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
 import { z } from "zod";
 import { type Jwks, jwksSource } from "../compiler/index.ts";
 import { ChanceryError, type JwtIdentity } from "../resources/index.ts";
+import { ensureDirectory } from "../revision/index.ts";
 
 export interface JwksReader {
   /**
@@ -156,7 +157,7 @@ function cacheFile(source: string, options: JwksReaderOptions): string {
 }
 
 async function keep(source: string, document: string, options: JwksReaderOptions): Promise<void> {
-  await mkdir(options.cacheDirectory, { recursive: true });
+  await ensureDirectory(options.cacheDirectory);
   const file = cacheFile(source, options);
   await writeFile(`${file}.new`, document, { mode: 0o600 });
   await rename(`${file}.new`, file);

@@ -11,11 +11,21 @@ export const ERROR_CODES = {
   forbidden: "The caller's roles do not allow what was asked for.",
   stale: "A revision older than the one in force was offered.",
   "unsupported-format": "A part has a format version that this build does not read.",
-  unavailable: "A process or address that is needed does not answer.",
+  unavailable: "A process, address, file or disk that is needed does not answer, or is not to be used.",
   "missing-tool": "A program that is needed was not found and could not be fetched.",
   internal: "A defect of Chancery.",
 } as const;
 export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** errno(3) of what a machine lacks or does not allow, whoever asks. */
+const OF_THE_MACHINE: ReadonlySet<string> = new Set([
+  ...["EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOTDIR", "EISDIR", "ELOOP"],
+  ...["ENAMETOOLONG", "EADDRINUSE", "EADDRNOTAVAIL", "ECONNREFUSED", "ENOMEM"],
+]);
+
+function isOfTheMachine(thrown: unknown): boolean {
+  return thrown instanceof Error && "code" in thrown && OF_THE_MACHINE.has(String(thrown.code));
+}
 
 /** The one error class. `message` says what was wrong, where, and what to do. */
 export class ChanceryError extends Error {
@@ -27,8 +37,11 @@ export class ChanceryError extends Error {
     this.code = code;
   }
 
-  /** Wraps whatever was thrown; a ChanceryError stays as it is. */
-  static from(thrown: unknown, code: ErrorCode = "internal"): ChanceryError {
+  /**
+   * Wraps whatever was thrown; a ChanceryError stays as it is. What the machine refuses (a full disk, a file that is
+   * somebody else's) is no defect of ours, and "unavailable" unless another code is given.
+   */
+  static from(thrown: unknown, code: ErrorCode = isOfTheMachine(thrown) ? "unavailable" : "internal"): ChanceryError {
     if (thrown instanceof ChanceryError) return thrown;
     return new ChanceryError(code, thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
   }

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { ChanceryError } from "../resources/index.ts";
 
 /**
  * Writing so that after a crash a file is there whole or not at all: bytes to a temporary file, fsync, rename (or link),
@@ -74,11 +75,37 @@ export function durableFiles(temporary: string): DurableFiles {
   };
 }
 
-/** Makes a directory (mode 0700) and its parents, and makes their names durable. */
+/**
+ * Makes a directory (mode 0700) and its parents, and makes their names durable.
+ *
+ * @throws ChanceryError "unavailable" where it cannot be made: its place is read-only, full, not ours, or a file
+ */
 export async function ensureDirectory(directory: string): Promise<void> {
-  const first = await mkdir(directory, { recursive: true, mode: 0o700 });
-  if (first === undefined) return;
-  for (let made = directory; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
+  try {
+    // Not in one call: that of Node never ends where a file system answers ENOENT for a parent that is there (/proc).
+    const missing: string[] = [];
+    for (let at = resolve(directory); !(await isDirectory(at)); at = dirname(at)) missing.unshift(at);
+    for (const path of missing) {
+      await mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
+        // Another process was faster.
+        if (errorCode(error) !== "EEXIST") throw error;
+      });
+      await syncDirectory(dirname(path));
+    }
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new ChanceryError("unavailable", `the directory ${directory} cannot be made: ${why}`, { cause });
+  }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    if ((await stat(path)).isDirectory()) return true;
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return false;
+    throw error;
+  }
+  throw new Error(`${path} is no directory`);
 }
 
 /** Makes creations, renames and removals in a directory durable. */
