@@ -10,7 +10,7 @@ export { type CostEstimate, estimateCost, type SizeHints } from "./cost.ts";
 export { displayValue } from "./display.ts";
 export { type Environment, environment, type Field, type RecordType, type Variable } from "./environment.ts";
 export { type Evaluated, evaluateText, readVariables } from "./evaluate.ts";
-export { PARSE_LIMITS, type Parsed, type ParseLimits, parse } from "./parse.ts";
+export { type Parsed, parse } from "./parse.ts";
 export { compilePattern, type Pattern } from "./patterns.ts";
 export {
   FormProblem,
