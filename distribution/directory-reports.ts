@@ -1,10 +1,11 @@
-import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ChanceryError } from "../resources/index.ts";
 import { type DurableFiles, errorCode } from "../revision/index.ts";
 import type { NodeReport } from "./bus.ts";
 import { MAX_REPORT_BYTES, MAX_REPORTERS } from "./bus-limits.ts";
 import { encodeReport, parseReport } from "./bus-schema.ts";
+import { keepNewest } from "./newest-files.ts";
 
 /** `reports/<reporter>.json`, replaced as a whole with each report. */
 export class DirectoryReports {
@@ -22,7 +23,7 @@ export class DirectoryReports {
     const bytes = encodeReport(report);
     // encodeURIComponent leaves "." and ".." as they are; the ending makes ordinary names of them.
     await this.#files.write(join(this.#directory, `${encodeURIComponent(report.reporter)}.json`), bytes);
-    await this.#drop();
+    await keepNewest(this.#directory, await this.#names(), MAX_REPORTERS);
   }
 
   /** Reports that are new or other than when `seen` (file name → what it looked like) was last brought up to date. */
@@ -46,23 +47,6 @@ export class DirectoryReports {
       }
     }
     return reports;
-  }
-
-  async #drop(): Promise<void> {
-    const names = await this.#names();
-    if (names.length <= MAX_REPORTERS) return;
-    const ages: { readonly file: string; readonly mtimeMs: number }[] = [];
-    for (const name of names) {
-      const file = join(this.#directory, name);
-      try {
-        ages.push({ file, mtimeMs: (await stat(file)).mtimeMs });
-      } catch (error) {
-        // Another process dropped it.
-        if (errorCode(error) !== "ENOENT") throw error;
-      }
-    }
-    ages.sort((a, b) => b.mtimeMs - a.mtimeMs);
-    for (const { file } of ages.slice(MAX_REPORTERS)) await rm(file, { force: true });
   }
 
   async #names(): Promise<readonly string[]> {

@@ -1,7 +1,8 @@
-import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type DurableFiles, digestOf, errorCode } from "../revision/index.ts";
 import { MAX_RESTRICTION_BYTES, MAX_RESTRICTIONS } from "./bus-limits.ts";
+import { keepNewest } from "./newest-files.ts";
 
 /** `restrictions/<hex digits of the digest>.json`, each written once. */
 export class DirectoryRestrictions {
@@ -14,7 +15,8 @@ export class DirectoryRestrictions {
   }
 
   async put(entry: Uint8Array): Promise<void> {
-    await this.#drop();
+    // Room for one more.
+    await keepNewest(this.#directory, await this.#names(), MAX_RESTRICTIONS - 1);
     const file = join(this.#directory, `${digestOf(entry).replace("sha256:", "")}.json`);
     // Under this name nothing else is good: what is damaged is mended.
     await this.#files.write(file, new Uint8Array(entry));
@@ -42,23 +44,6 @@ export class DirectoryRestrictions {
       }
     }
     return entries;
-  }
-
-  /** Makes room for one more where there is none: the oldest go. */
-  async #drop(): Promise<void> {
-    const names = await this.#names();
-    if (names.length < MAX_RESTRICTIONS) return;
-    const ages: { readonly file: string; readonly mtimeMs: number }[] = [];
-    for (const name of names) {
-      const file = join(this.#directory, name);
-      try {
-        ages.push({ file, mtimeMs: (await stat(file)).mtimeMs });
-      } catch (error) {
-        if (errorCode(error) !== "ENOENT") throw error;
-      }
-    }
-    ages.sort((a, b) => b.mtimeMs - a.mtimeMs);
-    for (const { file } of ages.slice(MAX_RESTRICTIONS - 1)) await rm(file, { force: true });
   }
 
   async #names(): Promise<readonly string[]> {

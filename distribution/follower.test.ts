@@ -14,6 +14,7 @@ import {
   type SigningKey,
 } from "../revision/index.ts";
 import type { Bus, NodeReport } from "./bus.ts";
+import { delegate } from "./bus-fixture.ts";
 import { openDirectoryBus } from "./directory-bus.ts";
 import { type FollowerOptions, type RevisionFollower, startFollower } from "./follower.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
@@ -299,21 +300,3 @@ test("a directory bus whose files go away for a time is followed again", async (
     await disk.close();
   }
 });
-
-/** A bus whose methods can be replaced one by one. */
-function delegate(to: Bus): Bus {
-  return {
-    putBlob: (digest, bytes) => to.putBlob(digest, bytes),
-    getBlob: (digest) => to.getBlob(digest),
-    publishHead: (head, expected) => to.publishHead(head, expected),
-    head: () => to.head(),
-    watchHead: (listener) => to.watchHead(listener),
-    report: (report) => to.report(report),
-    watchReports: (listener) => to.watchReports(listener),
-    putRestriction: (entry) => to.putRestriction(entry),
-    restrictions: () => to.restrictions(),
-    watchRestrictions: (listener) => to.watchRestrictions(listener),
-    log: to.log,
-    close: () => to.close(),
-  };
-}

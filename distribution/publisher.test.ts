@@ -16,6 +16,7 @@ import {
   verifyManifest,
 } from "../revision/index.ts";
 import type { Bus } from "./bus.ts";
+import { delegate } from "./bus-fixture.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
 import { type Publisher, type PublisherEvent, type PublisherOptions, startPublisher } from "./publisher.ts";
 import { readRegistry } from "./registry-file.ts";
@@ -284,24 +285,6 @@ test("nothing of the tree's own bookkeeping wakes it, and closing twice is safe"
   ]);
   expect(JSON.parse(await readFile(join(tree, ".state", "published.json"), "utf8"))).toMatchObject({ number: 2 });
 });
-
-/** A bus whose methods can be replaced one by one. */
-function delegate(to: Bus): Bus {
-  return {
-    putBlob: (digest, bytes) => to.putBlob(digest, bytes),
-    getBlob: (digest) => to.getBlob(digest),
-    publishHead: (head, expected) => to.publishHead(head, expected),
-    head: () => to.head(),
-    watchHead: (listener) => to.watchHead(listener),
-    report: (report) => to.report(report),
-    watchReports: (listener) => to.watchReports(listener),
-    putRestriction: (entry) => to.putRestriction(entry),
-    restrictions: () => to.restrictions(),
-    watchRestrictions: (listener) => to.watchRestrictions(listener),
-    log: to.log,
-    close: () => to.close(),
-  };
-}
 
 const MODELS = `apiVersion: chancery.dev/v1
 kind: Model

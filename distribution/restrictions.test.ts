@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Restriction } from "../policy/index.ts";
 import { initKeys, loadSigningKey, loadTrust, type SigningKey, type Trust } from "../revision/index.ts";
 import type { Bus } from "./bus.ts";
+import { delegate } from "./bus-fixture.ts";
 import { MAX_RESTRICTION_BYTES, MAX_RESTRICTION_MS } from "./bus-limits.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
 import { type RestrictionStatement, signRestriction } from "./restriction-statement.ts";
@@ -182,7 +183,7 @@ test("a relay carries entries between its region and the hub, also those given w
   const hub = createInProcessBus();
   let cut = true;
   const link: typeof hub = {
-    ...bind(hub),
+    ...delegate(hub),
     putRestriction: async (bytes) => {
       if (cut) throw new Error("the hub is gone");
       await hub.putRestriction(bytes);
@@ -224,21 +225,3 @@ test("a damaged file is told, and what a bus has mends it", async () => {
   expect(values(await start("one", { buses: [] }))).toEqual(["v3"]);
   expect(alarms).toEqual([]);
 });
-
-/** Methods of a bus that can be passed on by themselves. */
-function bind(to: Bus): Bus {
-  return {
-    putBlob: (digest, bytes) => to.putBlob(digest, bytes),
-    getBlob: (digest) => to.getBlob(digest),
-    publishHead: (head, expected) => to.publishHead(head, expected),
-    head: () => to.head(),
-    watchHead: (listener) => to.watchHead(listener),
-    report: (report) => to.report(report),
-    watchReports: (listener) => to.watchReports(listener),
-    putRestriction: (bytes) => to.putRestriction(bytes),
-    restrictions: () => to.restrictions(),
-    watchRestrictions: (listener) => to.watchRestrictions(listener),
-    log: to.log,
-    close: () => to.close(),
-  };
-}

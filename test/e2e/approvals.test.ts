@@ -67,15 +67,11 @@ function tokenOf(name: string): string {
 }
 
 function as(name: (typeof PEOPLE)[number]) {
-  return { control: control(), token: tokenOf(name) };
-}
-
-function control(): string {
-  return /control http:\/\/(\S+)/.exec(plane.progress().join("\n"))?.[1] ?? "";
+  return { control: plane.control, token: tokenOf(name) };
 }
 
 async function approval(name: (typeof PEOPLE)[number], ...args: readonly string[]) {
-  return await runChancery("approval", ...args, "--server", control(), "--token-file", join(root, name));
+  return await runChancery("approval", ...args, "--server", plane.control, "--token-file", join(root, name));
 }
 
 async function ask(): Promise<{ readonly status: number; readonly text: string }> {

@@ -251,7 +251,7 @@ test("a version whose maturity is taken back gets no request from the moment at 
 }, 120_000);
 
 test("with its last version quarantined an application is refused, from the restriction in the journal on", async () => {
-  const control = /control http:\/\/(\S+)/.exec(plane.progress().join("\n"))?.[1] ?? "";
+  const { control } = plane;
   let given = 0;
   let id = "";
   const asked = await underLoad(["mature"], async (answers) => {

@@ -68,23 +68,19 @@ async function ask(key = CALLER.key): Promise<{ readonly status: number; readonl
   return { status: answer.status, by: body.served_by?.name ?? "", code: body.error?.code ?? "" };
 }
 
-function control(): string {
-  return /control http:\/\/(\S+)/.exec(plane.progress().join("\n"))?.[1] ?? "";
-}
-
 async function quarantine(...args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await runChancery("quarantine", ...args, "--server", control());
+  const { code, stdout, stderr } = await runChancery("quarantine", ...args, "--server", plane.control);
   if (code !== 0) throw new Error(`${code}: ${stderr}`);
   return stdout;
 }
 
 async function restrict(kind: string, value: string): Promise<string> {
   const request = { kind, value, reason: "incident 7", until: timestampFromMs(Date.now() + 3_600_000) };
-  return (await giveRestriction({ control: control() }, request)).id;
+  return (await giveRestriction({ control: plane.control }, request)).id;
 }
 
 async function lift(id: string): Promise<void> {
-  await liftRestriction({ control: control() }, { id, reason: "fixed" });
+  await liftRestriction({ control: plane.control }, { id, reason: "fixed" });
 }
 
 async function until(expected: Partial<Awaited<ReturnType<typeof ask>>>, key?: string): Promise<void> {

@@ -23,6 +23,8 @@ export interface RunningControlPlane {
   readonly directory: string;
   /** Everything that the processes keep. */
   readonly state: string;
+  /** HOST:PORT of the admin API. */
+  readonly control: string;
   process(): SpawnedProcess;
   /** Lines for people since the start, "ready" first. */
   progress(): readonly string[];
@@ -57,12 +59,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     await writeFile(file, text);
   };
   for (const [path, text] of Object.entries(options.resources)) await write(path, text);
-  const [xds = 0, authz1 = 0, authz2 = 0, control = 0, envoyAdmin = 0] = await freePorts(5);
+  const [xds = 0, authz1 = 0, authz2 = 0, controlPort = 0, envoyAdmin = 0] = await freePorts(5);
+  const control = `127.0.0.1:${controlPort}`;
   const start = async (): Promise<SpawnedProcess> => {
     const args = [
       ...["start", "--envoy", "--resources", directory, "--state", state, "--envoy-concurrency", "1"],
       ...["--xds", `127.0.0.1:${xds}`, "--authz", `127.0.0.1:${authz1},127.0.0.1:${authz2}`],
-      ...["--control", `127.0.0.1:${control}`, "--envoy-admin", `127.0.0.1:${envoyAdmin}`, "--log-format", "json"],
+      ...["--control", control, "--envoy-admin", `127.0.0.1:${envoyAdmin}`, "--log-format", "json"],
       ...(options.args ?? []),
     ];
     // It ends its children itself, and needs the time for it: what it leaves behind nobody ends.
@@ -85,10 +88,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   return {
     directory,
     state,
+    control,
     process: () => child,
     progress: () => child.stdout().split("\n").slice(0, -1),
     status: async () => {
-      const { code, stdout, stderr } = await runChancery("status", "--control", `127.0.0.1:${control}`);
+      const { code, stdout, stderr } = await runChancery("status", "--control", control);
       if (code !== 0) throw new Error(stderr);
       return stdout;
     },
@@ -98,7 +102,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       return answer.text();
     },
     envoyStats: (filter) => readEnvoyStats(envoyAdmin, filter),
-    metric: (name, labels) => readMetric(`127.0.0.1:${control}`, name, labels),
+    metric: (name, labels) => readMetric(control, name, labels),
     write,
     restart: async () => {
       await child.close();
