@@ -34,6 +34,17 @@ export function addStatusMetrics(registry: Registry, status: () => ControlStatus
   gauge("chancery_frozen_scopes", "Scopes whose newest edit was refused.", [], (metric, now) =>
     metric.set(now.frozenScopes.length),
   );
+  gauge(
+    "chancery_revision_refused",
+    "1 while the process refuses the revision that it was offered last, and keeps its last good one.",
+    ["role", "process"],
+    (metric, now) => {
+      const { decisionServices, xdsServers = [], regions = [] } = now;
+      for (const { id, lastError } of decisionServices) metric.set({ role: "authz", process: id }, isError(lastError));
+      for (const { id, lastError } of xdsServers) metric.set({ role: "xds", process: id }, isError(lastError));
+      for (const { name, lastError } of regions) metric.set({ role: "relay", process: name }, isError(lastError));
+    },
+  );
   gauge("chancery_node_connected", "1 while the Envoy has a stream.", ["node", "node_group"], (metric, now) => {
     for (const node of now.nodes) metric.set(labelsOf(node), node.connected ? 1 : 0);
   });
@@ -73,4 +84,8 @@ export function addStatusMetrics(registry: Registry, status: () => ControlStatus
 
 function labelsOf(node: { readonly id: string; readonly nodeGroup: string }): { node: string; node_group: string } {
   return { node: node.id, node_group: node.nodeGroup };
+}
+
+function isError(text: string): number {
+  return text === "" ? 0 : 1;
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { errors, type NatsConnection, nkeyAuthenticator, nkeys } from "@nats-io/nats-core";
@@ -6,48 +6,26 @@ import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type NatsBus, type NodeReport, natsCredentials, openNatsBus } from "../../distribution/index.ts";
 import { digestOf } from "../../revision/index.ts";
-import { type RunningNats, startNats, waitFor } from "../support/index.ts";
+import { waitFor } from "../support/index.ts";
+import { type Place, startPlace } from "./nats-users.ts";
 
 const WAIT_MS = 15_000;
-const USERS = join(import.meta.dirname, "../../deploy/nats");
-const HUB = ["CONTROL", "XDS", "AUTHZ", "EU", "OPERATOR"] as const;
-const REGION = ["RELAY", "XDS", "AUTHZ", "OPERATOR"] as const;
-
-interface Place {
-  readonly nats: RunningNats;
-  readonly prefix: string;
-  /** User → seed. */
-  readonly seeds: ReadonlyMap<string, string>;
-}
 
 let root: string;
 let hub: Place;
 let region: Place;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "chancery-nats-rights-"));
-  hub = await startPlace("hub-users.conf", "chancery", HUB);
-  region = await startPlace("region-users.conf", "eu", REGION);
+  hub = await startPlace("hub");
+  region = await startPlace("region");
 });
 afterAll(async () => {
   for (const place of [hub, region]) await place?.nats.close();
   await rm(root, { recursive: true, force: true });
 });
 
-/** A nats-server with the users that are delivered. */
-async function startPlace(file: string, prefix: string, users: readonly string[]): Promise<Place> {
-  const seeds = new Map<string, string>();
-  const env: Record<string, string> = {};
-  for (const user of users) {
-    const pair = nkeys.createUser();
-    env[`${user}_NKEY`] = pair.getPublicKey();
-    seeds.set(user, new TextDecoder().decode(pair.getSeed()));
-  }
-  return { nats: await startNats({ config: await readFile(join(USERS, file), "utf8"), env }), prefix, seeds };
-}
-
 async function openAs(place: Place, user: string, role: string, manageStreams: boolean): Promise<NatsBus> {
-  const file = join(root, `${place.prefix}-${user}.nk`);
-  await writeFile(file, `${place.seeds.get(user)}\n`, { mode: 0o600 });
+  const file = await place.credentials(user, root);
   const bus = await openNatsBus({
     servers: [place.nats.url],
     name: user,
