@@ -10,6 +10,7 @@ import { openDirectoryBus } from "../distribution/index.ts";
 import { findEnvoy } from "../envoy/index.ts";
 import type { ChanceryError } from "../resources/index.ts";
 import { openRevisionStore, type Revision } from "../revision/index.ts";
+import { openQuarantineMemory } from "../xds-server/index.ts";
 import { type Address, demandFree, formatAddress } from "./address.ts";
 import { EnvoyChild, type EnvoyOptions } from "./envoy-child.ts";
 import { type FeedOptions, feedSettings } from "./feed-options.ts";
@@ -161,6 +162,7 @@ export async function startControlPlane(
     secretsRoot: options.resources,
     log,
     metrics,
+    quarantineMemory: await openQuarantineMemory(join(state, "held-back"), log),
     feed: await feedSettings(options.feed, state, log),
     onEvent: (event) => fleet.onXds(event),
     onRevision: (revision) => {

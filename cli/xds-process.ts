@@ -20,6 +20,7 @@ import {
   type EndpointFeedOptions,
   type EndpointMemory,
   type NodeState,
+  type QuarantineFiles,
   systemClock,
   watchEndpointFiles,
   type XdsEvent,
@@ -56,6 +57,8 @@ export interface XdsProcessOptions {
   readonly settings?: Partial<XdsSettings>;
   readonly tls?: ServerCertificates | undefined;
   readonly onEvent?: (event: XdsEvent) => void;
+  /** Closed with the process. */
+  readonly quarantineMemory: QuarantineFiles;
   /** With it endpoints are taken beside the revision. */
   readonly feed?: FeedSettings;
   /** Called when a revision is served. */
@@ -92,6 +95,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
   const server = createXdsServer({
     log,
     registry: options.metrics,
+    quarantineMemory: options.quarantineMemory,
     ...(options.settings === undefined ? {} : { settings: options.settings }),
     ...(tls === undefined ? {} : { tls }),
     onEvent: (event) => {
@@ -214,6 +218,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     feed?.close();
     await options.feed?.memory.close();
     await server.close();
+    await options.quarantineMemory.close();
   };
   try {
     const timer = new AbortController();

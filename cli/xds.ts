@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import { createRegistry, isLoopback, startAdminServer } from "../admin/index.ts";
+import { openQuarantineMemory } from "../xds-server/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { addTlsOptions, openCertificateFiles, type TlsOptions } from "./certificate-files.ts";
 import { addFeedOptions, type FeedOptions, feedSettings } from "./feed-options.ts";
@@ -81,6 +82,7 @@ export function xdsCommand(): Command {
           metrics,
           settings: pushSettings(options),
           tls,
+          quarantineMemory: await openQuarantineMemory(join(options.state, "held-back"), log),
           feed: await feedSettings(options, options.state, log),
         });
         stack.add({ name: "xds", close: () => xds.close() });

@@ -1,7 +1,7 @@
 import { TYPE_URLS } from "../envoy/index.ts";
 import type { Clock } from "./clock.ts";
 import { type Coalescer, type CoalesceSettings, createCoalescer } from "./coalesce.ts";
-import { differences, heldBackView } from "./held-back-view.ts";
+import { differences, formersOf, heldBackView } from "./held-back-view.ts";
 import { createLastGood, type LastGood } from "./last-good.ts";
 import { createPushQueue } from "./push-queue.ts";
 import {
@@ -13,8 +13,10 @@ import {
   type QuarantineSettings,
   quarantine,
   type Refusal,
+  recalled,
   released,
 } from "./quarantine.ts";
+import { type HeldBack, NOTHING_HELD_BACK } from "./quarantine-memory.ts";
 import type { SnapshotStore, ViewListener } from "./store.ts";
 import type { Changes, GroupView } from "./view.ts";
 
@@ -85,6 +87,8 @@ interface Group {
   readonly name: string;
   current: GroupView;
   quarantine: Quarantine;
+  /** What nodes refused before this process, and no view has had since. */
+  remembered: HeldBack;
   readonly lastGood: LastGood;
   /** By the entries that are held back; of the current view and quarantine. */
   readonly views: Map<string, GroupView>;
@@ -102,8 +106,14 @@ export interface DispatchOptions {
   readonly store: SnapshotStore;
   readonly clock: Clock;
   readonly settings: DispatchSettings;
-  /** Called when the quarantine of a group changes. Must not throw. */
-  readonly onQuarantine: (group: string, quarantine: Quarantine, before: Quarantine) => void;
+  /** By group: what nodes refused before this process. */
+  readonly remembered?: ReadonlyMap<string, HeldBack>;
+  /**
+   * Called when the quarantine of a group changes. Must not throw.
+   *
+   * @param heldBack  works out, during the call, what a process after this one needs of it
+   */
+  readonly onQuarantine: (group: string, quarantine: Quarantine, before: Quarantine, heldBack: () => HeldBack) => void;
 }
 
 export function createDispatcher(options: DispatchOptions): Dispatcher {
@@ -125,6 +135,7 @@ export function createDispatcher(options: DispatchOptions): Dispatcher {
       name,
       current: store.view(name),
       quarantine: NO_QUARANTINE,
+      remembered: options.remembered?.get(name) ?? NOTHING_HELD_BACK,
       lastGood: createLastGood(settings.maxLastGoodBytes),
       views: new Map(),
       subscribers: new Set(),
@@ -158,10 +169,10 @@ export function createDispatcher(options: DispatchOptions): Dispatcher {
     group.lastGood.passed(group.current, changes, view.revision, refused);
     group.current = view;
     group.views.clear();
-    setQuarantine(
-      group,
-      released(before, changes, (typeUrl, name) => view.types.get(typeUrl)?.resources.get(name)?.version),
-    );
+    const versionNow = (typeUrl: string, name: string) => view.types.get(typeUrl)?.resources.get(name)?.version;
+    let next = released(before, changes, versionNow);
+    if (group.remembered.quarantine.size > 0) next = recall(group, next, versionNow);
+    setQuarantine(group, next);
     const urgent = changes.size > 0 && [...changes.keys()].every((typeUrl) => URGENT.has(typeUrl));
     for (const subscriber of group.subscribers) {
       subscriber.pending = merged(subscriber.pending, changes);
@@ -173,6 +184,16 @@ export function createDispatcher(options: DispatchOptions): Dispatcher {
     }
     queue.add(group.subscribers, true);
     queue.run();
+  }
+
+  function recall(group: Group, before: Quarantine, versionNow: (typeUrl: string, name: string) => string | undefined) {
+    const { remembered, lastGood, current } = group;
+    for (const former of remembered.formers) lastGood.recall(former);
+    const isKnown = ({ typeUrl, name, lastGoodRefused }: QuarantineEntry) =>
+      lastGoodRefused || lastGood.get(typeUrl, name) !== undefined || remembered.added.has(keyOf(typeUrl, name));
+    const all = recalled(before, remembered.quarantine, current.revision, versionNow, isKnown);
+    group.remembered = { ...remembered, quarantine: all.remembered };
+    return all.quarantine;
   }
 
   /** A burst is over: everyone is told, or the canaries are. */
@@ -231,7 +252,15 @@ export function createDispatcher(options: DispatchOptions): Dispatcher {
     if (next === before) return;
     group.quarantine = next;
     group.views.clear();
-    options.onQuarantine(group.name, next, before);
+    options.onQuarantine(group.name, next, before, () => heldBackOf(group));
+  }
+
+  function heldBackOf({ current, quarantine: held, lastGood, remembered }: Group): HeldBack {
+    const { formers, needed } = formersOf(current, held.values(), lastGood);
+    const isAdded = (key: string, { typeUrl, name }: QuarantineEntry) =>
+      lastGood.isNew(typeUrl, name) || (remembered.added.has(key) && lastGood.get(typeUrl, name) === undefined);
+    const added = [...held].flatMap(([key, entry]) => (isAdded(key, entry) ? [key] : []));
+    return { quarantine: held, formers: [...formers, ...needed], added: new Set(added) };
   }
 
   function refuse(
@@ -302,6 +331,7 @@ export function createDispatcher(options: DispatchOptions): Dispatcher {
     forget(name) {
       const group = groups.get(name);
       if (group === undefined) return;
+      group.remembered = NOTHING_HELD_BACK;
       setQuarantine(group, NO_QUARANTINE);
       if (group.subscribers.size === 0) drop(group);
     },

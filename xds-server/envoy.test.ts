@@ -1,15 +1,17 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { pino } from "pino";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { closeAtEnd, createCertificateAuthority, http, waitFor } from "../test/support/index.ts";
 import { systemClock } from "./clock.ts";
 import { get, portOf, pushes, runs, startNode, startServer, startUpstream } from "./envoy-fixture.ts";
+import { openQuarantineMemory } from "./quarantine-memory.ts";
 import { brokenRoutes, cluster, endpoints, listener, routes, snapshot } from "./resource-fixture.ts";
 import { secretResource } from "./secret-material.ts";
 import { createSecretSource } from "./secret-source.ts";
+import type { XdsServer } from "./server.ts";
 import type { GroupSnapshot } from "./snapshot.ts";
 
 const GOOD = { altStatName: "good" };
@@ -192,6 +194,46 @@ test("after a restart of the server Envoy reconnects, keeps serving, and nothing
   await runs(after.server, 2);
   expect(await get(edge)).toBe("two");
   expect(await pushes(after.registry)).toEqual({ endpoint: 1 });
+});
+
+test("a restarted server sends no node what it refused, keeps it on its last good, and takes new content up", async () => {
+  const state = await mkdtemp(join(tmpdir(), "chancery-held-back-"));
+  onTestFinished(() => rm(state, { recursive: true, force: true }));
+  const log = pino({ level: "silent" });
+  const upstream = await startUpstream("good");
+  const base = [cluster("a"), endpoints("a", upstream), listener()];
+  const bad = cluster("new", { transportSocketMatches: [{ name: "x" }, { name: "x" }] });
+  const refused = snapshot(2, ...base, brokenRoutes, bad);
+  const memory = await openQuarantineMemory(state, log);
+  const { server, port } = await startServer(snapshot(1, ...base, routes(["/", "a"])), 0, { quarantineMemory: memory });
+  const envoy = await startNode(port);
+  await runs(server, 1);
+  server.setSnapshot(refused);
+  const held = (of: XdsServer) =>
+    of
+      .nodes()[0]
+      ?.heldBack.map(({ name }) => name)
+      .sort();
+  await waitFor(() => held(server)?.length === 2, 10_000, "two refusals");
+  await server.close(0);
+  await memory.close();
+
+  const again = await openQuarantineMemory(state, log);
+  closeAtEnd(again);
+  // Nothing is known of what was before, but for what is on disk.
+  const second = await startServer(refused, port, { quarantineMemory: again });
+  await waitFor(() => second.server.nodes()[0]?.connected, 10_000, "the node");
+  // With this, whatever it was to be sent before has been.
+  second.server.setSnapshot(snapshot(3, ...base, brokenRoutes, bad, cluster("b"), endpoints("b", upstream)));
+  await waitFor(async () => (await envoy.admin("/clusters")).includes("b::"), 10_000, "another cluster");
+  expect(held(second.server)).toEqual(["new", "routes"]);
+  expect(second.server.nodes()[0]).not.toHaveProperty("lastNack");
+  expect(await get(await portOf(envoy))).toBe("good");
+  second.server.setSnapshot(snapshot(4, ...base, routes(["/", "b"]), cluster("b"), endpoints("b", upstream)));
+  await runs(second.server, 4);
+  expect(held(second.server)).toEqual([]);
+  expect(await get(await portOf(envoy))).toBe("good");
+  await waitFor(async () => (await readdir(state)).every((name) => !name.endsWith(".json")), 10_000, "an empty memory");
 });
 
 test("a certificate comes by SDS, and a changed file is served without a restart or a new listener", async () => {

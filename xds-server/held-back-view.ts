@@ -1,5 +1,5 @@
 import { TYPE_URLS } from "../envoy/index.ts";
-import type { LastGood } from "./last-good.ts";
+import type { FormerResource, LastGood } from "./last-good.ts";
 import type { QuarantineEntry } from "./quarantine.ts";
 import { traitsOf } from "./resource-types.ts";
 import type { ServedResource } from "./snapshot.ts";
@@ -16,32 +16,41 @@ const NEEDED = Object.values(TYPE_URLS).filter((typeUrl) => traitsOf(typeUrl).re
 export function heldBackView(view: GroupView, entries: readonly QuarantineEntry[], lastGood: LastGood): GroupView {
   if (entries.length === 0) return view;
   const copies = new Map<string, Map<string, ServedResource>>();
+  const { formers, needed } = formersOf(view, entries, lastGood);
   const resourcesOf = (typeUrl: string) => {
     const copy = copies.get(typeUrl) ?? new Map(view.types.get(typeUrl)?.resources);
     copies.set(typeUrl, copy);
     return copy;
   };
-  let neededSince = Number.POSITIVE_INFINITY;
-  for (const { typeUrl, name, lastGoodRefused } of entries) {
-    const former = lastGoodRefused ? undefined : lastGood.get(typeUrl, name);
-    if (former === undefined) {
-      resourcesOf(typeUrl).delete(name);
-      continue;
-    }
-    resourcesOf(typeUrl).set(name, former.resource);
-    if (NEEDING.has(typeUrl)) neededSince = Math.min(neededSince, former.until);
-  }
-  for (const typeUrl of NEEDED) {
-    for (const { resource, until } of lastGood.ofType(typeUrl)) {
-      const gone = until >= neededSince && !view.types.get(typeUrl)?.resources.has(resource.name);
-      if (gone) resourcesOf(typeUrl).set(resource.name, resource);
-    }
-  }
+  for (const { typeUrl, name } of entries) resourcesOf(typeUrl).delete(name);
+  for (const { resource } of [...formers, ...needed]) resourcesOf(resource.typeUrl).set(resource.name, resource);
   const types = new Map<string, TypeView>(view.types);
   for (const [typeUrl, resources] of copies) {
     types.set(typeUrl, { typeUrl, resources, label: view.types.get(typeUrl)?.label });
   }
   return { ...view, types, heldBack: entries };
+}
+
+/** What entries leave in the place of what was refused, and what is gone since that this may need. */
+export function formersOf(
+  view: GroupView,
+  entries: Iterable<QuarantineEntry>,
+  lastGood: LastGood,
+): { readonly formers: readonly FormerResource[]; readonly needed: readonly FormerResource[] } {
+  const formers: FormerResource[] = [];
+  let neededSince = Number.POSITIVE_INFINITY;
+  for (const { typeUrl, name, lastGoodRefused } of entries) {
+    const former = lastGoodRefused ? undefined : lastGood.get(typeUrl, name);
+    if (former === undefined) continue;
+    formers.push(former);
+    if (NEEDING.has(typeUrl)) neededSince = Math.min(neededSince, former.until);
+  }
+  const needed = NEEDED.flatMap((typeUrl) =>
+    [...lastGood.ofType(typeUrl)].filter(
+      ({ resource, until }) => until >= neededSince && !view.types.get(typeUrl)?.resources.has(resource.name),
+    ),
+  );
+  return { formers, needed };
 }
 
 /** What differs between two views of a group, however they came about. */

@@ -18,6 +18,7 @@ export type { ClusterLoad } from "./load-table.ts";
 export type { NodeDetail, ResourceDetail, ResourceStanding } from "./node-detail.ts";
 export type { NodeIdentity, NodePlan } from "./node-identity.ts";
 export type { NodeHeldBack, NodeNack, NodeState, NodeTypeState } from "./node-state.ts";
+export { openQuarantineMemory, type QuarantineFiles, type QuarantineMemory } from "./quarantine-memory.ts";
 export { createSecretSource, type SecretSource, type SecretSourceOptions } from "./secret-source.ts";
 export {
   createXdsServer,

@@ -1,3 +1,4 @@
+import { keyOf } from "./quarantine.ts";
 import type { ServedResource } from "./snapshot.ts";
 import type { Changes, GroupView } from "./view.ts";
 
@@ -11,6 +12,10 @@ export interface FormerResource {
 /** What resources of a group were before they changed or went: what a node stays on that refuses the new content. */
 export interface LastGood {
   get(typeUrl: string, name: string): FormerResource | undefined;
+  /** Whether there was nothing of that name before what there is now; false: there was, or it is not known. */
+  isNew(typeUrl: string, name: string): boolean;
+  /** As a process before this one knew it: where nothing is known of the resource, this is. */
+  recall(former: FormerResource): void;
   ofType(typeUrl: string): Iterable<FormerResource>;
   /** Takes in that a group goes on from a view. What was `refused` was never good. */
   passed(
@@ -21,10 +26,14 @@ export interface LastGood {
   ): void;
 }
 
+const MAX_ADDED = 10_000;
+
 /** @param maxBytes  of resources that are kept; what changed longest ago is let go first */
 export function createLastGood(maxBytes: number): LastGood {
   const types = new Map<string, Map<string, FormerResource>>();
   const oldestFirst = new Set<FormerResource>();
+  /** The newest last. */
+  const added = new Set<string>();
   let bytes = 0;
 
   function drop(former: FormerResource): void {
@@ -47,6 +56,11 @@ export function createLastGood(maxBytes: number): LastGood {
 
   return {
     get: (typeUrl, name) => types.get(typeUrl)?.get(name),
+    isNew: (typeUrl, name) => added.has(keyOf(typeUrl, name)) && types.get(typeUrl)?.has(name) !== true,
+    recall({ resource, until }) {
+      const { typeUrl, name } = resource;
+      if (types.get(typeUrl)?.has(name) !== true) keep(resource, until);
+    },
     ofType: (typeUrl) => types.get(typeUrl)?.values() ?? [],
     passed(view, changes, revision, refused) {
       for (const [typeUrl, names] of changes) {
@@ -54,11 +68,17 @@ export function createLastGood(maxBytes: number): LastGood {
         for (const name of names) {
           const old = before?.get(name);
           if (old !== undefined && !refused(typeUrl, name)) keep(old, revision);
+          // Of the first view nobody knows what was before.
+          if (old === undefined && view.known) added.add(keyOf(typeUrl, name));
         }
       }
       for (const oldest of oldestFirst) {
         if (bytes <= maxBytes) break;
         drop(oldest);
+      }
+      for (const oldest of added) {
+        if (added.size <= MAX_ADDED) break;
+        added.delete(oldest);
       }
     },
   };

@@ -37,7 +37,7 @@ export type Quarantine = ReadonlyMap<string, QuarantineEntry>;
 
 export const NO_QUARANTINE: Quarantine = new Map();
 /** Of one group; the oldest is let go, and would be refused once more. */
-const MAX_ENTRIES = 1_000;
+export const MAX_ENTRIES = 1_000;
 /** Of one entry: the share of the group is reached long before, or the group is larger than a table of nodes. */
 const MAX_REFUSERS = 1_000;
 
@@ -114,6 +114,30 @@ export function released(
     next.delete(key);
   }
   return next ?? before;
+}
+
+/**
+ * Takes in what a process before this one remembered, as far as a view has it: the refused version is served again.
+ *
+ * @param isKnown  whether it is known what a node is given in its place
+ * @returns the quarantine, and what may still come: entries of revisions that are newer than the view's
+ */
+export function recalled(
+  before: Quarantine,
+  remembered: Quarantine,
+  revision: number,
+  versionNow: (typeUrl: string, name: string) => string | undefined,
+  isKnown: (entry: QuarantineEntry) => boolean,
+): { readonly quarantine: Quarantine; readonly remembered: Quarantine } {
+  const next = new Map(before);
+  const rest = new Map<string, QuarantineEntry>();
+  for (const [key, entry] of remembered) {
+    if (versionNow(entry.typeUrl, entry.name) === entry.version) {
+      // Without its last good, a node that holds that would be told to drop it: then it may rather refuse once more.
+      if (!next.has(key) && next.size < MAX_ENTRIES && isKnown(entry)) next.set(key, entry);
+    } else if (entry.revision > revision) rest.set(key, entry);
+  }
+  return { quarantine: next.size === before.size ? before : next, remembered: rest };
 }
 
 /** Whom an entry holds its resource back from; undefined: not from this node. */

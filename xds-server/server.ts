@@ -22,6 +22,7 @@ import { type NodeDetail, nodeDetail } from "./node-detail.ts";
 import { subscriberOf } from "./node-identity.ts";
 import { createNodeTable, type NodeState } from "./node-state.ts";
 import { DEFAULT_QUARANTINE_SETTINGS, heldBackFrom, keyOf, type Quarantine, widestScope } from "./quarantine.ts";
+import type { HeldBack, QuarantineMemory } from "./quarantine-memory.ts";
 import type { RequestPaceSettings } from "./request-pace.ts";
 import { discoveryServices, type XdsCall } from "./services.ts";
 import type { Protocol, SessionSettings } from "./session-state.ts";
@@ -104,6 +105,8 @@ export interface XdsServerOptions {
   readonly settings?: Partial<XdsSettings>;
   /** Mutual TLS, demanded off loopback: what goes over this channel includes private keys. */
   readonly tls?: ServerCertificates;
+  /** What nodes refused is not sent to them again after a restart. */
+  readonly quarantineMemory?: QuarantineMemory;
   /** Called synchronously; must not throw. */
   readonly onEvent?: (event: XdsEvent) => void;
 }
@@ -152,7 +155,9 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   const nodes = createNodeTable(settings.maxNodes);
   const loads = createLoadTable(settings.maxLoads);
   const onEvent = options.onEvent ?? (() => {});
-  const dispatcher = createDispatcher({ store, clock, settings, onQuarantine });
+  const { quarantineMemory: memory } = options;
+  const remembered = memory === undefined ? {} : { remembered: memory.remembered };
+  const dispatcher = createDispatcher({ store, clock, settings, ...remembered, onQuarantine });
   const admission = createAdmission({
     settings,
     elapsed: () => performance.now(),
@@ -178,7 +183,8 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
   let opened = 0;
   let secretNames: ReadonlySet<string> = new Set();
 
-  function onQuarantine(group: string, now: Quarantine, before: Quarantine): void {
+  function onQuarantine(group: string, now: Quarantine, before: Quarantine, heldBack: () => HeldBack): void {
+    memory?.keep(group, heldBack());
     for (const entry of now.values()) {
       const scope = widestScope(entry);
       const { typeUrl, name: resource, revision, message } = entry;
