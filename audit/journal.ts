@@ -1,7 +1,6 @@
 import { ChanceryError } from "../resources/index.ts";
-import { ensureDirectory } from "../revision/index.ts";
+import { type DirectoryLock, ensureDirectory, lockDirectory } from "../revision/index.ts";
 import { chainHash, FRAME_BYTES, HEADER_BYTES, MAX_PAYLOAD_BYTES, writeFrame } from "./frame.ts";
-import { type DirectoryLock, lockDirectory } from "./lock.ts";
 import { createSegment, type OpenSegment, type Recovery, type RecoveryFinding, recover } from "./segments.ts";
 
 export interface JournalOptions {
@@ -50,7 +49,15 @@ const BATCH_BYTES = 4 * 1024 * 1024;
 /** @throws ChanceryError "conflict" while another process writes to the directory */
 export async function openJournal(options: JournalOptions): Promise<Journal> {
   await ensureDirectory(options.directory);
-  const lock = await lockDirectory(options.directory);
+  const { directory } = options;
+  const lock = await lockDirectory(
+    directory,
+    (pid) =>
+      new ChanceryError(
+        "conflict",
+        `process ${pid} writes to the journal in ${directory} already; give each process a directory of its own`,
+      ),
+  );
   try {
     const recovery = await recover(options.directory);
     const header = { first: recovery.sequence + 1, previous: recovery.hash };

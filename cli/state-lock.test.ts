@@ -13,7 +13,10 @@ async function directory(): Promise<string> {
 test("gives a state directory to one process at a time", async () => {
   const path = join(await directory(), "state");
   const lock = await lockState(path);
-  await expect(lockState(path)).rejects.toMatchObject({ code: "unavailable" });
+  await expect(lockState(path)).rejects.toMatchObject({
+    code: "unavailable",
+    message: `the state directory ${path} is in use by process ${process.pid}: stop it, or choose another by --state`,
+  });
   await lock.close();
   await lock.close();
   await (await lockState(path)).close();
@@ -23,7 +26,7 @@ test.each(["", "nonsense", "999999999 1", `${process.pid} 1`])("takes over a loc
   const path = await directory();
   await writeFile(join(path, "lock"), content);
   const lock = await lockState(path);
-  expect(await readFile(join(path, "lock"), "utf8")).toMatch(new RegExp(`^${process.pid} `));
+  expect(JSON.parse(await readFile(join(path, "lock"), "utf8"))).toMatchObject({ pid: process.pid });
   await lock.close();
 });
 

@@ -14,6 +14,7 @@ export {
   type PartCache,
 } from "./codec.ts";
 export { digestOf, isDigest } from "./digest.ts";
+export { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 export { type DurableFiles, durableFiles, ensureDirectory, errorCode, syncDirectory } from "./durable-file.ts";
 export { type InitKeysOptions, initKeys, type KeyFiles, loadSigningKey, type SigningKey, writeNew } from "./keys.ts";
 export { MAX_BLOB_BYTES, MAX_PARTS } from "./limits.ts";

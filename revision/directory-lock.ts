@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { link, open, readFile, readlink, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { ChanceryError } from "../resources/index.ts";
-import { errorCode } from "../revision/index.ts";
+import { errorCode } from "./durable-file.ts";
 
-/** Held while a process writes to a directory. */
+/** Held while a directory belongs to a process. */
 export interface DirectoryLock {
   /** Safe to call twice. */
   release(): Promise<void>;
@@ -20,6 +21,12 @@ interface Holder {
   readonly nonce: string;
 }
 
+/** What is thrown where this process has the directory. */
+export type InUse = (pid: number) => ChanceryError;
+
+const ATTEMPTS = 40;
+/** Between two of them: another process is taking the lock over meanwhile. */
+const PAUSE_MS = 25;
 const HEARTBEAT_MS = 2_000;
 /** A holder whose pid cannot be looked up is taken for dead after this long without a sign of life. */
 const SILENCE_MS = 10_000;
@@ -29,9 +36,9 @@ const SILENCE_MS = 10_000;
  * holder runs in the same pid namespace, else (another container, an earlier boot) when it is not touched any more.
  * For local disks; a directory that several machines write to needs another lock.
  *
- * @throws ChanceryError "conflict" while another process holds it
+ * @throws ChanceryError what `inUse` says while another process holds it
  */
-export async function lockDirectory(directory: string): Promise<DirectoryLock> {
+export async function lockDirectory(directory: string, inUse: InUse): Promise<DirectoryLock> {
   const file = join(directory, "lock");
   const holder: Holder = { ...(await thisProcess()), nonce: randomUUID() };
   const own = `${file}.${holder.nonce}`;
@@ -39,7 +46,7 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   await handle.writeFile(JSON.stringify(holder));
   await handle.close();
   try {
-    await take(file, own);
+    await take(file, own, inUse);
   } finally {
     await rm(own, { force: true });
   }
@@ -60,30 +67,47 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   };
 }
 
-async function take(file: string, own: string): Promise<void> {
-  for (let attempt = 0; attempt < 3; attempt++) {
-    try {
-      // Unlike rename, link fails when the name is taken: of several processes exactly one gets it, with its content.
-      await link(own, file);
-      return;
-    } catch (error) {
-      if (errorCode(error) !== "EEXIST") throw ChanceryError.from(error, "unavailable");
-    }
+async function take(file: string, own: string, inUse: InUse): Promise<void> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    // Unlike rename, link fails when the name is taken: of several processes exactly one gets it, with its content.
+    if (await linked(own, file)) return;
     const found = await readHolder(file);
-    if (found !== undefined && (await lives(file, found))) {
-      throw new ChanceryError(
-        "conflict",
-        `process ${found.pid} writes to this journal already (${file}); give each process a directory of its own`,
-      );
-    }
-    // Moved aside before it is removed: if another process was faster and the file is a new lock, it is put back.
-    const aside = `${own}.stale`;
-    await rename(file, aside).catch(() => undefined);
-    const moved = await readHolder(aside);
-    if (moved !== undefined && moved.nonce !== found?.nonce) await link(aside, file).catch(() => undefined);
-    await rm(aside, { force: true });
+    if (found !== undefined && (await lives(file, found))) throw inUse(found.pid);
+    if (await replaced(file, own)) return;
+    await delay(PAUSE_MS);
   }
   throw new ChanceryError("conflict", `other processes are taking the lock ${file}; try again`);
+}
+
+async function linked(own: string, name: string): Promise<boolean> {
+  try {
+    await link(own, name);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "EEXIST") return false;
+    throw ChanceryError.from(error, "unavailable");
+  }
+}
+
+/**
+ * Puts `own` in the place of a lock that nobody holds, in one step, so that there always is one. Only who has the guard
+ * does: whoever looked earlier would put his own in the place of the new one.
+ */
+async function replaced(file: string, own: string): Promise<boolean> {
+  const guard = `${file}.takeover`;
+  if (!(await linked(own, guard))) {
+    const other = await readHolder(guard);
+    if (other === undefined || !(await lives(guard, other))) await rm(guard, { force: true });
+    return false;
+  }
+  try {
+    const found = await readHolder(file);
+    if (found !== undefined && (await lives(file, found))) return false;
+    await rename(own, file);
+    return true;
+  } finally {
+    await rm(guard, { force: true });
+  }
 }
 
 async function lives(file: string, holder: Holder): Promise<boolean> {
@@ -99,12 +123,18 @@ async function thisProcess(): Promise<Omit<Holder, "nonce">> {
   return { pid: process.pid, started: await startOf(process.pid), machine: `${boot.trim()} ${namespace}` };
 }
 
-/** Field 22 of /proc/PID/stat; "" when there is no such process; elsewhere than on Linux whether it is there. */
+/**
+ * Field 22 of /proc/PID/stat; "" when there is no such process, or one that has ended and that nobody has asked about yet
+ * (a zombie); elsewhere than on Linux whether it is there.
+ *
+ * @see proc(5)
+ */
 async function startOf(pid: number): Promise<string> {
   try {
     const text = await readFile(`/proc/${pid}/stat`, "utf8");
     // The name of the program stands in brackets and may hold anything.
-    return text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? "" : (fields[19] ?? "");
   } catch {
     if (process.platform === "linux") return "";
   }
