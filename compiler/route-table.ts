@@ -2,7 +2,6 @@ import {
   type AnswerBudget,
   type GovernedRoute,
   type HeaderChanges,
-  type PathRewrite,
   type RouteAction,
   WEIGHTED_GROUP,
 } from "../envoy/index.ts";
@@ -14,6 +13,7 @@ import type {
   Inventory,
   Key,
   Model,
+  PathRewrite,
   RouteFilter,
   RouteMatch,
 } from "../resources/index.ts";

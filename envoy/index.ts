@@ -11,17 +11,10 @@ export { httpConnectionManager } from "./http-connection-manager.ts";
 export type { RouteMirror } from "./mirror.ts";
 export * from "./names.ts";
 export { bindingOf, misuse, type NodeBinding } from "./node-certificate.ts";
+export { type PoolGroup, priorityGroups } from "./pool-groups.ts";
 export { configured, envoyTypes, extension, pack, TYPE_URLS, typeUrl } from "./registry.ts";
-export {
-  type AnswerBudget,
-  envoyRoutes,
-  type GovernedRoute,
-  type HeaderChanges,
-  type PathRewrite,
-  type PoolGroup,
-  priorityGroups,
-  type RouteAction,
-} from "./route.ts";
+export { envoyRoutes, type GovernedRoute, type HeaderChanges } from "./route.ts";
+export type { AnswerBudget, RouteAction } from "./route-action.ts";
 export { fixedCertificate, mutualTls, type ServerCertificate, type ServerCertificates } from "./server-certificates.ts";
 export {
   apiListener,
