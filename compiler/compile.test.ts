@@ -93,6 +93,23 @@ test("a weight changes the route table and the layout, and no cluster", () => {
   expect(after.parts.layouts[0]?.hash).not.toBe(before.parts.layouts[0]?.hash);
 });
 
+test("a route of one port changes the table and the layout of that port alone", () => {
+  const before = compileText(caseText("hosts-and-tls"));
+  const after = compileText(caseText("hosts-and-tls").replace("value: /v2", "value: /v3"));
+  const { "edge/10080": plain, ...others } = versions(after, TYPE_URLS.route);
+  expect(others).toHaveProperty(["edge/10443/secure"]);
+  expect(versions(before, TYPE_URLS.route)).toEqual({
+    ...others,
+    "edge/10080": expect.not.stringMatching(plain ?? ""),
+  });
+  const hashes = (result: CompileResult) => result.parts.layouts.map(({ hash }) => hash);
+  // Of the full plan and of the reduced one.
+  expect(hashes(after).filter((hash) => hashes(before).includes(hash))).toHaveLength(2);
+  expect(hashes(after)).toHaveLength(4);
+  const group = (result: CompileResult) => result.parts.nodeGroups[0]?.layout;
+  expect(group(after)).not.toBe(group(before));
+});
+
 test("an endpoint changes its load assignment alone", () => {
   const before = compileText(caseText("model-chain"));
   const after = compileText(caseText("model-chain").replace("address: 127.0.0.2", "address: 127.0.0.7"));

@@ -24,6 +24,7 @@ import { type RouteConfiguration, RouteConfigurationSchema } from "../protos/gen
 import { ExtAuthzPerRouteSchema } from "../protos/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts";
 import type { Gateway, Inventory } from "../resources/index.ts";
 import { byKey } from "./facts.ts";
+import { groupLayout } from "./group-layout.ts";
 import { reducedGroupName, ungovernedGroupName } from "./group-names.ts";
 import { type Jwks, jwtFilter } from "./jwt.ts";
 import { envoyListener, type PortGroup, portGroups } from "./listeners.ts";
@@ -62,8 +63,10 @@ export function compileNodeGroup(
     }
   }
   const all = [...tables.values()];
-  const layout = layoutOf(gateway, all, "full");
-  for (const pool of poolsOf(layout, inventory)) {
+  const laidOut = layOut(gateway, all, "full");
+  const layouts = laidOut.map(({ layout }) => layout);
+  const layout = groupLayout(layouts);
+  for (const pool of poolsOf(layouts, inventory)) {
     add(ClusterSchema, TYPE_URLS.cluster, pool.name, poolCluster(pool));
     if (usesEds(pool)) add(ClusterLoadAssignmentSchema, TYPE_URLS.endpoint, pool.name, endpointsOf(pool));
   }
@@ -71,29 +74,30 @@ export function compileNodeGroup(
   add(ClusterSchema, TYPE_URLS.cluster, blackhole.name, blackhole);
   const jwt = jwtFilter(inventory, jwks);
   add(TypedExtensionConfigSchema, TYPE_URLS.extensionConfig, jwt.name, jwt);
-  addTables(resources, gateway, ports, all, layout, "full");
+  addTables(resources, gateway, ports, laidOut, "full");
   const ungoverned = createResourceList();
   addUngoverned(ungoverned, all, byKey(inventory.upstreams));
   const open = ungoverned.sorted();
   const openName = ungovernedGroupName(gateway.key);
   const reduced = createResourceList();
   const withheld = tooManyRoutes(all);
-  const reducedLayout = withheld === undefined ? layoutOf(gateway, all, "reduced") : layout;
-  if (withheld === undefined) addTables(reduced, gateway, ports, all, reducedLayout, "reduced");
+  const reducedTables = withheld === undefined ? layOut(gateway, all, "reduced") : [];
+  const reducedLayouts = reducedTables.map(({ layout }) => layout);
+  if (withheld === undefined) addTables(reduced, gateway, ports, reducedTables, "reduced");
   return {
     groups: [
-      { name: gateway.key, layout: layout.hash, resources: resources.sorted() },
+      { name: gateway.key, layout, resources: resources.sorted() },
       {
         name: reducedGroupName(gateway.key),
-        layout: reducedLayout.hash,
+        layout: withheld === undefined ? groupLayout(reducedLayouts) : layout,
         ...(withheld === undefined
           ? { extends: gateway.key }
           : { ...(open.length === 0 ? {} : { extends: openName }), withheld }),
         resources: reduced.sorted(),
       },
-      ...(open.length === 0 ? [] : [{ name: openName, layout: layout.hash, resources: open }]),
+      ...(open.length === 0 ? [] : [{ name: openName, layout, resources: open }]),
     ],
-    layouts: withheld === undefined ? [layout, reducedLayout] : [layout],
+    layouts: [...layouts, ...reducedLayouts],
     violations: [...resources.violations, ...reduced.violations, ...ungoverned.violations],
   };
 }
@@ -102,24 +106,31 @@ function addTables(
   { add }: ResourceList,
   gateway: Gateway,
   ports: readonly PortGroup[],
-  tables: readonly RouteTable[],
-  { hash }: Layout,
+  tables: readonly LaidOutTable[],
   plan: RoutePlan,
 ): void {
   for (const port of ports) add(ListenerSchema, TYPE_URLS.listener, port.name, envoyListener(port, plan));
-  for (const table of tables) {
-    add(RouteConfigurationSchema, TYPE_URLS.route, table.name, routeConfiguration(table, gateway, hash, plan));
+  for (const { table, layout } of tables) {
+    add(RouteConfigurationSchema, TYPE_URLS.route, table.name, routeConfiguration(table, gateway, layout.hash, plan));
   }
 }
 
-/** The layout: what the routes can name, and the hash of the tables as generated without the hash in them. */
-function layoutOf(gateway: Gateway, tables: readonly RouteTable[], plan: RoutePlan): Layout {
+interface LaidOutTable {
+  readonly table: RouteTable;
+  readonly layout: Layout;
+}
+
+/** Each table has a layout of its own: a change of one leaves the others as they are, and they are not sent again. */
+function layOut(gateway: Gateway, tables: readonly RouteTable[], plan: RoutePlan): LaidOutTable[] {
+  return tables.map((table) => ({ table, layout: layoutOf(gateway, table, plan) }));
+}
+
+/** The layout: what the routes can name, and the hash of the table as generated without the hash in it. */
+function layoutOf(gateway: Gateway, table: RouteTable, plan: RoutePlan): Layout {
   const routes = new Map<string, LayoutRoute>();
   const hash = createHash("sha256");
-  for (const table of tables) {
-    for (const host of table.hosts) for (const entry of host.entries) routes.set(entry.layout.id, entry.layout);
-    hash.update(toBinary(RouteConfigurationSchema, routeConfiguration(table, gateway, "", plan)));
-  }
+  for (const host of table.hosts) for (const entry of host.entries) routes.set(entry.layout.id, entry.layout);
+  hash.update(toBinary(RouteConfigurationSchema, routeConfiguration(table, gateway, "", plan)));
   const sorted = [...routes.values()].sort((a, b) => order(a.id, b.id));
   hash.update(JSON.stringify(sorted));
   if (plan === "full") return { hash: hash.digest("hex").slice(0, 32), nodeGroup: gateway.key, routes: sorted };
@@ -127,10 +138,11 @@ function layoutOf(gateway: Gateway, tables: readonly RouteTable[], plan: RoutePl
   return { hash: hash.update(plan).digest("hex").slice(0, 32), nodeGroup: gateway.key, plan, routes: sorted };
 }
 
-/** The pools that some route of the layout can name. */
-function poolsOf(layout: Layout, inventory: Inventory): Pool[] {
+/** The pools that some route of the layouts can name. */
+function poolsOf(layouts: readonly Layout[], inventory: Inventory): Pool[] {
+  const routes = layouts.flatMap((layout) => layout.routes);
   const named = new Set(
-    layout.routes.flatMap((route) => [
+    routes.flatMap((route) => [
       ...route.groups.flatMap((group) => group.clusters.map((c) => c.name)),
       ...(route.mirrors ?? []).map((mirror) => mirror.cluster),
     ]),

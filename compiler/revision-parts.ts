@@ -13,7 +13,7 @@ export interface RevisionParts {
 export interface NodeGroup {
   /** Key of the Gateway, or a name that stands for its nodes that lack extensions. */
   readonly name: string;
-  /** Hash of its layout. */
+  /** Hash of its layout; where it has several route tables, over their layouts. */
   readonly layout: string;
   /** Another group whose resources this one has, too, but for those that it has itself under the same type and name. */
   readonly extends?: string;
@@ -32,11 +32,12 @@ export interface EncodedResource {
 }
 
 /**
- * The route table of a node group in the words of decisions: which routes there are, and what each can name. The hash
- * travels with every Check (context extension `layout`), and a decision names only what the request's own layout has.
+ * A route table of a node group (a port, or with TLS one listener of it) in the words of decisions: which routes there
+ * are, and what each can name. The hash travels with every Check (context extension `layout`), and a decision names only
+ * what the request's own layout has.
  */
 export interface Layout {
-  /** SHA-256 (hex, first 32 digits) of the routes as generated, before the hash itself is written into them. */
+  /** SHA-256 (hex, first 32 digits) of the table as generated, before the hash itself is written into it. */
   readonly hash: string;
   /** Key of the Gateway. */
   readonly nodeGroup: string;

@@ -1,5 +1,11 @@
 import { z } from "zod";
-import type { Layout, NodeGroup, RevisionParts, SecretReference } from "../compiler/index.ts";
+import {
+  groupLayouts,
+  type Layout,
+  type NodeGroup,
+  type RevisionParts,
+  type SecretReference,
+} from "../compiler/index.ts";
 import type { PolicyProgram } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { eachOf } from "./at-once.ts";
@@ -180,13 +186,13 @@ function assemble(number: number, parts: readonly DecodedPart[]): RevisionParts 
   if (program === undefined || secrets === undefined) {
     throw new ChanceryError("corrupt", `revision ${number}: it has no policy program or no secret references`);
   }
-  const hashes = new Set(layouts.map((layout) => layout.hash));
+  const known = groupLayouts(layouts);
   const extensible = new Set(nodeGroups.flatMap((group) => (group.extends === undefined ? [group.name] : [])));
   for (const group of nodeGroups) {
     if (group.extends !== undefined && !extensible.has(group.extends)) {
       throw new ChanceryError("corrupt", `revision ${number}: ${group.name} cannot extend ${group.extends}`);
     }
-    if (!hashes.has(group.layout)) {
+    if (!known.has(group.layout)) {
       throw new ChanceryError("corrupt", `revision ${number}: layout ${group.layout} of ${group.name} is missing`);
     }
   }
