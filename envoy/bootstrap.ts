@@ -89,7 +89,8 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
     },
     staticResources: {
       clusters: [
-        grpcCluster(XDS_CLUSTER, options.xds, 30_000, 5_000, socketOf(options.tls, options.tls?.xdsIdentity)),
+        // One that is silent is given up within 15 seconds; each Envoy costs its server a ping every ten.
+        grpcCluster(XDS_CLUSTER, options.xds, 10_000, 5_000, socketOf(options.tls, options.tls?.xdsIdentity)),
         // Frozen and killed services are left within a tenth of a second: health checks, outlier detection and the
         // retries of the ext_authz filter work together; none of them does it alone.
         create(ClusterSchema, {

@@ -22,6 +22,8 @@ export interface FleetOptions {
   readonly concurrency?: number;
   /** Addresses that Envoy asks in place of the fleet's own decision services. */
   readonly extAuthz?: readonly string[];
+  /** Makes the address that Envoy connects to in place of the xDS server's own. */
+  readonly xds?: (own: string) => Promise<string>;
   /** Path of an Envoy in place of the one that set-up found. */
   readonly envoy?: string;
 }
@@ -120,7 +122,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       bootstrap: bootstrapJson({
         nodeId: "edge-1",
         nodeGroup: "edge",
-        xds: [xdsAddress],
+        xds: [(await options.xds?.(xdsAddress)) ?? xdsAddress],
         extAuthz: options.extAuthz ?? authzPorts.map((port) => `127.0.0.1:${port}`),
         admin: "127.0.0.1:0",
       }),
