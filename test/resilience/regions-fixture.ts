@@ -81,8 +81,13 @@ export class Child implements Restartable {
   }
 
   async start(): Promise<void> {
+    await this.startOnly();
+    await this.process.waitForOutput(/^ready /m, WAIT_MS);
+  }
+
+  /** Does not wait until it is ready. */
+  async startOnly(): Promise<void> {
     this.#process = await startChancery([...this.#args, "--log-format", "json"]);
-    await this.#process.waitForOutput(/^ready /m, WAIT_MS);
   }
 
   async kill(): Promise<void> {
