@@ -1,6 +1,6 @@
 import { expect, it, test } from "vitest";
 import { clean, MODEL, VERSION } from "./fixtures.ts";
-import { MATURITIES, type Maturity } from "./inventory.ts";
+import { MATURITIES, type Maturity } from "./models.ts";
 import { identityOf, MATURITY_STEPS, registeredVersion, registryProblems } from "./registry.ts";
 
 const DIGEST = `digest: sha256:${"a".repeat(64)}`;

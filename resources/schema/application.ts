@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { MATURITIES } from "../inventory.ts";
+import { MATURITIES } from "../models.ts";
 import { complaint, refused } from "./complaint.ts";
 import { declarations } from "./compliance.ts";
 import {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { MATURITIES } from "../inventory.ts";
+import { MATURITIES } from "../models.ts";
 import { complaint } from "./complaint.ts";
 import { documentation, generalPurpose } from "./compliance.ts";
 import { formatted, list, reference, text, timestamp, wholeNumber } from "./fields.ts";
