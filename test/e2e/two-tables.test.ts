@@ -3,7 +3,7 @@ import { z } from "zod";
 import { startWebServer, type WebServer } from "../../examples/quickstart/web-server.ts";
 import { type RunningControlPlane, startControlPlane } from "../support/control-plane.ts";
 import { freePorts, http, waitFor } from "../support/index.ts";
-import { ALLOW_ALL, anonymous, policy, upstream, yaml } from "../support/resources.ts";
+import { ALLOW_ALL, anonymous, plainRoute, policy, upstream, yaml } from "../support/resources.ts";
 
 // A gateway with two ports has two route tables, each with a layout of its own.
 
@@ -13,15 +13,8 @@ let web: WebServer;
 let plane: RunningControlPlane;
 let ports: readonly number[];
 
-const route = (name: string, listener: string, prefix: string): string => `
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: { name: ${name} }
-spec:
-  parentRefs: [{ name: edge, sectionName: ${listener} }]
-  rules:
-    - matches: [{ path: { type: PathPrefix, value: ${prefix} } }]
-      backendRefs: [{ group: chancery.dev, kind: Upstream, name: web }]`;
+const route = (name: string, listener: string, prefix: string): string =>
+  plainRoute(name, prefix, { web: 1 }, listener);
 
 const tree = (extra: readonly string[]): string =>
   yaml(

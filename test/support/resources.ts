@@ -33,7 +33,12 @@ spec:
 }
 
 /** A plain route of a path prefix to upstreams, by weight. */
-export function plainRoute(name: string, prefix: string, weights: Readonly<Record<string, number>>): string {
+export function plainRoute(
+  name: string,
+  prefix: string,
+  weights: Readonly<Record<string, number>>,
+  listener?: string,
+): string {
   const backends = Object.entries(weights).map(
     ([upstream, weight]) => `{ group: chancery.dev, kind: Upstream, name: ${upstream}, weight: ${weight} }`,
   );
@@ -42,7 +47,7 @@ apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: { name: ${name} }
 spec:
-  parentRefs: [{ name: edge }]
+  parentRefs: [{ name: edge${listener === undefined ? "" : `, sectionName: ${listener}`} }]
   rules:
     - matches: [{ path: { type: PathPrefix, value: ${prefix} } }]
       backendRefs: [${backends.join(", ")}]`;

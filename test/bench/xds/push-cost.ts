@@ -8,19 +8,25 @@ import { HealthStatus } from "../../../protos/gen/envoy/config/core/v3/health_ch
 import { ClusterLoadAssignmentSchema } from "../../../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
 import { parseResources } from "../../../resources/index.ts";
 import { createXdsServer, type ServedResource, type XdsServer } from "../../../xds-server/index.ts";
-import { ALLOW_ALL, anonymous, gateway, plainRoute, policy, yaml } from "../../support/resources.ts";
+import { ALLOW_ALL, anonymous, plainRoute, policy, yaml } from "../../support/resources.ts";
 import { spawnProcess } from "../../support/spawn-process.ts";
 import { waitFor } from "../../support/wait-for.ts";
 
 const NODES = 100;
 const SERVICES = 200;
 const REPEATS = 10;
+/** Ports of the Gateway; the first has most of the routes, and each of the others as many as this. */
+const OTHER_PORTS = 9;
+const ROUTES_OF_OTHERS = 20;
 const DEADLINE_MS = 60_000;
 
 /** What people write, as far as it changes here. */
 interface Tree {
   readonly services: number;
+  /** Of the first port. */
   readonly routes: number;
+  /** Of the second port. */
+  readonly otherRoutes: number;
   /** Of the first service. */
   readonly port: number;
   readonly endpointWeight: number;
@@ -39,7 +45,11 @@ const CHANGES: readonly Change[] = [
   { kind: "weight of an endpoint", next: (tree, turn) => ({ ...tree, endpointWeight: 10 + turn }) },
   { kind: "health of an endpoint", next: undefined },
   { kind: "backend weight of a plain route", next: (tree, turn) => ({ ...tree, backendWeight: 10 + turn }) },
-  { kind: "new route", next: (tree) => ({ ...tree, routes: tree.routes + 1 }) },
+  { kind: `new route, ${SERVICES} on its port`, next: (tree) => ({ ...tree, routes: tree.routes + 1 }) },
+  {
+    kind: `new route, ${ROUTES_OF_OTHERS} on its port`,
+    next: (tree) => ({ ...tree, otherRoutes: tree.otherRoutes + 1 }),
+  },
   {
     kind: "new pool with its route",
     next: ({ services, routes, ...rest }) => ({ ...rest, services: services + 1, routes: routes + 1 }),
@@ -51,7 +61,10 @@ export async function pushCost(): Promise<string> {
   const registry = new Registry();
   const server = createXdsServer({ log: pino({ level: "silent" }), registry });
   const port = await server.listen("127.0.0.1:0");
-  let tree: Tree = { services: SERVICES, routes: SERVICES, port: 20_000, endpointWeight: 1, backendWeight: 1 };
+  let tree: Tree = {
+    ...{ services: SERVICES, routes: SERVICES, otherRoutes: ROUTES_OF_OTHERS },
+    ...{ port: 20_000, endpointWeight: 1, backendWeight: 1 },
+  };
   let revision = 0;
   let group = "";
   let served = new Map<string, Map<string, ServedResource>>();
@@ -107,7 +120,7 @@ export async function pushCost(): Promise<string> {
     await server.close(0);
   }
   return [
-    `${NODES} nodes (delta), ${SERVICES} pools and as many routes to begin with, ${REPEATS} changes of each kind`,
+    `${NODES} nodes (delta); ${SERVICES} pools; ${SERVICES} routes on one port and ${ROUTES_OF_OTHERS} on each of ${OTHER_PORTS} others; ${REPEATS} changes of each kind`,
     "",
     "| change | responses a node | bytes a node | CPU us a node | compile, compare and first pushes: CPU ms, once |",
     "|---|---|---|---|---|",
@@ -118,13 +131,13 @@ export async function pushCost(): Promise<string> {
 function compiled(tree: Tree): { group: string; types: Map<string, Map<string, EncodedResource>> } {
   const services = Array.from({ length: tree.services }, (_, index) => service(index, tree));
   const routes = Array.from({ length: tree.routes }, (_, index) =>
-    plainRoute(
-      `r${index}`,
-      `/r${index}`,
-      index === 0 ? { s0: tree.backendWeight, s1: 1 } : { [`s${index % tree.services}`]: 1 },
-    ),
+    route(0, index, index === 0 ? { s0: tree.backendWeight, s1: 1 } : { [`s${index % tree.services}`]: 1 }),
   );
-  const text = yaml(gateway(10_000), anonymous(), policy("all", ALLOW_ALL), ...services, ...routes);
+  for (let port = 1; port <= OTHER_PORTS; port++) {
+    const count = port === 1 ? tree.otherRoutes : ROUTES_OF_OTHERS;
+    for (let index = 0; index < count; index++) routes.push(route(port, index, { [`s${index % tree.services}`]: 1 }));
+  }
+  const text = yaml(GATEWAY, anonymous(), policy("all", ALLOW_ALL), ...services, ...routes);
   const loaded = parseResources(new Map([["all.yaml", text]]));
   const { parts, problems } = compile(loaded.inventory, { jwks: new Map(), positions: loaded.positions });
   const errors = [...loaded.problems, ...problems].filter(({ severity }) => severity === "error");
@@ -136,6 +149,22 @@ function compiled(tree: Tree): { group: string; types: Map<string, Map<string, E
     types.set(resource.typeUrl, ofType.set(resource.name, resource));
   }
   return { group: only.name, types };
+}
+
+const LISTENERS = Array.from(
+  { length: 1 + OTHER_PORTS },
+  (_, port) => `{ name: p${port}, port: ${10_000 + port}, protocol: HTTP }`,
+);
+const GATEWAY = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: edge }
+spec:
+  gatewayClassName: chancery
+  listeners: [${LISTENERS.join(", ")}]`;
+
+function route(port: number, index: number, weights: Readonly<Record<string, number>>): string {
+  return plainRoute(`p${port}-r${index}`, `/r${index}`, weights, `p${port}`);
 }
 
 function service(index: number, { port, endpointWeight }: Tree): string {
