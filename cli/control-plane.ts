@@ -16,6 +16,7 @@ import { EnvoyChild, type EnvoyOptions } from "./envoy-child.ts";
 import { type FeedOptions, feedSettings } from "./feed-options.ts";
 import { Fleet } from "./fleet.ts";
 import type { Logger } from "./logging.ts";
+import { LOOP_SLICING } from "./loop-slicing.ts";
 import { approvalApi, openOperationalLog } from "./operational-log.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
 import type { ShutdownStack } from "./shutdown.ts";
@@ -151,7 +152,12 @@ export async function startControlPlane(
   if (logChanged) void publishing.refresh();
   stack.add({ name: "publisher", close: () => publishing.close() });
 
-  const store = await openRevisionStore(join(state, "xds", "revisions"), { trust, now: Date.now, onAlarm });
+  const store = await openRevisionStore(join(state, "xds", "revisions"), {
+    trust,
+    now: Date.now,
+    slicing: LOOP_SLICING,
+    onAlarm,
+  });
   stack.add({ name: "revisions", close: () => store.close() });
   const metrics = createRegistry();
   let listening = false;

@@ -1,12 +1,12 @@
-import { setImmediate } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import { openDecisionJournal, type RestrictionRecord } from "../audit/index.ts";
 import { type RestrictionEvent, type Restrictions, startFollower } from "../distribution/index.ts";
 import type { ServerCertificates } from "../envoy/index.ts";
 import { createDecisionService, decisionIds, serveDecisions } from "../ext-authz/index.ts";
-import { compilePolicy, createPolicyCompiler, type PolicyProgram, SLICE_MS } from "../policy/index.ts";
+import { compilePolicy, createPolicyCompiler, type PolicyProgram } from "../policy/index.ts";
 import type { RevisionStore, Trust } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
+import { LOOP_SLICING } from "./loop-slicing.ts";
 import { openRestrictions } from "./restrictions.ts";
 import type { RevisionSource } from "./revision-source.ts";
 
@@ -66,11 +66,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
   const service = createDecisionService({
     serviceName: name,
     compilePolicy,
-    policyCompiler: createPolicyCompiler({
-      sliceMs: SLICE_MS,
-      monotonic: () => performance.now(),
-      rest: () => setImmediate(),
-    }),
+    policyCompiler: createPolicyCompiler(LOOP_SLICING),
     appendRecord: (record) => journal.append(record),
     clock: Date.now,
     monotonic: () => performance.now(),

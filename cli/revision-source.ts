@@ -3,6 +3,7 @@ import { type Bus, createInProcessBus, openDirectoryBus } from "../distribution/
 import { ChanceryError } from "../resources/index.ts";
 import { loadTrust, openRevisionStore, type RevisionStore, type Trust } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
+import { LOOP_SLICING } from "./loop-slicing.ts";
 import { demandWholeNats, type NatsIdentity, type NatsOptions, openNats } from "./nats-options.ts";
 import { publishTree } from "./tree-publisher.ts";
 
@@ -65,7 +66,7 @@ export async function openRevisionSource(
   const revisions = join(stateDirectory, "revisions");
   if (options.trust !== undefined) {
     const trust = await loadTrust(options.trust);
-    const store = await openRevisionStore(revisions, { trust, now: Date.now, onAlarm });
+    const store = await openRevisionStore(revisions, { trust, now: Date.now, slicing: LOOP_SLICING, onAlarm });
     const bus =
       options.bus === undefined
         ? await openNats(options, identity, { onAlarm })
@@ -83,7 +84,12 @@ export async function openRevisionSource(
       },
     };
   }
-  const store = await openRevisionStore(revisions, { trust: "unsigned-local", now: Date.now, onAlarm });
+  const store = await openRevisionStore(revisions, {
+    trust: "unsigned-local",
+    now: Date.now,
+    slicing: LOOP_SLICING,
+    onAlarm,
+  });
   const bus = createInProcessBus();
   let publishMs = 0;
   const publisher = await publishTree({

@@ -20,7 +20,7 @@ export {
 export { changedInput } from "./changed-input.ts";
 export { type Checkable, checkProgram, type RuleProblem } from "./check.ts";
 export { checkSplitExpressions, type SplitProblem } from "./check-splits.ts";
-export { createPolicyCompiler, type PolicyCompiler, SLICE_MS, type Slicing } from "./compile-in-slices.ts";
+export { createPolicyCompiler, type PolicyCompiler } from "./compile-in-slices.ts";
 export { compilePolicy } from "./decide.ts";
 export type * from "./decision.ts";
 export { type Change, type DecisionDifference, diffDecisions, diffPrograms } from "./diff.ts";
@@ -44,6 +44,7 @@ export { ExpressionChecks } from "./expression-checks.ts";
 export type { ExpressionTrace } from "./expression-trace.ts";
 export { underLawOf } from "./law-clock.ts";
 export type * from "./program.ts";
+export { atOnce, inSlices, SLICE_MS, type Slicing, type Steps } from "./steps.ts";
 export {
   type ActualDecision,
   type AskedDecision,

@@ -6,11 +6,12 @@ import {
   type RevisionParts,
   type SecretReference,
 } from "../compiler/index.ts";
-import type { PolicyProgram } from "../policy/index.ts";
+import { atOnce, inSlices, type PolicyProgram, type Slicing, type Steps } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { eachOf } from "./at-once.ts";
 import { canonicalJson } from "./canonical-json.ts";
 import { digestOf } from "./digest.ts";
+import { type Fitting, jsonSteps } from "./json-steps.ts";
 import { MAX_BLOB_BYTES, MAX_PARTS } from "./limits.ts";
 import { manifestDigest } from "./manifest.ts";
 import { decodeNodeGroup, encodeNodeGroup } from "./node-group-frame.ts";
@@ -83,6 +84,7 @@ export type PartCache = Map<string, DecodedPart>;
  * Every blob is fetched and verified, whether or not it is in the cache. Signatures are verified by `verifyManifest`,
  * whose result is `signedBy`.
  *
+ * @param slicing  how decoding shares the loop with others; absent: not
  * @throws ChanceryError "not-found" when a part is missing, "corrupt" when it is not what the manifest says
  */
 export async function decodeRevision(
@@ -90,25 +92,33 @@ export async function decodeRevision(
   getBlob: FetchBlob,
   signedBy: readonly string[],
   cache: PartCache = new Map(),
+  slicing?: Slicing,
 ): Promise<Revision> {
   const { manifest } = signed;
   const { parts } = manifest;
   const found = new Map<number, DecodedPart>();
+  // One after the other: slices of several parts at a time would follow each other without a rest.
+  let turn = Promise.resolve();
   await eachOf(parts.length, PARTS_AT_ONCE, async (index) => {
     const part = parts[index];
     if (part === undefined) return;
     const where = placeOf(part, manifest.number);
     const bytes = await fetchPart(part, getBlob, where);
-    found.set(index, cache.get(idOf(part)) ?? decodePart(part, bytes, where));
+    turn = turn.then(async () => {
+      const steps = partSteps(part, bytes, where);
+      const decode = () => (slicing === undefined ? atOnce(steps) : inSlices(steps, slicing));
+      found.set(index, cache.get(idOf(part)) ?? (await decode()));
+    });
+    await turn;
   });
-  const decoded: PartCache = new Map();
+  const all: PartCache = new Map();
   for (const [index, part] of parts.entries()) {
     const value = found.get(index);
-    if (value !== undefined) decoded.set(idOf(part), value);
+    if (value !== undefined) all.set(idOf(part), value);
   }
-  const revision = assemble(manifest.number, [...decoded.values()]);
+  const revision = assemble(manifest.number, [...all.values()]);
   cache.clear();
-  for (const [id, part] of decoded) cache.set(id, part);
+  for (const [id, part] of all) cache.set(id, part);
   return {
     number: manifest.number,
     digest: manifestDigest(manifest),
@@ -128,8 +138,8 @@ export async function decodeProgram({ manifest }: SignedManifest, getBlob: Fetch
   for (const part of manifest.parts) {
     if (part.kind !== "program") continue;
     const where = placeOf(part, manifest.number);
-    const decoded = decodePart(part, await fetchPart(part, getBlob, where), where);
-    if (decoded.kind === "program") return decoded.value;
+    const program = atOnce(partSteps(part, await fetchPart(part, getBlob, where), where));
+    if (program.kind === "program") return program.value;
   }
   throw new ChanceryError("corrupt", `revision ${manifest.number}: it has no policy program`);
 }
@@ -151,16 +161,16 @@ async function fetchPart({ digest, size }: ManifestPart, getBlob: FetchBlob, whe
   return bytes;
 }
 
-function decodePart(part: ManifestPart, bytes: Uint8Array, where: string): DecodedPart {
+function* partSteps(part: ManifestPart, bytes: Uint8Array, where: string): Steps<DecodedPart> {
   switch (part.kind) {
     case "program":
       expectName(part.name, "", where);
-      return { kind: "program", value: parseJson(bytes, programSchema, where) };
+      return { kind: "program", value: yield* parseJson(bytes, programSchema, where) };
     case "secrets":
       expectName(part.name, "", where);
-      return { kind: "secrets", value: parseJson(bytes, secretsSchema, where) };
+      return { kind: "secrets", value: yield* parseJson(bytes, secretsSchema, where) };
     case "layout": {
-      const value = parseJson(bytes, layoutSchema, where);
+      const value = yield* parseJson(bytes, layoutSchema, where);
       expectName(part.name, value.hash, where);
       return { kind: "layout", value };
     }
@@ -210,16 +220,16 @@ function json(value: unknown, schema: z.ZodType, what: string): Uint8Array {
   );
 }
 
-function parseJson<T>(bytes: Uint8Array, schema: z.ZodType<T>, where: string): T {
-  let json: unknown;
+function* parseJson<T>(bytes: Uint8Array, schema: z.ZodType<T>, where: string): Steps<T> {
+  let parsed: Fitting<T>;
   try {
-    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    parsed = yield* jsonSteps(bytes, schema);
   } catch (error) {
     throw new ChanceryError("corrupt", `${where}: it is not JSON`, { cause: error });
   }
-  const parsed = schema.safeParse(json);
-  if (!parsed.success) throw new ChanceryError("corrupt", `${where}: ${z.prettifyError(parsed.error).slice(0, 500)}`);
-  return parsed.data;
+  if (parsed.ok) return parsed.data;
+  const error = new z.ZodError([...parsed.issues]);
+  throw new ChanceryError("corrupt", `${where}: ${z.prettifyError(error).slice(0, 500)}`);
 }
 
 function expectName(name: string, expected: string, where: string): void {

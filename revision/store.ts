@@ -1,3 +1,4 @@
+import type { Slicing } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { decodeRevision, type FetchBlob, type PartCache } from "./codec.ts";
 import { digestOf } from "./digest.ts";
@@ -19,6 +20,8 @@ export interface RevisionStoreOptions {
   readonly readOnly?: boolean;
   /** How many revisions stay on disk; 8 unless given. */
   readonly keep?: number;
+  /** How decoding shares the loop with requests; absent: it does not. */
+  readonly slicing?: Slicing;
   /** Something is wrong that did not stop the work: a damaged revision was passed over, a signing key has expired. */
   readonly onAlarm: (alarm: ChanceryError) => void;
 }
@@ -96,7 +99,7 @@ class MediumStore implements RevisionStore {
       const { manifest } = signed;
       await this.#checkFence(manifest);
       const getPart: FetchBlob = (digest, size) => this.#obtain(digest, size, fetch);
-      const revision = await decodeRevision(signed, getPart, signedBy, this.#cache);
+      const revision = await decodeRevision(signed, getPart, signedBy, this.#cache, this.#options.slicing);
       const digest = digestOf(bytes);
       await this.#medium.putBlob(digest, bytes);
       const record: RevisionRecord = {
@@ -132,7 +135,7 @@ class MediumStore implements RevisionStore {
     }
     const signedBy = this.#verify(signed, "stored");
     const getPart = (digest: Digest) => this.#medium.getBlob(digest);
-    const revision = await decodeRevision(signed, getPart, signedBy, this.#cache);
+    const revision = await decodeRevision(signed, getPart, signedBy, this.#cache, this.#options.slicing);
     return { revision, manifest: record.manifest };
   }
 
