@@ -56,7 +56,7 @@ test("makes of a document what is made of it at once", () => {
         expect(inStepsOf(json, schema, piece)).toEqual(atOnceOf(json, schema));
       }
     }),
-    { numRuns: 500 },
+    { numRuns: 300 },
   );
 });
 
@@ -65,7 +65,8 @@ test("takes no document that is not JSON", () => {
     .tuple(document, fc.nat(), fc.constantFrom("", ",", "]", "}", "[", `"`, ":", "\\", "0"))
     .map(([json, at, put]) => {
       const place = at % (json.length + 1);
-      return json.slice(0, place) + put + json.slice(place + 1);
+      // A character that is cut in two has no bytes of its own.
+      return (json.slice(0, place) + put + json.slice(place + 1)).toWellFormed();
     });
   fc.assert(
     fc.property(damaged, pieceBytes, (json, piece) => {
@@ -78,7 +79,7 @@ test("takes no document that is not JSON", () => {
         );
       }
     }),
-    { numRuns: 1_000 },
+    { numRuns: 500 },
   );
 });
 
