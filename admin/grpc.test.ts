@@ -35,7 +35,7 @@ async function serve(options: Partial<AdminServerOptions> = {}) {
   const refusal = () => Promise.reject(new ChanceryError("conflict", "somebody was faster — once"));
   const server = await startAdminServer({
     ...{ host: "127.0.0.1", port: 0, notReady: () => [], metrics: createRegistry() },
-    status: () => ({ nodes: [], decisionServices: [], frozenScopes: [] }),
+    status: () => ({ nodes: [], decisionServices: [], frozenScopes: [], restrictions: [] }),
     restrictions: {
       restrictions: {
         give: async (bytes) => {

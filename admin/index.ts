@@ -20,7 +20,7 @@ export {
   liftRestriction,
   listRestrictions,
 } from "./client.ts";
-export { addStatusMetrics, createRegistry } from "./metrics.ts";
+export { addRestrictionMetrics, addStatusMetrics, createRegistry } from "./metrics.ts";
 export type { Credential } from "./principal.ts";
 export { parsePrincipals } from "./principals-file.ts";
 export { isRestrictionKind, type RestrictionApi, type RestrictionKind } from "./restriction-service.ts";

@@ -1,4 +1,5 @@
-import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { Restrictions } from "../distribution/index.ts";
 import type { ControlStatus } from "./status.ts";
 
 /** A registry with the metrics of the process itself (CPU, memory, event loop). */
@@ -6,6 +7,32 @@ export function createRegistry(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   return registry;
+}
+
+/** Adds what the kill switch of this process holds, read at each scrape. */
+export function addRestrictionMetrics(
+  registry: Registry,
+  restrictions: Pick<Restrictions, "states" | "refused">,
+): void {
+  new Gauge({
+    name: "chancery_restrictions_active",
+    help: "Restrictions that are in force in this process.",
+    labelNames: ["kind"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { kind, lifted } of restrictions.states()) if (lifted === undefined) this.inc({ kind });
+    },
+  });
+  new Counter({
+    name: "chancery_restrictions_refused_total",
+    help: "Restrictions and liftings that this process did not take: not covered by the trust file, malformed, or too many.",
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(restrictions.refused());
+    },
+  });
 }
 
 /** Adds the fleet's state, read from `status` at each scrape. */
@@ -43,6 +70,22 @@ export function addStatusMetrics(registry: Registry, status: () => ControlStatus
       for (const { id, lastError } of decisionServices) metric.set({ role: "authz", process: id }, isError(lastError));
       for (const { id, lastError } of xdsServers) metric.set({ role: "xds", process: id }, isError(lastError));
       for (const { name, lastError } of regions) metric.set({ role: "relay", process: name }, isError(lastError));
+    },
+  );
+  gauge(
+    "chancery_restriction_missing",
+    "Relays and decision services of which it is not known that they have the restriction.",
+    ["id"],
+    (metric, now) => {
+      for (const { id, missingIn } of now.restrictions) metric.set({ id }, missingIn.length);
+    },
+  );
+  gauge(
+    "chancery_node_held_back",
+    "Resources that the Envoy is not given since it, or nodes like it, refused them; as many as are reported.",
+    ["node", "node_group"],
+    (metric, now) => {
+      for (const node of now.nodes) metric.set(labelsOf(node), node.heldBack.length);
     },
   );
   gauge("chancery_node_connected", "1 while the Envoy has a stream.", ["node", "node_group"], (metric, now) => {

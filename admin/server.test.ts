@@ -1,7 +1,7 @@
 import { request } from "node:http";
 import { expect, onTestFinished, test } from "vitest";
 import { getStatus } from "./client.ts";
-import { addStatusMetrics, createRegistry } from "./metrics.ts";
+import { addRestrictionMetrics, addStatusMetrics, createRegistry } from "./metrics.ts";
 import { type AdminServerOptions, startAdminServer } from "./server.ts";
 import type { ControlStatus } from "./status.ts";
 
@@ -27,6 +27,7 @@ const STATUS: ControlStatus = {
         revision: 7,
         standing: true,
       },
+      heldBack: [{ typeUrl: "t", name: "r", revision: 7, scope: "build", since: 2_000 }],
       xdsServer: "eu/xds-1",
       region: "eu",
       stale: false,
@@ -45,6 +46,12 @@ const STATUS: ControlStatus = {
     },
   ],
   frozenScopes: [{ scope: "team", problems: ["team/a.yaml:1:2: error: no"] }],
+  restrictions: [
+    {
+      ...{ id: "q-1", kind: "version", value: "team/models@1", reason: "it leaks", by: "alice", until: 9_000 },
+      missingIn: ["us/relay"],
+    },
+  ],
 };
 
 async function start(options: Partial<AdminServerOptions> = {}) {
@@ -80,8 +87,29 @@ test("serves metrics of the process and of the fleet", async () => {
   expect(await read()).toContain('chancery_node_acknowledged_revision{node="edge-1",node_group="edge/main"} 6');
   expect(await read()).toContain("chancery_revision 7");
   expect(await read()).toContain('chancery_decision_service_active_revision{service="authz-1"} 7');
+  expect(await read()).toContain('chancery_restriction_missing{id="q-1"} 1');
+  expect(await read()).toContain('chancery_node_held_back{node="edge-1",node_group="edge/main"} 1');
   status = { ...STATUS, nodes: [] };
   expect(await read()).not.toContain("edge-1");
+});
+
+test("serves what the kill switch of the process holds", async () => {
+  const metrics = createRegistry();
+  const given = { value: "v", reason: "it leaks", by: "alice", at: "", until: "", signedBy: [] };
+  const lifted = { at: "", by: "bob", reason: "over" };
+  const states = [
+    { ...given, id: "q-1", kind: "version" as const },
+    { ...given, id: "q-2", kind: "version" as const },
+    { ...given, id: "q-3", kind: "region" as const, lifted },
+  ];
+  addRestrictionMetrics(metrics, { states: () => states, refused: () => 3 });
+  const { address } = await start({ metrics });
+  for (let scrape = 0; scrape < 2; scrape++) {
+    const text = await (await fetch(`http://${address}/metrics`)).text();
+    expect(text).toContain('chancery_restrictions_active{kind="version"} 2');
+    expect(text).not.toContain('kind="region"');
+    expect(text).toContain("chancery_restrictions_refused_total 3");
+  }
 });
 
 test("answers GetStatus as JSON over POST", async () => {
@@ -97,6 +125,7 @@ test("answers GetStatus as JSON over POST", async () => {
     nodes: [{ id: "edge-1", acknowledgedRevision: "6", lastRejection: { message: "no such filter", revision: "7" } }],
     decisionServices: [{ id: "authz-1", decisions: "42" }],
     frozenScopes: [{ scope: "team" }],
+    restrictions: [{ id: "q-1", by: "alice", until: "1970-01-01T00:00:09Z", missingIn: ["us/relay"] }],
   });
 });
 

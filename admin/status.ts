@@ -18,7 +18,20 @@ export interface ControlStatus {
   readonly leadership?: { readonly leader: string; readonly epoch: number; readonly leading: boolean };
   readonly regions?: readonly RegionFacts[];
   readonly xdsServers?: readonly XdsServerFacts[];
+  readonly restrictions: readonly ActiveRestrictionFacts[];
   readonly convergence?: { readonly saveToAcknowledged?: LatencyFacts; readonly saveToFirstDecision?: LatencyFacts };
+}
+
+/** A restriction that has not ended and was not lifted. */
+export interface ActiveRestrictionFacts {
+  readonly id: string;
+  readonly kind: string;
+  readonly value: string;
+  readonly reason: string;
+  readonly by: string;
+  readonly until: number;
+  /** Relays and decision services of which it is not known that they have it. */
+  readonly missingIn: readonly string[];
 }
 
 /** Milliseconds. */
@@ -76,6 +89,13 @@ export interface NodeFacts {
     readonly revision: number;
     readonly standing: boolean;
   };
+  readonly heldBack: readonly {
+    readonly typeUrl: string;
+    readonly name: string;
+    readonly revision: number;
+    readonly scope: string;
+    readonly since: number;
+  }[];
   /** Its xDS server; empty: part of this process. */
   readonly xdsServer: string;
   readonly region: string;
@@ -111,11 +131,21 @@ export function toStatusResponse(status: ControlStatus): MessageInitShape<typeof
             signedBy: [...revision.signedBy],
           },
         }),
-    nodes: status.nodes.map(({ lastRejection, ...node }) => ({
+    restrictions: status.restrictions.map(({ until, missingIn, ...restriction }) => ({
+      ...restriction,
+      until: timestampFromMs(until),
+      missingIn: [...missingIn],
+    })),
+    nodes: status.nodes.map(({ lastRejection, heldBack, ...node }) => ({
       ...node,
       lastSeenAt: timestampFromMs(node.lastSeenAt),
       acknowledgedRevision: BigInt(node.acknowledgedRevision),
       types: node.types.map((type) => ({ ...type })),
+      heldBack: heldBack.map(({ revision: of, since, ...held }) => ({
+        ...held,
+        revision: BigInt(of),
+        since: timestampFromMs(since),
+      })),
       ...(lastRejection === undefined
         ? {}
         : {

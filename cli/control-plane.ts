@@ -1,5 +1,6 @@
 import { extname, join } from "node:path";
 import {
+  addRestrictionMetrics,
   addStatusMetrics,
   type ControlStatus,
   type Credential,
@@ -181,7 +182,7 @@ export async function startControlPlane(
 
   const status = (): ControlStatus => {
     const served = xds.revision();
-    const parts = { publisher: publishing.status(), nodes: xds.nodes() };
+    const parts = { publisher: publishing.status(), nodes: xds.nodes(), restrictions: restrictions.states() };
     return fleet.status(served === undefined ? parts : { ...parts, served: revisionFacts(served) });
   };
   const notReady = (): string[] => {
@@ -196,6 +197,7 @@ export async function startControlPlane(
     return reasons;
   };
   addStatusMetrics(metrics, status);
+  addRestrictionMetrics(metrics, restrictions);
   const admin = await startAdminServer({
     ...options.control,
     notReady,

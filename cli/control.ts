@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { Command } from "commander";
-import { addStatusMetrics, createRegistry, startAdminServer } from "../admin/index.ts";
+import { addRestrictionMetrics, addStatusMetrics, createRegistry, startAdminServer } from "../admin/index.ts";
 import { keepFilled, type Publisher } from "../distribution/index.ts";
 import { ChanceryError, printable } from "../resources/index.ts";
 import { loadSigningKey, loadTrust } from "../revision/index.ts";
@@ -193,8 +193,14 @@ async function control(options: ControlOptions): Promise<void> {
     stack.add({ name: "refill", close: () => refill.close() });
 
     const metrics = createRegistry();
-    const status = () => fleet.status({ publisher: publishing.status(), leadership: lead.status() });
+    const status = () =>
+      fleet.status({
+        publisher: publishing.status(),
+        leadership: lead.status(),
+        restrictions: restrictions?.states() ?? [],
+      });
     addStatusMetrics(metrics, status);
+    if (restrictions !== undefined) addRestrictionMetrics(metrics, restrictions);
     const notReady = (): readonly string[] => {
       const { number, refused, error, standby } = publishing.status();
       if (number > 0 || standby === true) return [];

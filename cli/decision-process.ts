@@ -1,13 +1,19 @@
 import type { Registry } from "prom-client";
+import { addRestrictionMetrics } from "../admin/index.ts";
 import { openDecisionJournal, type RestrictionRecord } from "../audit/index.ts";
-import { type RestrictionEvent, type Restrictions, startFollower } from "../distribution/index.ts";
+import {
+  type RestrictionEvent,
+  type Restrictions,
+  type RevisionFollower,
+  startFollower,
+} from "../distribution/index.ts";
 import type { ServerCertificates } from "../envoy/index.ts";
 import { createDecisionService, decisionIds, serveDecisions } from "../ext-authz/index.ts";
 import { compilePolicy, createPolicyCompiler, type PolicyProgram } from "../policy/index.ts";
 import type { RevisionStore, Trust } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
 import { LOOP_SLICING } from "./loop-slicing.ts";
-import { openRestrictions } from "./restrictions.ts";
+import { openRestrictions, restrictionsInForce } from "./restrictions.ts";
 import type { RevisionSource } from "./revision-source.ts";
 
 /** Older revisions whose layouts are loaded at the start, for Envoys that are still on one of them. */
@@ -50,6 +56,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     onProblem: (problem) => log.error({ code: problem.code }, problem.message),
   });
   for (const finding of journal.findings) log.warn({ finding }, "the journal was repaired when it was opened");
+  let follower: RevisionFollower | undefined;
   const restrictions =
     options.restrictions === undefined
       ? undefined
@@ -58,6 +65,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
           buses: [source.bus],
           log,
           onEvent: (event) => {
+            follower?.reportSoon();
             const record = recordOf(event, name);
             if (record === undefined) return;
             journal.append(record).catch((err) => log.error({ err }, "a restriction could not be recorded"));
@@ -78,7 +86,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     ...(restrictions === undefined ? {} : { restrictions: () => restrictions.active() }),
   });
   await keepOlderLayouts(source.store, (revision) => service.keepLayouts(revision));
-  const follower = await startFollower({
+  const followed = await startFollower({
     bus: source.bus,
     store: source.store,
     reporter: name,
@@ -86,13 +94,18 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     onRevision: async (revision) => {
       await service.adopt(revision);
     },
-    state: () => service.state(),
+    state: () => ({
+      ...service.state(),
+      ...(restrictions === undefined ? {} : { restrictions: restrictionsInForce(restrictions) }),
+    }),
     onAlarm: (alarm) => log.error({ code: alarm.code }, alarm.message),
     now: Date.now,
     random: Math.random,
   });
+  follower = followed;
+  if (restrictions !== undefined) addRestrictionMetrics(options.metrics, restrictions);
   const close = async (): Promise<void> => {
-    await follower.close();
+    await followed.close();
     await restrictions?.close();
     await service.close();
     await journal.close();
@@ -108,7 +121,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     return {
       address: server.address,
       restrictions,
-      program: () => follower.revision()?.program,
+      program: () => followed.revision()?.program,
       ready: () => service.ready,
       onReady: (listener) => service.onReady(listener),
       close: async () => {

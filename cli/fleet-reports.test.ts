@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { NodeReport, NodeSummary } from "../distribution/index.ts";
+import { createInProcessBus, type NodeReport, type NodeSummary } from "../distribution/index.ts";
 import type { NodeState } from "../xds-server/index.ts";
 import { FleetReports } from "./fleet-reports.ts";
 import { createNodeReports } from "./node-reports.ts";
@@ -80,17 +80,43 @@ function state(id: string, more: Partial<NodeState> = {}): NodeState {
 test("an xDS server tells first of Envoys that need attention, and of how many it has", () => {
   const nodeReports = createNodeReports(() => START);
   const nack = { typeUrl: "t", resources: ["r"], message: "m".repeat(10_000), at: iso(0), revision: 8, standing: true };
+  const held = {
+    typeUrl: "t",
+    name: "r".repeat(200),
+    revision: 8,
+    message: "m",
+    scope: "build",
+    since: iso(0),
+  } as const;
   const nodes = [
     ...Array.from({ length: 1_000 }, (_, index) => state(`well-${index}`)),
     state("gone", { connected: false }),
     state("behind", { acknowledgedRevision: 6 }),
-    state("refusing", { acknowledgedRevision: 6, lastNack: nack }),
+    state("refusing", { acknowledgedRevision: 6, lastNack: nack, heldBack: [held, held, held] }),
   ];
   const told = nodeReports.summaries(nodes);
   expect(told.nodeCount).toBe(1_003);
   expect(told.nodes.slice(0, 4).map(({ id }) => id)).toEqual(["refusing", "behind", "gone", "well-0"]);
   expect(told.nodes[0]?.rejection?.message).toHaveLength(400);
+  const heldBack = { typeUrl: "t", name: "r".repeat(128), revision: 8, scope: "build", since: iso(0) };
+  expect(told.nodes[0]?.heldBack).toEqual([heldBack, heldBack]);
   expect(JSON.stringify(told).length).toBeLessThan(150_000);
+});
+
+test("what is told of Envoys fits in a report, whatever their names are", async () => {
+  const long = "ü".repeat(500);
+  const nack = { typeUrl: "t".repeat(200), resources: Array.from({ length: 9 }, () => long), message: long };
+  const nodes = Array.from({ length: 500 }, (_, index) =>
+    state(`${index}${long}`, {
+      ...{ group: long, envoyVersion: long },
+      lastNack: { ...nack, at: iso(0), revision: 8, standing: true },
+      heldBack: [{ typeUrl: "t", name: long, revision: 8, message: long, scope: "node", since: iso(0) }],
+    }),
+  );
+  const told = createNodeReports(() => START).summaries(nodes);
+  expect(told.nodeCount).toBe(500);
+  expect(told.nodes.length).toBeGreaterThan(32);
+  await createInProcessBus().report(report("xds", "eu/xds-1", 0, told));
 });
 
 test("an acknowledgement has its time as long as it is the newest", () => {

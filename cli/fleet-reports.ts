@@ -1,5 +1,6 @@
 import type { DecisionServiceFacts, NodeFacts, RegionFacts, XdsServerFacts } from "../admin/index.ts";
-import type { NodeReport, NodeSummary } from "../distribution/index.ts";
+import type { NodeReport } from "../distribution/index.ts";
+import { reportedNodeFacts } from "./node-facts.ts";
 
 /** A process that is silent this long (milliseconds) is called stale. */
 const STALE_MS = 10_000;
@@ -76,13 +77,22 @@ export class FleetReports {
     const nodes = new Map<string, NodeFacts>();
     for (const { report, at } of this.#role("xds")) {
       for (const node of report.nodes ?? []) {
-        const facts = nodeFacts(node, report, isStale(at, now));
+        const where = { xdsServer: report.reporter, region: regionOf(report), stale: isStale(at, now) };
+        const facts = reportedNodeFacts(node, where);
         const key = JSON.stringify([facts.region, node.group, node.id]);
         const other = nodes.get(key);
         if (other === undefined || isBetter(facts, other)) nodes.set(key, facts);
       }
     }
     return [...nodes.values()].sort((one, other) => compare(one.region, other.region) || compare(one.id, other.id));
+  }
+
+  /** Processes that take restrictions, and have not told that they have this one: also those that are silent. */
+  without(restriction: string): readonly string[] {
+    const heard = [...this.#heard.values()].filter(
+      ({ report }) => report.restrictions?.includes(restriction) === false,
+    );
+    return heard.map(({ report }) => report.reporter).sort(compare);
   }
 
   #role(role: NodeReport["role"]): readonly Heard[] {
@@ -96,26 +106,6 @@ function isBetter(one: NodeFacts, other: NodeFacts): boolean {
   if (one.stale !== other.stale) return other.stale;
   if (one.connected !== other.connected) return one.connected;
   return one.lastSeenAt > other.lastSeenAt;
-}
-
-function nodeFacts(node: NodeSummary, report: NodeReport, stale: boolean): NodeFacts {
-  const { rejection } = node;
-  return {
-    id: node.id,
-    cluster: node.group,
-    nodeGroup: node.knownGroup ? node.group : "",
-    envoyVersion: node.envoyVersion,
-    plan: node.plan,
-    connected: node.connected,
-    lastSeenAt: Date.parse(node.lastSeen),
-    acknowledgedRevision: node.acknowledged,
-    layout: node.layout,
-    types: [],
-    ...(rejection === undefined ? {} : { lastRejection: { ...rejection, at: Date.parse(rejection.at) } }),
-    xdsServer: report.reporter,
-    region: regionOf(report),
-    stale,
-  };
 }
 
 /** Empty: at the hub. */

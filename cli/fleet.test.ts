@@ -77,11 +77,46 @@ test("makes a status of it", () => {
     at: { file: "team/a.yaml", line: 1, column: 2 },
   } as const;
   const publisher = { number: 1, frozen: [{ scope: "team", problems: [problem] }], refused: [] };
-  expect(watched.status({ publisher, nodes: [] })).toMatchObject({
+  expect(watched.status({ publisher, nodes: [], restrictions: [] })).toMatchObject({
     revision: { number: 1, signedBy: ["key-1"], createdAt: START + 100 },
     decisionServices: [{ id: "authz-1", activeRevision: 1, decisions: 3, lastReportAt: START + 110 }],
     frozenScopes: [{ scope: "team", problems: ["team/a.yaml:1:2: error: no [unknown-field]"] }],
   });
+});
+
+test("shows restrictions in force, and who has not told that it has them", () => {
+  const { watched } = fleet();
+  const told = (reporter: string, role: NodeReport["role"], restrictions?: readonly string[]): void =>
+    watched.onReport({
+      ...{ reporter, role, at: at(0), prepared: 1, active: 1, layouts: [], decisions: 0 },
+      ...{ firstDecisions: {}, activeSince: {} },
+      ...(restrictions === undefined ? {} : { restrictions }),
+    });
+  told("us/relay", "relay", []);
+  told("eu/relay", "relay", ["q-1"]);
+  told("us/authz-1", "authz", ["q-2"]);
+  // It takes none.
+  told("us/xds", "xds");
+  const given = {
+    kind: "version",
+    value: "team/m@1",
+    reason: "it leaks",
+    by: "alice",
+    at: at(0),
+    until: at(60),
+  } as const;
+  const lifted = { at: at(1), by: "bob", reason: "over" };
+  const restrictions = [
+    { id: "q-1", ...given, signedBy: [] },
+    { id: "q-3", ...given, signedBy: [], lifted },
+  ];
+  const publisher = { number: 1, frozen: [], refused: [] };
+  expect(watched.status({ publisher, nodes: [], restrictions }).restrictions).toEqual([
+    {
+      ...{ id: "q-1", kind: "version", value: "team/m@1", reason: "it leaks", by: "alice", until: START + 60 },
+      missingIn: ["us/authz-1", "us/relay"],
+    },
+  ]);
 });
 
 test("names the place of errors for which a scope or the tree is held back", () => {

@@ -1,4 +1,4 @@
-import type { ControlStatus, NodeFacts } from "../admin/index.ts";
+import type { ControlStatus } from "../admin/index.ts";
 import {
   type ConvergenceInput,
   convergence,
@@ -8,10 +8,12 @@ import {
   noConvergence,
   type PublisherEvent,
   type PublisherStatus,
+  type RestrictionState,
 } from "../distribution/index.ts";
 import { formatProblem, type Problem } from "../resources/index.ts";
 import type { NodeState, XdsEvent } from "../xds-server/index.ts";
 import { FleetReports } from "./fleet-reports.ts";
+import { ownNodeFacts } from "./node-facts.ts";
 
 export interface FleetOptions {
   /** Key ids that sign what is published here. */
@@ -33,6 +35,8 @@ export interface FleetParts {
   /** The revision that is served; stands for the newest one as long as none was published since the start. */
   readonly served?: RevisionFacts;
   readonly leadership?: ControlStatus["leadership"];
+  /** What the kill switch of this process holds. */
+  readonly restrictions: readonly RestrictionState[];
 }
 
 export type RevisionFacts = NonNullable<ControlStatus["revision"]>;
@@ -112,7 +116,7 @@ export class Fleet {
     return [...this.#services.values()].filter(({ active }) => active >= number).map(({ reporter }) => reporter);
   }
 
-  status({ publisher, nodes, served, leadership }: FleetParts): ControlStatus {
+  status({ publisher, nodes, served, leadership, restrictions }: FleetParts): ControlStatus {
     const revision = this.#published ?? served;
     const now = this.#options.now();
     const frozen = publisher.frozen.map(({ scope, problems }) => ({ scope, problems: problems.map(formatProblem) }));
@@ -120,12 +124,19 @@ export class Fleet {
     const saveToFirstDecision = latencySummary(this.#convergence.saveToDecision);
     return {
       ...(revision === undefined ? {} : { revision }),
-      nodes: nodes?.map(nodeFacts) ?? this.#reports.nodes(now),
+      nodes: nodes?.map(ownNodeFacts) ?? this.#reports.nodes(now),
       decisionServices: this.#reports.decisionServices(now),
       frozenScopes: [...frozen, ...byScope(publisher.refused)],
       ...(leadership === undefined ? {} : { leadership }),
       regions: this.#reports.regions(now),
       xdsServers: nodes === undefined ? this.#reports.xdsServers(now) : [],
+      restrictions: restrictions
+        .filter(({ lifted }) => lifted === undefined)
+        .map(({ id, kind, value, reason, by, until }) => ({
+          ...{ id, kind, value, reason, by },
+          until: Date.parse(until),
+          missingIn: this.#reports.without(id),
+        })),
       convergence: {
         ...(saveToAcknowledged === undefined ? {} : { saveToAcknowledged }),
         ...(saveToFirstDecision === undefined ? {} : { saveToFirstDecision }),
@@ -138,30 +149,6 @@ export class Fleet {
     this.#convergence = state;
     for (const event of events) this.#options.onProgress(formatConvergence(event));
   }
-}
-
-function nodeFacts(node: NodeState): NodeFacts {
-  return {
-    id: node.id,
-    cluster: node.group,
-    nodeGroup: node.knownGroup ? node.group : "",
-    envoyVersion: node.envoyVersion,
-    plan: node.plan,
-    connected: node.connected,
-    lastSeenAt: Date.parse(node.lastSeen),
-    acknowledgedRevision: node.acknowledgedRevision ?? 0,
-    layout: node.acknowledgedLayout ?? "",
-    types: node.types.map(({ typeUrl, resources, sentVersion, ackedVersion }) => ({
-      typeUrl,
-      resources,
-      sentVersion,
-      acknowledgedVersion: ackedVersion,
-    })),
-    ...(node.lastNack === undefined ? {} : { lastRejection: { ...node.lastNack, at: Date.parse(node.lastNack.at) } }),
-    xdsServer: "",
-    region: "",
-    stale: false,
-  };
 }
 
 function byScope(problems: readonly Problem[]): { readonly scope: string; readonly problems: readonly string[] }[] {

@@ -118,9 +118,21 @@ test("shows the status of a control plane, for people and as JSON", async () => 
             revision: 7,
             standing: true,
           },
+          heldBack: [
+            {
+              typeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+              ...{ name: "upstream/web", revision: 7, scope: "build", since: 3_000 },
+            },
+          ],
           xdsServer: "",
           region: "",
           stale: false,
+        },
+      ],
+      restrictions: [
+        {
+          ...{ id: "q-1", kind: "version", value: "team/models@1", reason: "it leaks", by: "alice", until: 9_000 },
+          missingIn: ["us/authz-1", "us/relay"],
         },
       ],
       decisionServices: [
@@ -143,11 +155,15 @@ test("shows the status of a control plane, for people and as JSON", async () => 
   expect(text.code).toBe(0);
   expect(text.stdout).toBe(`revision 7  published 1970-01-01T00:00:01.000Z  signed by key-1
   sha256:ab
+restrictions in force:
+  q-1  version team/models@1  until 1970-01-01T00:00:09.000Z  by alice: it leaks
+    not known to be in force at us/authz-1, us/relay
 nodes:
   edge-1  gateway edge  envoy 1.40.0  plan full  connected
     acknowledged revision 6  layout abc
     rejected revision 7 at 1970-01-01T00:00:03.000Z: Cluster upstream/web
       no such thing
+    held back (build) since 1970-01-01T00:00:03.000Z: Cluster upstream/web, refused with revision 7
 decision services:
   authz-1  revision 7  42 decisions  reported 1970-01-01T00:00:04.000Z
 frozen scopes (their last good objects stay in force):
@@ -156,6 +172,7 @@ frozen scopes (their last good objects stay in force):
 `);
   const json = await runChancery("status", "--control", server.address, "--format", "json");
   expect(JSON.parse(json.stdout).nodes[0].acknowledgedRevision).toBe("6");
+  expect(JSON.parse(json.stdout).restrictions[0].missingIn).toEqual(["us/authz-1", "us/relay"]);
 });
 
 test("says that no control plane answers", async () => {

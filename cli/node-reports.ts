@@ -1,12 +1,15 @@
-import type { NodeSummary } from "../distribution/index.ts";
+import type { HeldBackSummary, NodeSummary } from "../distribution/index.ts";
 import type { NodeState, XdsEvent } from "../xds-server/index.ts";
 
-/** Envoys that one report tells of; each is well under 400 bytes unless it was refused something. */
+/** Envoys that one report tells of, and bytes that they may take of it. */
 const MAX_NODES = 320;
+const MAX_NODES_BYTES = 160 * 1024;
 const MAX_REJECTIONS = 64;
 const MAX_NAME_LENGTH = 128;
 const MAX_MESSAGE_LENGTH = 400;
 const MAX_RESOURCES = 4;
+/** Resources held back that are told of each Envoy. */
+const MAX_HELD_BACK = 2;
 
 /** What an xDS server reports of its Envoys. */
 export interface NodeReports {
@@ -32,11 +35,16 @@ export function createNodeReports(now: () => number): NodeReports {
       for (const key of acknowledged.keys()) if (!known.has(key)) acknowledged.delete(key);
       const newest = Math.max(0, ...nodes.map((node) => node.acknowledgedRevision ?? 0));
       const worst = [...nodes].sort((one, other) => attention(other, newest) - attention(one, newest));
-      const listed = worst.slice(0, MAX_NODES).map((node, index) => {
+      const listed: NodeSummary[] = [];
+      let bytes = 0;
+      for (const [index, node] of worst.slice(0, MAX_NODES).entries()) {
         const since = acknowledged.get(keyOf(node));
         const at = since?.revision === node.acknowledgedRevision ? since?.at : undefined;
-        return summary(node, at, index < MAX_REJECTIONS);
-      });
+        const told = summary(node, at, index < MAX_REJECTIONS);
+        bytes += Buffer.byteLength(JSON.stringify(told)) + 1;
+        if (bytes > MAX_NODES_BYTES) break;
+        listed.push(told);
+      }
       return { nodes: listed, nodeCount: nodes.length };
     },
   };
@@ -47,13 +55,13 @@ function keyOf({ group, id }: { readonly group: string; readonly id: string }): 
 }
 
 function attention(node: NodeState, newest: number): number {
-  const rejected = node.lastNack?.standing === true ? 4 : 0;
+  const rejected = node.lastNack?.standing === true || node.heldBack.length > 0 ? 4 : 0;
   const behind = (node.acknowledgedRevision ?? 0) < newest ? 2 : 0;
   return rejected + behind + (node.connected ? 0 : 1);
 }
 
-function summary(node: NodeState, acknowledgedAt: string | undefined, withRejection: boolean): NodeSummary {
-  const { lastNack } = node;
+function summary(node: NodeState, acknowledgedAt: string | undefined, withDetail: boolean): NodeSummary {
+  const { lastNack, heldBack } = node;
   return {
     id: node.id.slice(0, MAX_NAME_LENGTH),
     group: node.group.slice(0, MAX_NAME_LENGTH),
@@ -65,7 +73,7 @@ function summary(node: NodeState, acknowledgedAt: string | undefined, withReject
     acknowledged: node.acknowledgedRevision ?? 0,
     ...(acknowledgedAt === undefined ? {} : { acknowledgedAt }),
     layout: node.acknowledgedLayout ?? "",
-    ...(lastNack === undefined || !withRejection
+    ...(lastNack === undefined || !withDetail
       ? {}
       : {
           rejection: {
@@ -74,5 +82,12 @@ function summary(node: NodeState, acknowledgedAt: string | undefined, withReject
             message: lastNack.message.slice(0, MAX_MESSAGE_LENGTH),
           },
         }),
+    ...(heldBack.length === 0 || !withDetail
+      ? {}
+      : { heldBack: heldBack.slice(0, MAX_HELD_BACK).map(heldBackSummary) }),
   };
+}
+
+function heldBackSummary({ typeUrl, name, revision, scope, since }: NodeState["heldBack"][number]): HeldBackSummary {
+  return { typeUrl, name: name.slice(0, MAX_NAME_LENGTH), revision, scope, since };
 }

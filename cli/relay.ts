@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { Command } from "commander";
-import { createRegistry, startAdminServer } from "../admin/index.ts";
-import { startRelay } from "../distribution/index.ts";
+import { addRestrictionMetrics, createRegistry, startAdminServer } from "../admin/index.ts";
+import { type Relay, startRelay } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { loadTrust, openRevisionStore, readBlob } from "../revision/index.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
 import { parseCount } from "./options.ts";
 import { type ApiOptions, addApiOptions, addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
-import { openRestrictions, restrictionOptions } from "./restrictions.ts";
+import { openRestrictions, restrictionOptions, restrictionsInForce } from "./restrictions.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 import { lockState } from "./state-lock.ts";
 
@@ -81,19 +81,24 @@ async function relay(options: RelayOptions): Promise<void> {
     });
     stack.add({ name: "region", close: () => region.close() });
     // Before revisions: what is out of use must not wait for what is new.
-    const restrictions = await openRestrictions({ buses: [region, hub], state, trust, spreads: true, log });
+    let relaying: Relay | undefined;
+    const restrictions = await openRestrictions({
+      ...{ buses: [region, hub], state, trust, spreads: true, log },
+      onEvent: () => relaying?.reportSoon(),
+    });
     stack.add({ name: "restrictions", close: () => restrictions.close() });
     const revisions = join(state, "revisions");
     const store = await openRevisionStore(revisions, { trust, now: Date.now, onAlarm });
     stack.add({ name: "revisions", close: () => store.close() });
     let told = false;
-    const relaying = await startRelay({
+    const started = await startRelay({
       hub,
       region,
       store,
       readBlob: (digest) => readBlob(join(revisions, "blobs"), digest),
       regionName,
       name,
+      restrictions: () => restrictionsInForce(restrictions),
       onRelayed: (number) => {
         log.info({ revision: number }, "the region has a revision");
         if (!told) process.stdout.write(`ready  relay ${regionName}\n`);
@@ -103,14 +108,17 @@ async function relay(options: RelayOptions): Promise<void> {
       now: Date.now,
       random: Math.random,
     });
-    stack.add({ name: "relay", close: () => relaying.close() });
+    relaying = started;
+    stack.add({ name: "relay", close: () => started.close() });
     if (options.admin !== undefined) {
-      const notReady = (): string[] => (relaying.status().relayed > 0 ? [] : ["the region has no revision yet"]);
+      const notReady = (): string[] => (started.status().relayed > 0 ? [] : ["the region has no revision yet"]);
+      const metrics = createRegistry();
+      addRestrictionMetrics(metrics, restrictions);
       const admin = await startAdminServer({
         ...options.admin,
         notReady,
-        metrics: createRegistry(),
-        ...(await restrictionOptions(options, trust, restrictions, [], () => relaying.program())),
+        metrics,
+        ...(await restrictionOptions(options, trust, restrictions, [], () => started.program())),
       });
       stack.add({ name: "admin", close: () => admin.close() });
     }

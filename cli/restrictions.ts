@@ -87,6 +87,12 @@ export async function restrictionOptions(
   return token === undefined ? { restrictions: api } : { restrictions: api, token };
 }
 
+/** Ids of what is in force, for reports. */
+export function restrictionsInForce(restrictions: Pick<Restrictions, "active">, now = Date.now()): readonly string[] {
+  const ids = restrictions.active().filter(({ until }) => until === undefined || now < Date.parse(until));
+  return [...new Set(ids.map(({ id }) => id))];
+}
+
 export function newRestrictionId(): string {
   return `q-${randomBytes(8).toString("hex")}`;
 }

@@ -27,7 +27,7 @@ const MANY_NODES = 40;
 const HELP = `
 Shows the revision in force and who publishes; how long revisions took from the save of a file to each Envoy's
 acknowledgement and each decision service's first decision; what each region, Envoy and decision service runs, the last
-rejection (NACK) of each Envoy, who is SILENT (nothing was heard for ten seconds), and the scopes whose newest edit was
+rejection (NACK) of each Envoy and what it is not given for that; what the kill switch keeps out of use; who is SILENT (nothing was heard for ten seconds), and the scopes whose newest edit was
 refused. docs/status.md explains each line.
 
 Examples:
@@ -83,7 +83,8 @@ export function formatStatus(status: GetStatusResponse): string {
       `  ${revision.digest}`,
     );
   }
-  lines.push(...leadershipLines(status), ...convergenceLines(status), ...regionLines(status));
+  lines.push(...leadershipLines(status), ...convergenceLines(status), ...restrictionLines(status));
+  lines.push(...regionLines(status));
   lines.push(`nodes: ${status.nodes.length === 0 ? "none" : ""}`.trimEnd());
   const [shown, left] = nodesToShow(status);
   for (const node of shown) lines.push(...nodeLines(node));
@@ -122,6 +123,17 @@ function convergenceLines({ convergence }: GetStatusResponse): string[] {
   ];
 }
 
+function restrictionLines({ restrictions }: GetStatusResponse): string[] {
+  if (restrictions.length === 0) return [];
+  return [
+    "restrictions in force:",
+    ...restrictions.flatMap(({ id, kind, value, until, by, reason, missingIn }) => [
+      `  ${id}  ${kind} ${value}  until ${time(until)}  by ${by}: ${reason}`,
+      ...(missingIn.length === 0 ? [] : [`    not known to be in force at ${missingIn.join(", ")}`]),
+    ]),
+  ];
+}
+
 function regionLines({ regions, xdsServers }: GetStatusResponse): string[] {
   const tail = (lastReportAt: Timestamp | undefined, stale: boolean, lastError: string): string[] => [
     `reported ${time(lastReportAt)}${stale ? "  SILENT" : ""}`,
@@ -148,7 +160,12 @@ function nodesToShow({ nodes, revision, xdsServers }: GetStatusResponse): readon
   if (nodes.length <= MANY_NODES) return [nodes, known - nodes.length];
   const newest = revision?.number ?? 0n;
   const shown = nodes.filter(
-    (node) => !node.connected || node.stale || node.lastRejection?.standing || node.acknowledgedRevision < newest,
+    (node) =>
+      !node.connected ||
+      node.stale ||
+      node.lastRejection?.standing ||
+      node.heldBack.length > 0 ||
+      node.acknowledgedRevision < newest,
   );
   return [shown, known - shown.length];
 }
@@ -166,6 +183,11 @@ function nodeLines(node: NodeStatus): string[] {
     lines.push(
       `    rejected revision ${rejection.revision} at ${time(rejection.at)}: ${shortType(rejection.typeUrl)} ${rejection.resources.join(", ")}`,
       `      ${rejection.message.trim().replaceAll("\n", "\n      ")}`,
+    );
+  }
+  for (const { typeUrl, name, revision, scope, since } of node.heldBack) {
+    lines.push(
+      `    held back (${scope}) since ${time(since)}: ${shortType(typeUrl)} ${name}, refused with revision ${revision}`,
     );
   }
   return lines;

@@ -32,6 +32,17 @@ const nodeSchema = z.object({
       standing: z.boolean(),
     }),
   ),
+  heldBack: z.exactOptional(
+    z.array(
+      z.object({
+        typeUrl: z.string(),
+        name: z.string(),
+        revision: z.int().nonnegative(),
+        scope: z.string(),
+        since: z.iso.datetime(),
+      }),
+    ),
+  ),
 });
 /** Loose: a report from a newer build says more, and nothing is decided by it. */
 const reportSchema = z.object({
@@ -47,6 +58,7 @@ const reportSchema = z.object({
   decidedSince: z.exactOptional(texts),
   nodes: z.exactOptional(z.array(nodeSchema)),
   nodeCount: z.exactOptional(z.int().nonnegative()),
+  restrictions: z.exactOptional(z.array(z.string())),
   error: z.exactOptional(z.string()),
 });
 

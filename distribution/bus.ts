@@ -92,6 +92,8 @@ export interface NodeReport {
   readonly nodes?: readonly NodeSummary[];
   /** How many it has. */
   readonly nodeCount?: number;
+  /** Ids of the restrictions that are in force here; left out by those that take none. */
+  readonly restrictions?: readonly string[];
   /** Why the newest head was refused. */
   readonly error?: string;
 }
@@ -121,4 +123,16 @@ export interface NodeSummary {
     /** Nothing that it accepted since has replaced what it refused. */
     readonly standing: boolean;
   };
+  /** What it is not given since it, or nodes like it, refused it; the first few. */
+  readonly heldBack?: readonly HeldBackSummary[];
+}
+
+export interface HeldBackSummary {
+  readonly typeUrl: string;
+  readonly name: string;
+  /** Of the revision that brought what was refused. */
+  readonly revision: number;
+  /** "node", "build" or "group". */
+  readonly scope: string;
+  readonly since: string;
 }

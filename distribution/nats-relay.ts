@@ -24,6 +24,8 @@ export interface RelayOptions {
   readonly regionName: string;
   /** Name of this process in the reports of its region. */
   readonly name: string;
+  /** Ids of the restrictions that are in force here, for its reports. */
+  readonly restrictions: () => readonly string[];
   /** Called when the region has a revision. */
   readonly onRelayed: (number: number) => void;
   readonly onAlarm: (alarm: ChanceryError) => void;
@@ -44,6 +46,8 @@ export interface Relay {
   status(): RelayStatus;
   /** Policy of the newest revision on disk; undefined before the first. */
   program(): PolicyProgram | undefined;
+  /** What it tells has changed. */
+  reportSoon(): void;
   close(): Promise<void>;
 }
 
@@ -104,6 +108,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       firstDecisions: {},
       activeSince: relayedAt === undefined ? {} : { [relayed]: relayedAt },
       decisions: 0,
+      restrictions: options.restrictions(),
     }),
     onAlarm,
     now,
@@ -114,6 +119,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   return {
     status: () => ({ stored, relayed }),
     program: () => follower?.revision()?.program,
+    reportSoon: () => follower?.reportSoon(),
     close: async () => {
       closed = true;
       clearTimeout(retry);

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { giveRestriction, liftRestriction } from "../../admin/index.ts";
+import { getStatus, giveRestriction, liftRestriction } from "../../admin/index.ts";
 import { readDecisions } from "../../audit/index.ts";
 import { startModelServer } from "../../examples/quickstart/model-server.ts";
 import type { StandIn } from "../../examples/quickstart/stand-in.ts";
@@ -141,6 +141,15 @@ test("it gets none after a restart of everything, and is back when the restricti
   for (let index = 0; index < 20; index += 1) expect((await ask()).by).toBe("v1");
   expect(servers.get("v2")?.stats().requests).toBe(before);
   expect(await quarantine("list")).toContain(`${quarantined}  version atlas-v2  until `);
+  const shown = await waitFor(
+    async () => {
+      const { restrictions } = await getStatus({ control: plane.control });
+      return restrictions.find(({ id, missingIn }) => id === quarantined && missingIn.length === 0);
+    },
+    10_000,
+    "a status by which every decision service has it",
+  );
+  expect(shown).toMatchObject({ kind: "version", value: "atlas-v2", reason: "incident 7" });
   await lift(quarantined);
   await until({ by: "v2" });
 }, 60_000);
