@@ -37,6 +37,17 @@ async function ask(key: { readonly key: string }, path: string): Promise<number>
 const eventually = (what: string, condition: () => Promise<boolean>) =>
   waitFor(condition, WAIT_MS, () => `${what}\n${plane.process().stdout()}\n${plane.process().stderr().slice(-3_000)}`);
 
+/** Whether both decision services decide by the newest revision: whichever Envoy asks next says the same. */
+function isEnforced(): boolean {
+  const lines = plane.progress();
+  const newest = Math.max(...lines.map((line) => Number(/^revision (\d+):/.exec(line)?.[1] ?? 0)));
+  return lines.some((line) => line.startsWith(`revision ${newest}: enforced by authz-1, authz-2 `));
+}
+
+/** As `eventually`, for what an edit brings. */
+const takesEffect = (what: string, condition: () => Promise<boolean>) =>
+  eventually(what, async () => (await condition()) && isEnforced());
+
 beforeAll(async () => {
   const port = await freePort();
   url = `http://127.0.0.1:${port}`;
@@ -84,7 +95,9 @@ describe.each([
     place: /red\/policies\.yaml:\d+:\d+.*url_paht/,
   },
 ])("a scope with $mistake", ({ mistake, text, place }) => {
-  test("stays as it was last good, is named with the place, and hinders no other scope", async () => {
+  test("stays as it was last good, is named with the place, and hinders no other scope", {
+    timeout: 120_000,
+  }, async () => {
     const name = mistake.includes("YAML") ? "first" : "second";
     await plane.write("red/policies.yaml", text);
     await eventually("a frozen scope", async () => (await plane.status()).includes("frozen scopes"));
@@ -103,16 +116,16 @@ describe.each([
 
     // Edits of the root and of a sibling take effect, for the frozen scope's application too.
     await plane.write("policies.yaml", deny("root", `root-${name}`));
-    await eventually("a new deny of the root", async () => (await ask(BLUE, `root-${name}`)) === 403);
+    await takesEffect("a new deny of the root", async () => (await ask(BLUE, `root-${name}`)) === 403);
     expect(await ask(RED, `root-${name}`)).toBe(403);
     await plane.write("blue/policies.yaml", deny("blue", `blue-${name}`));
-    await eventually("a new deny of a sibling", async () => (await ask(BLUE, `blue-${name}`)) === 403);
+    await takesEffect("a new deny of a sibling", async () => (await ask(BLUE, `blue-${name}`)) === 403);
     expect(await ask(RED, `blue-${name}`)).toBe(200);
 
     // Another file of the frozen scope waits with it.
     await plane.write("red/application.yaml", application("red", apiKey("red-changed").sha256));
     await plane.write("policies.yaml", deny("root", `root-${name}`, `root-later-${name}`));
-    await eventually("a later deny of the root", async () => (await ask(BLUE, `root-later-${name}`)) === 403);
+    await takesEffect("a later deny of the root", async () => (await ask(BLUE, `root-later-${name}`)) === 403);
     expect(await ask(RED, "red")).toBe(403);
     expect(await ask(apiKey("red-changed"), "red")).toBe(401);
 
@@ -125,10 +138,10 @@ describe.each([
 
     await plane.write("red/application.yaml", application("red", RED.sha256));
     await plane.write("red/policies.yaml", deny("red", "red-new"));
-    await eventually("the repaired scope", async () => (await ask(RED, "red-new")) === 403);
+    await takesEffect("the repaired scope", async () => (await ask(RED, "red-new")) === 403);
     expect(await plane.status()).not.toContain("frozen");
     expect(await plane.metric("chancery_frozen_scopes")).toBe(0);
     await plane.write("red/policies.yaml", deny("red"));
-    await eventually("the rule taken away", async () => (await ask(RED, "red-new")) === 200);
+    await takesEffect("the rule taken away", async () => (await ask(RED, "red-new")) === 200);
   });
 });

@@ -4,7 +4,7 @@ import { startModelServer } from "../../examples/quickstart/model-server.ts";
 import type { StandIn } from "../../examples/quickstart/stand-in.ts";
 import type { DecisionRecord } from "../../ext-authz/index.ts";
 import { type RunningControlPlane, startControlPlane } from "../support/control-plane.ts";
-import { freePort, type HttpAnswer, http, keepAliveAgent, runInTurns, waitFor } from "../support/index.ts";
+import { freePort, type HttpAnswer, http, keepAliveAgent, runInTurns, seeded, waitFor } from "../support/index.ts";
 import {
   apiKey,
   application,
@@ -105,7 +105,7 @@ const WORDS: Readonly<Record<Failure, string>> = {
 
 /** The same requests each time: who asks for what, and how each server answers that one request. */
 function plan(): readonly Plan[] {
-  const random = mulberry32(SEED);
+  const random = seeded(SEED);
   const failure = (): Failure => {
     const drawn = random();
     if (drawn < 0.2) return "503";
@@ -131,17 +131,6 @@ function plan(): readonly Plan[] {
       failures: stalled ? { ...failures, frankfurt: "stalled" } : failures,
     };
   });
-}
-
-/** A small generator with a seed: the failures are the same in each run. */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let value = Math.imul(state ^ (state >>> 15), 1 | state);
-    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-    return ((value ^ (value >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 async function ask({ caller, model: name, stream, failures }: Plan): Promise<HttpAnswer> {
