@@ -35,7 +35,7 @@ export function principalOf(
   authorization: string | null | undefined,
   credentials: readonly Credential[],
 ): Principal | undefined {
-  const token = /^Bearer (.+)$/.exec(authorization ?? "")?.[1];
+  const token = /^Bearer +(.+)$/i.exec(authorization ?? "")?.[1];
   if (token === undefined) return undefined;
   const given = sha256(token);
   let found: Principal | undefined;

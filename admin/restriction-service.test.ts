@@ -90,6 +90,21 @@ test("says what is wrong, with our own code", async () => {
   expect((await giveRestriction(at, { ...request, value: "atlas-v9", allowUnknown: true })).id).toMatch(/^q-/);
 });
 
+test("passes by no field that it does not know", async () => {
+  const { at, restrictions } = await serve();
+  const until = new Date(NOW + HOUR).toISOString();
+  const answer = await fetch(`http://${at.control}/chancery.admin.v1.RestrictionService/GiveRestriction`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ kind: "version", value: "team/atlas-v2", reason: "incident 7", until, only: "team/bot" }),
+  });
+  expect([answer.status, await answer.json()]).toEqual([
+    400,
+    { code: "invalid_argument", message: expect.stringContaining('"only" is unknown') },
+  ]);
+  expect(restrictions.active()).toEqual([]);
+});
+
 test("without a key takes what is signed elsewhere, and nothing else", async () => {
   const { at, restrictions, sign } = await serve({ signs: false });
   await expect(giveRestriction(at, request)).rejects.toMatchObject({ code: "untrusted" });

@@ -97,6 +97,8 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
     routes,
     interceptors: credentials.length === 0 ? interceptors : [...interceptors, demandToken(credentials)],
     readMaxBytes: MESSAGE_LIMIT,
+    // A misspelt field of a restriction or an approval is not to be passed by.
+    jsonOptions: { ignoreUnknownFields: false },
     requestPathPrefix: "",
   });
   const answer = (request: HttpRequest, response: HttpResponse): void => {
