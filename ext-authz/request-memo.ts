@@ -39,15 +39,15 @@ interface Outcome extends Recalled {
 }
 
 interface Entry {
-  readonly hash: number;
-  readonly words: Int32Array;
   readonly request: RecalledRequest;
   readonly outcomes: Outcome[];
 }
 
 /** Places by hash, each of which takes two entries. */
 const PLACES = 16_384;
-const KEY_WORDS = 256;
+/** Of a key with its hash and its length: 256 bytes. */
+const WORDS = 64;
+const HEAD_WORDS = 2;
 /** Outcomes of draws that an entry has at most. */
 const OUTCOMES = 8;
 /** Lines of all explanations that are kept alive by entries. */
@@ -63,7 +63,9 @@ const LINES = 262_144;
 export class RequestMemo {
   readonly #callers: IdentityCache;
   readonly #seed: number;
-  readonly #key = new KeyWords(KEY_WORDS);
+  readonly #key = new KeyWords(WORDS - HEAD_WORDS);
+  /** Keys, side by side, so that comparing one reads memory in one place. The system gives it memory as it is filled. */
+  #keys = new Int32Array(0);
   #entries: (Entry | undefined)[] = [];
   #restrictions: readonly Restriction[] | undefined;
   #from = Number.NaN;
@@ -159,6 +161,7 @@ export class RequestMemo {
       this.#until = Math.min(this.#until, until);
       return;
     }
+    this.#keys = new Int32Array(PLACES * 2 * WORDS);
     this.#entries = new Array(PLACES * 2).fill(undefined);
     this.#restrictions = restrictions;
     this.#from = from;
@@ -166,6 +169,8 @@ export class RequestMemo {
   }
 
   #clear(): void {
+    if (this.#entries.length === 0) return;
+    this.#keys = new Int32Array(0);
     this.#entries = [];
     this.#restrictions = undefined;
     this.#from = Number.NaN;
@@ -174,25 +179,30 @@ export class RequestMemo {
   }
 
   #entryOf(hash: number): Entry | undefined {
+    if (this.#entries.length === 0) return undefined;
     const place = placeOf(hash);
-    const newer = this.#entries[place];
-    if (newer !== undefined && newer.hash === hash && this.#is(newer.words)) return newer;
-    const older = this.#entries[place + 1];
-    return older !== undefined && older.hash === hash && this.#is(older.words) ? older : undefined;
+    if (this.#isAt(place, hash)) return this.#entries[place];
+    return this.#isAt(place + 1, hash) ? this.#entries[place + 1] : undefined;
   }
 
-  #is(words: Int32Array): boolean {
-    const { length } = this.#key;
-    if (words.length !== length) return false;
-    const asked = this.#key.words;
-    for (let at = 0; at < length; at += 1) if (words[at] !== asked[at]) return false;
+  #isAt(place: number, hash: number): boolean {
+    const keys = this.#keys;
+    const { words, length } = this.#key;
+    const start = place * WORDS;
+    if (keys[start] !== hash || keys[start + 1] !== length) return false;
+    for (let at = 0; at < length; at += 1) if (keys[start + HEAD_WORDS + at] !== words[at]) return false;
     return true;
   }
 
   #add(hash: number, request: RecalledRequest): Entry {
-    const entry = { hash, words: this.#key.words.slice(0, this.#key.length), request, outcomes: [] };
+    const entry = { request, outcomes: [] };
     const place = placeOf(hash);
+    const start = place * WORDS;
     for (const { verdict } of this.#entries[place + 1]?.outcomes ?? []) this.#lines -= linesOf(verdict);
+    this.#keys.copyWithin(start + WORDS, start, start + WORDS);
+    this.#keys[start] = hash;
+    this.#keys[start + 1] = this.#key.length;
+    this.#keys.set(this.#key.words.subarray(0, this.#key.length), start + HEAD_WORDS);
     this.#entries[place + 1] = this.#entries[place];
     this.#entries[place] = entry;
     return entry;

@@ -5,7 +5,7 @@ import type { Allow, ModelFacts, PlainMirror, Policy, PolicyProgram, Requested, 
 import type { Key } from "../resources/index.ts";
 import type { Revision } from "../revision/index.ts";
 import { AnswerTemplates } from "./answer-templates.ts";
-import { type Chain, chainOf, drawWeighted } from "./chain.ts";
+import { type Chain, chainOf } from "./chain.ts";
 import { IdentityCache } from "./identity-cache.ts";
 import { type IdentityIndex, indexIdentities } from "./identity-index.ts";
 import { type ModelReader, modelReader } from "./model-source.ts";
@@ -213,19 +213,25 @@ function plainMirror(route: LayoutRoute, { targets }: Context): PlainMirror | un
   return undefined;
 }
 
+/** As `drawWeighted`, with what is the same for every request worked out once. */
 function backendDraw(
   candidates: readonly Target[],
   weights: ReadonlyMap<string, number>,
 ): (random: () => number) => Requested | undefined {
-  const backends = candidates.map(({ pool, upstream }) => ({
-    weight: weights.get(pool) ?? 0,
-    requested: { upstream, stream: false },
-  }));
-  return (random) => drawWeighted(backends, weightOf, random)?.requested;
-}
-
-function weightOf({ weight }: { readonly weight: number }): number {
-  return weight;
+  const backends = candidates
+    .map(({ pool, upstream }) => ({ weight: weights.get(pool) ?? 0, requested: { upstream, stream: false } }))
+    .filter(({ weight }) => weight > 0);
+  const total = backends.reduce((sum, { weight }) => sum + weight, 0);
+  const last = backends.at(-1)?.requested;
+  return (random) => {
+    let rest = random() * total;
+    for (const { weight, requested } of backends) {
+      rest -= weight;
+      if (rest < 0) return requested;
+    }
+    // Rounding can leave a rest of zero behind the last one.
+    return last;
+  };
 }
 
 function indexVersions(program: PolicyProgram): ReadonlyMap<Key, ReadonlyMap<string, Key>> {
