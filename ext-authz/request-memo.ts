@@ -33,14 +33,10 @@ export interface Drawn {
 
 interface Outcome extends Recalled {
   readonly requested: Requested | undefined;
-  readonly draws: Basis["draws"];
-  /** What each of them came to. */
-  readonly orders: readonly (number | undefined)[];
-}
-
-interface Entry {
-  readonly request: RecalledRequest;
-  readonly outcomes: Outcome[];
+  /** Where draws decided; undefined: nowhere. */
+  readonly drawn: { readonly draws: Basis["draws"]; readonly orders: readonly (number | undefined)[] } | undefined;
+  /** Of the same key, made before. */
+  readonly next: Outcome | undefined;
 }
 
 /** Places by hash, each of which takes two entries. */
@@ -66,7 +62,8 @@ export class RequestMemo {
   readonly #key = new KeyWords(WORDS - HEAD_WORDS);
   /** Keys, side by side, so that comparing one reads memory in one place. The system gives it memory as it is filled. */
   #keys = new Int32Array(0);
-  #entries: (Entry | undefined)[] = [];
+  /** The last outcome of each key. */
+  #outcomes: (Outcome | undefined)[] = [];
   #restrictions: readonly Restriction[] | undefined;
   #from = Number.NaN;
   #until = Number.NaN;
@@ -111,12 +108,12 @@ export class RequestMemo {
     }
     const pathTo = reads.keyOf(check, caller, this.#key);
     if (pathTo === undefined) return undefined;
-    const entry = this.#entryOf(this.#hash());
-    if (entry === undefined) return undefined;
+    const place = this.#placeOf(this.#hash());
+    if (place === -1) return undefined;
     // In the order in which a decision draws.
     const draw = random();
     const requested = table.route.action === "plain" ? table.drawBackend(random) : undefined;
-    for (const outcome of entry.outcomes) {
+    for (let outcome = this.#outcomes[place]; outcome !== undefined; outcome = outcome.next) {
       if (outcome.requested !== requested || !isDrawn(outcome, draw)) continue;
       this.pathTo = pathTo;
       reads.found();
@@ -147,42 +144,51 @@ export class RequestMemo {
     if (pathTo === undefined) return;
     this.#holdFor(basis, restrictions);
     const hash = this.#hash();
-    const entry = this.#entryOf(hash) ?? this.#add(hash, pathTo === -1 ? request : { ...request, path: undefined });
-    if (entry.outcomes.length >= OUTCOMES) return;
-    const orders = basis.draws.map((each) => each.orderOf(draw));
-    entry.outcomes.push({ request: entry.request, verdict, requested, draws: basis.draws, orders });
+    const place = this.#placeOf(hash);
+    const next = place === -1 ? undefined : this.#outcomes[place];
+    const draws = basis.draws.length === 0 ? undefined : basis.draws;
+    const outcome = {
+      request: next?.request ?? (pathTo === -1 ? request : { ...request, path: undefined }),
+      verdict,
+      requested,
+      drawn: draws && { draws, orders: draws.map((each) => each.orderOf(draw)) },
+      next,
+    };
+    if (next === undefined) this.#add(hash, outcome);
+    else if (lengthOf(next) < OUTCOMES) this.#outcomes[place] = outcome;
+    else return;
     this.#lines += linesOf(verdict);
     if (this.#lines > LINES) this.#clear();
   }
 
   #holdFor({ from, until }: Basis, restrictions: readonly Restriction[] | undefined): void {
-    if (this.#entries.length > 0) {
+    if (this.#outcomes.length > 0) {
       this.#from = Math.max(this.#from, from);
       this.#until = Math.min(this.#until, until);
       return;
     }
     this.#keys = new Int32Array(PLACES * 2 * WORDS);
-    this.#entries = new Array(PLACES * 2).fill(undefined);
+    this.#outcomes = new Array(PLACES * 2).fill(undefined);
     this.#restrictions = restrictions;
     this.#from = from;
     this.#until = until;
   }
 
   #clear(): void {
-    if (this.#entries.length === 0) return;
+    if (this.#outcomes.length === 0) return;
     this.#keys = new Int32Array(0);
-    this.#entries = [];
+    this.#outcomes = [];
     this.#restrictions = undefined;
     this.#from = Number.NaN;
     this.#until = Number.NaN;
     this.#lines = 0;
   }
 
-  #entryOf(hash: number): Entry | undefined {
-    if (this.#entries.length === 0) return undefined;
-    const place = placeOf(hash);
-    if (this.#isAt(place, hash)) return this.#entries[place];
-    return this.#isAt(place + 1, hash) ? this.#entries[place + 1] : undefined;
+  /** Where the key that was made last stands; -1: nowhere. */
+  #placeOf(hash: number): number {
+    const place = (hash & (PLACES - 1)) * 2;
+    if (this.#isAt(place, hash)) return place;
+    return this.#isAt(place + 1, hash) ? place + 1 : -1;
   }
 
   #isAt(place: number, hash: number): boolean {
@@ -194,18 +200,16 @@ export class RequestMemo {
     return true;
   }
 
-  #add(hash: number, request: RecalledRequest): Entry {
-    const entry = { request, outcomes: [] };
-    const place = placeOf(hash);
+  #add(hash: number, outcome: Outcome): void {
+    const place = (hash & (PLACES - 1)) * 2;
     const start = place * WORDS;
-    for (const { verdict } of this.#entries[place + 1]?.outcomes ?? []) this.#lines -= linesOf(verdict);
+    for (let old = this.#outcomes[place + 1]; old !== undefined; old = old.next) this.#lines -= linesOf(old.verdict);
+    this.#outcomes[place + 1] = this.#outcomes[place];
+    this.#outcomes[place] = outcome;
     this.#keys.copyWithin(start + WORDS, start, start + WORDS);
     this.#keys[start] = hash;
     this.#keys[start + 1] = this.#key.length;
     this.#keys.set(this.#key.words.subarray(0, this.#key.length), start + HEAD_WORDS);
-    this.#entries[place + 1] = this.#entries[place];
-    this.#entries[place] = entry;
-    return entry;
   }
 
   #hash(): number {
@@ -219,13 +223,15 @@ export class RequestMemo {
   }
 }
 
-function isDrawn({ draws, orders }: Outcome, draw: number): boolean {
-  for (let at = 0; at < draws.length; at += 1) if (draws[at]?.orderOf(draw) !== orders[at]) return false;
-  return true;
+function isDrawn({ drawn }: Outcome, draw: number): boolean {
+  if (drawn === undefined) return true;
+  return drawn.draws.every((each, at) => each.orderOf(draw) === drawn.orders[at]);
 }
 
-function placeOf(hash: number): number {
-  return (hash & (PLACES - 1)) * 2;
+function lengthOf(outcomes: Outcome): number {
+  let length = 0;
+  for (let at: Outcome | undefined = outcomes; at !== undefined; at = at.next) length += 1;
+  return length;
 }
 
 function linesOf({ considered, removed, errors, shadow }: Verdict): number {

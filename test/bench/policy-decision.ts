@@ -292,7 +292,7 @@ interface Case {
 }
 
 /** Warm figures are of so many runs over all requests: one alone is too short to be measured. */
-const REPEATS = 3;
+const REPEATS = 10;
 
 async function measure(cases: readonly Case[]): Promise<readonly Row[]> {
   const set = cases.map((each) => {
