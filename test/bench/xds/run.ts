@@ -12,6 +12,7 @@ import { faults, table } from "./report.ts";
 interface Options {
   readonly nodes: readonly number[];
   readonly protocols: readonly Cell["protocol"][];
+  readonly servers: readonly ServerName[];
   readonly rounds: number;
   readonly burst?: number;
   readonly profile: boolean;
@@ -27,6 +28,7 @@ const command = new Command("bench:xds")
   .description("measure the xDS server against go-control-plane (LinearCache); needs Go and two cores")
   .option("--nodes <numbers>", "how many clients, comma-separated", positives, [100, 1_000])
   .option("--protocols <names>", "delta, sotw", protocols, ["delta", "sotw"])
+  .option("--servers <names>", "go-control-plane, chancery", servers, ["go-control-plane", "chancery"])
   .option("--rounds <number>", "each server's turns in each setting", positive, 3)
   .option(
     "--burst <seconds>",
@@ -62,7 +64,7 @@ async function compare(programs: Programs, options: Options): Promise<void> {
         const burstSeconds = options.burst ?? (many ? 0 : BURST_S);
         const setting = { protocol, nodes, burstSeconds, repeats: many ? 3 : 5 };
         const results: Record<ServerName, Measured> = { "go-control-plane": {}, chancery: {} };
-        for (const server of ["go-control-plane", "chancery"] as const) {
+        for (const server of options.servers) {
           const measured = await measure(programs, { server, ...setting });
           for (const fault of faults(measured)) {
             failed ||= server === "chancery";
@@ -114,6 +116,15 @@ function seconds(text: string): number {
 
 function positives(text: string): number[] {
   return text.split(",").map(positive);
+}
+
+function servers(text: string): ServerName[] {
+  return text.split(",").map((name) => {
+    if (name !== "go-control-plane" && name !== "chancery") {
+      throw new InvalidArgumentError("go-control-plane, chancery, or both");
+    }
+    return name;
+  });
 }
 
 function protocols(text: string): Cell["protocol"][] {
