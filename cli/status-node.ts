@@ -67,7 +67,10 @@ export async function nodeStatus(options: NodeStatusOptions): Promise<NodePage> 
   }
   if (remembered !== undefined) return remembered;
   if (failures.length > 0) {
-    throw new ChanceryError("unavailable", `no answer about node "${options.node}": ${failures.join("; ")}`);
+    throw new ChanceryError(
+      "unavailable",
+      `no answer about node "${options.node}": ${failures.join("; ")}; xDS servers that run by themselves are named by --xds-admin`,
+    );
   }
   const where = options.servers.join(", ");
   throw new ChanceryError("not-found", `no node "${options.node}" has been connected to ${where}`);

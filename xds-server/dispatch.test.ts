@@ -2,12 +2,12 @@ import { expect, test } from "vitest";
 import { TYPE_URLS } from "../envoy/index.ts";
 import { createDispatcher, type Dispatcher, type DispatchSettings, type Subscription } from "./dispatch.ts";
 import { DEFAULT_QUARANTINE_SETTINGS } from "./quarantine.ts";
-import { cluster, endpoints, route } from "./session-driver.ts";
+import { cluster, endpoints, listener, route } from "./session-driver.ts";
 import type { ServedResource } from "./snapshot.ts";
 import { createSnapshotStore } from "./store.ts";
 import type { Changes, GroupView } from "./view.ts";
 
-const { cluster: CDS, endpoint: EDS, route: RDS } = TYPE_URLS;
+const { cluster: CDS, endpoint: EDS, listener: LDS, route: RDS } = TYPE_URLS;
 
 interface Told {
   readonly view: GroupView;
@@ -162,6 +162,24 @@ test("while a route stays on its last good, nothing that it needs is taken away"
   expect(one.has(CDS, "gone-before")).toBeUndefined();
   publish(cluster("b"), endpoints("b"), route("r", "3"));
   expect(one.has(CDS, "a")).toBeUndefined();
+});
+
+test("a new listener that is refused leaves those that its revision took away, with what they need", () => {
+  const { publish, node, refuse } = fixture();
+  const [old, other, moved] = [listener("old", "r1"), listener("other", "r1"), listener("moved", "r2")];
+  publish(old, other, route("r1"), cluster("a"));
+  const one = node("n1");
+  publish(moved, other, route("r2"), cluster("a"));
+  expect(one.has(LDS, "old")).toBeUndefined();
+  refuse(one, moved);
+  const has = (...names: readonly string[]) => names.map((name) => one.has(LDS, name) !== undefined);
+  expect(has("old", "other", "moved")).toEqual([true, true, false]);
+  expect([one.has(RDS, "r1"), one.has(RDS, "r2")].map((version) => version !== undefined)).toEqual([true, true]);
+  // What is taken away later is meant.
+  publish(moved, route("r2"), cluster("a"));
+  expect(has("old", "other", "moved")).toEqual([true, false, false]);
+  publish(listener("moved", "r1"), route("r1"), cluster("a"));
+  expect(has("old", "other", "moved")).toEqual([false, false, true]);
 });
 
 test("a node that needs not be told is told of no change", () => {

@@ -258,7 +258,8 @@ export function createDispatcher(options: DispatchOptions): Dispatcher {
   function heldBackOf({ current, quarantine: held, lastGood, remembered }: Group): HeldBack {
     const { formers, needed } = formersOf(current, held.values(), lastGood);
     const isAdded = (key: string, { typeUrl, name }: QuarantineEntry) =>
-      lastGood.isNew(typeUrl, name) || (remembered.added.has(key) && lastGood.get(typeUrl, name) === undefined);
+      lastGood.addedAt(typeUrl, name) !== undefined ||
+      (remembered.added.has(key) && lastGood.get(typeUrl, name) === undefined);
     const added = [...held].flatMap(([key, entry]) => (isAdded(key, entry) ? [key] : []));
     return { quarantine: held, formers: [...formers, ...needed], added: new Set(added) };
   }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { connect } from "node:tls";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
-import { closeAtEnd, createCertificateAuthority, http, waitFor } from "../test/support/index.ts";
+import { closeAtEnd, createCertificateAuthority, freePort, http, waitFor } from "../test/support/index.ts";
 import { systemClock } from "./clock.ts";
 import { get, portOf, pushes, runs, startNode, startServer, startUpstream } from "./envoy-fixture.ts";
 import { openQuarantineMemory } from "./quarantine-memory.ts";
@@ -194,6 +194,21 @@ test("after a restart of the server Envoy reconnects, keeps serving, and nothing
   await runs(after.server, 2);
   expect(await get(edge)).toBe("two");
   expect(await pushes(after.registry)).toEqual({ endpoint: 1 });
+});
+
+test("a listener that moves to a port that is taken stays where it was", async () => {
+  const [upstream, free] = [await startUpstream("good"), await freePort()];
+  const base = [cluster("a"), endpoints("a", upstream), routes(["/", "a"])];
+  const on = (port: number) => listener(undefined, "edge", { name: `edge-${port}`, port });
+  const { server, port } = await startServer(snapshot(1, ...base, on(free)));
+  const envoy = await startNode(port);
+  await runs(server, 1);
+  server.setSnapshot(snapshot(2, ...base, on(upstream)));
+  const nack = await waitFor(() => server.nodes()[0]?.lastNack, 10_000, "the refusal");
+  expect(nack.message).toContain("in use");
+  await waitFor(async () => Object.keys(await envoy.listenerPorts()).join() === `edge-${free}`, 10_000, "the old port");
+  expect(await get(free)).toBe("good");
+  expect(server.nodes()[0]).toMatchObject({ acknowledgedRevision: 1, heldBack: [{ name: `edge-${upstream}` }] });
 });
 
 test("a restarted server sends no node what it refused, keeps it on its last good, and takes new content up", async () => {

@@ -31,24 +31,33 @@ export function heldBackView(view: GroupView, entries: readonly QuarantineEntry[
   return { ...view, types, heldBack: entries };
 }
 
-/** What entries leave in the place of what was refused, and what is gone since that this may need. */
+/**
+ * What entries leave in the place of what was refused, and what is gone since that this may need. A listener that is new
+ * leaves those in its place that its revision took away: a port that moved is still the old one.
+ */
 export function formersOf(
   view: GroupView,
   entries: Iterable<QuarantineEntry>,
   lastGood: LastGood,
 ): { readonly formers: readonly FormerResource[]; readonly needed: readonly FormerResource[] } {
   const formers: FormerResource[] = [];
+  const isGone = ({ resource }: FormerResource) => !view.types.get(resource.typeUrl)?.resources.has(resource.name);
+  const replacedBy = (typeUrl: string, revision: number) =>
+    typeUrl === TYPE_URLS.listener
+      ? [...lastGood.ofType(typeUrl)].filter((each) => each.until === revision && isGone(each))
+      : [];
   let neededSince = Number.POSITIVE_INFINITY;
-  for (const { typeUrl, name, lastGoodRefused } of entries) {
-    const former = lastGoodRefused ? undefined : lastGood.get(typeUrl, name);
-    if (former === undefined) continue;
-    formers.push(former);
-    if (NEEDING.has(typeUrl)) neededSince = Math.min(neededSince, former.until);
+  for (const { typeUrl, name, revision, lastGoodRefused } of entries) {
+    if (lastGoodRefused) continue;
+    const former = lastGood.get(typeUrl, name);
+    const left = former === undefined ? replacedBy(typeUrl, lastGood.addedAt(typeUrl, name) ?? revision) : [former];
+    for (const each of left) {
+      formers.push(each);
+      if (NEEDING.has(typeUrl)) neededSince = Math.min(neededSince, each.until);
+    }
   }
   const needed = NEEDED.flatMap((typeUrl) =>
-    [...lastGood.ofType(typeUrl)].filter(
-      ({ resource, until }) => until >= neededSince && !view.types.get(typeUrl)?.resources.has(resource.name),
-    ),
+    [...lastGood.ofType(typeUrl)].filter((each) => each.until >= neededSince && isGone(each)),
   );
   return { formers, needed };
 }

@@ -12,8 +12,12 @@ export interface FormerResource {
 /** What resources of a group were before they changed or went: what a node stays on that refuses the new content. */
 export interface LastGood {
   get(typeUrl: string, name: string): FormerResource | undefined;
-  /** Whether there was nothing of that name before what there is now; false: there was, or it is not known. */
-  isNew(typeUrl: string, name: string): boolean;
+  /**
+   * The revision that brought a resource of which there was nothing before.
+   *
+   * @returns undefined where there was something, or where nobody knows
+   */
+  addedAt(typeUrl: string, name: string): number | undefined;
   /** As a process before this one knew it: where nothing is known of the resource, this is. */
   recall(former: FormerResource): void;
   ofType(typeUrl: string): Iterable<FormerResource>;
@@ -32,8 +36,8 @@ const MAX_ADDED = 10_000;
 export function createLastGood(maxBytes: number): LastGood {
   const types = new Map<string, Map<string, FormerResource>>();
   const oldestFirst = new Set<FormerResource>();
-  /** The newest last. */
-  const added = new Set<string>();
+  /** Key → revision; the newest last. */
+  const added = new Map<string, number>();
   let bytes = 0;
 
   function drop(former: FormerResource): void {
@@ -56,7 +60,7 @@ export function createLastGood(maxBytes: number): LastGood {
 
   return {
     get: (typeUrl, name) => types.get(typeUrl)?.get(name),
-    isNew: (typeUrl, name) => added.has(keyOf(typeUrl, name)) && types.get(typeUrl)?.has(name) !== true,
+    addedAt: (typeUrl, name) => (types.get(typeUrl)?.has(name) === true ? undefined : added.get(keyOf(typeUrl, name))),
     recall({ resource, until }) {
       const { typeUrl, name } = resource;
       if (types.get(typeUrl)?.has(name) !== true) keep(resource, until);
@@ -69,14 +73,14 @@ export function createLastGood(maxBytes: number): LastGood {
           const old = before?.get(name);
           if (old !== undefined && !refused(typeUrl, name)) keep(old, revision);
           // Of the first view nobody knows what was before.
-          if (old === undefined && view.known) added.add(keyOf(typeUrl, name));
+          if (old === undefined && view.known) added.set(keyOf(typeUrl, name), revision);
         }
       }
       for (const oldest of oldestFirst) {
         if (bytes <= maxBytes) break;
         drop(oldest);
       }
-      for (const oldest of added) {
+      for (const oldest of added.keys()) {
         if (added.size <= MAX_ADDED) break;
         added.delete(oldest);
       }

@@ -69,6 +69,9 @@ const ABOUT_TO_BE_SENT: Standing = {
   text: "is sent when the connection has taken what came before",
 };
 
+/** Names that are told where one was not found. */
+const MAX_SIMILAR = 5;
+
 /** Resources in one answer; for more there is CSDS. */
 const MAX_RESOURCES = 10_000;
 
@@ -204,8 +207,18 @@ function absent(identity: NodeIdentity, facts: DetailFacts, typeUrl: string, nam
     return say("not-its-secret", `there is such a secret, and nothing of gateway "${identity.group}" refers to it`);
   }
   const groups = facts.groupsWith(name);
-  const elsewhere = groups.length === 0 ? "" : `; these have it: ${groups.join(", ")}`;
+  const elsewhere = groups.length === 0 ? similar(facts, name) : `; these have it: ${groups.join(", ")}`;
   return say("not-in-its-group", `gateway "${identity.group}" has no ${shortType(typeUrl)} of that name${elsewhere}`);
+}
+
+/** Full names that what was asked for is part of: "upstream/team/shop" for "shop". */
+function similar({ groupView }: DetailFacts, part: string): string {
+  const found = new Set<string>();
+  for (const { resources } of groupView.types.values()) {
+    for (const name of resources.keys()) if (name.includes(part)) found.add(name);
+  }
+  const shown = [...found].sort().slice(0, MAX_SIMILAR);
+  return shown.length === 0 ? "" : `; it has ${shown.join(", ")}`;
 }
 
 function unknownName(identity: NodeIdentity, facts: DetailFacts, name: string): ResourceDetail {

@@ -30,7 +30,12 @@ export function endpoints(clusterName: string, port: number): EncodedResource {
   });
 }
 
-export function listener(secret?: string, statPrefix = "edge"): EncodedResource {
+/** @param at  a name of its own, and a port instead of any free one */
+export function listener(
+  secret?: string,
+  statPrefix = "edge",
+  at: { readonly name: string; readonly port: number } = { name: "edge", port: 0 },
+): EncodedResource {
   const manager = {
     name: "envoy.filters.network.http_connection_manager",
     typedConfig: {
@@ -50,7 +55,7 @@ export function listener(secret?: string, statPrefix = "edge"): EncodedResource 
     },
   };
   const chain = { filters: [manager], ...(secret === undefined ? {} : { transportSocket: tls }) };
-  return encode(ListenerSchema, "edge", { name: "edge", address: address(0), filterChains: [chain] });
+  return encode(ListenerSchema, at.name, { name: at.name, address: address(at.port), filterChains: [chain] });
 }
 
 export function routes(...list: readonly (readonly [prefix: string, cluster: string])[]): EncodedResource {
