@@ -48,7 +48,7 @@ async function serve(options: { readonly token?: string; readonly alone?: boolea
       now: () => NOW,
       newId,
     },
-    principals: options.alone === true ? [] : PEOPLE,
+    ...(options.alone === true ? {} : { principals: () => PEOPLE }),
     ...(options.token === undefined ? {} : { token: options.token }),
   });
   onTestFinished(async () => {

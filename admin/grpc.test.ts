@@ -181,7 +181,8 @@ test("lets nobody in over gRPC without a token, nor beyond the roles", async () 
   const people = JSON.stringify([
     { name: "eve", roles: [], tokenSha256: createHash("sha256").update(EVE).digest("hex") },
   ]);
-  const { address, given } = await serve({ token: TOKEN, principals: parsePrincipals(people, "people") });
+  const principals = parsePrincipals(people, "people");
+  const { address, given } = await serve({ token: TOKEN, principals: () => principals });
   const give = (options: Call) => call(address, RestrictionService.method.giveRestriction, restriction, options);
   const nobody = { code: status.UNAUTHENTICATED, details: "a bearer token is needed" };
   expect(await refused(give({}))).toMatchObject(nobody);

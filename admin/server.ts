@@ -43,8 +43,8 @@ export interface AdminServerOptions {
   readonly onDefect?: (error: unknown) => void;
   /** Bearer token that the admin API demands; obligatory where `host` is not a loopback address. */
   readonly token?: string;
-  /** Others who are let in with a token of their own; with any, nobody is let in without one. */
-  readonly principals?: readonly Credential[];
+  /** Others who are let in with a token of their own, asked at each call; with it, nobody is let in without a token. */
+  readonly principals?: () => readonly Credential[];
 }
 
 export interface AdminServer {
@@ -73,7 +73,9 @@ const HTTP2_LIMITS = { firstBytesMs: HEADERS_MS, requestMs: REQUEST_MS, idleMs: 
 export async function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
   const loopback = isLoopback(options.host);
   const { status, restrictions, approvals, endpoints } = options;
-  const credentials = credentialsOf(options.token, options.principals ?? []);
+  const { token, principals } = options;
+  const credentials =
+    token === undefined && principals === undefined ? undefined : () => credentialsOf(token, principals?.() ?? []);
   const prefixes: string[] = [];
   const routes = (router: ConnectRouter): void => {
     if (status !== undefined) router.service(AdminService, { getStatus: () => toStatusResponse(status()) });
@@ -85,7 +87,7 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   if (restrictions !== undefined) prefixes.push(`/${RestrictionService.typeName}/`);
   if (approvals !== undefined) prefixes.push(`/${ApprovalService.typeName}/`);
   if (endpoints !== undefined) prefixes.push(`/${EndpointService.typeName}/`);
-  if ((prefixes.length > 0 || options.pages !== undefined) && credentials.length === 0 && !loopback) {
+  if ((prefixes.length > 0 || options.pages !== undefined) && credentials === undefined && !loopback) {
     throw new ChanceryError(
       "invalid-argument",
       `the admin API on ${options.host} needs a token: everybody who reaches the address could use it`,
@@ -95,7 +97,7 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   const interceptors = [translateErrors(options.onDefect ?? (() => undefined))];
   const api = connectNodeAdapter({
     routes,
-    interceptors: credentials.length === 0 ? interceptors : [...interceptors, demandToken(credentials)],
+    interceptors: credentials === undefined ? interceptors : [...interceptors, demandToken(credentials)],
     readMaxBytes: MESSAGE_LIMIT,
     // A misspelt field of a restriction or an approval is not to be passed by.
     jsonOptions: { ignoreUnknownFields: false },
@@ -149,7 +151,7 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   };
 }
 
-function buildPages(options: AdminServerOptions, credentials: readonly Credential[]): Hono {
+function buildPages(options: AdminServerOptions, credentials: (() => readonly Credential[]) | undefined): Hono {
   const pages = new Hono();
   pages.get("/healthz", (context) => context.json({ status: "ok" }));
   pages.get("/readyz", (context) => {
@@ -162,7 +164,7 @@ function buildPages(options: AdminServerOptions, credentials: readonly Credentia
   for (const [path, answer] of Object.entries(options.pages ?? {})) {
     pages.get(path, (context) => {
       const authorization = context.req.header("authorization");
-      if (credentials.length > 0 && principalOf(authorization, credentials) === undefined) {
+      if (credentials !== undefined && principalOf(authorization, credentials()) === undefined) {
         return context.json({ error: "a bearer token is needed" }, 401);
       }
       const body = answer(new URL(context.req.url).searchParams);
@@ -173,9 +175,9 @@ function buildPages(options: AdminServerOptions, credentials: readonly Credentia
   return pages;
 }
 
-function demandToken(credentials: readonly Credential[]): Interceptor {
+function demandToken(credentials: () => readonly Credential[]): Interceptor {
   return (next) => (request) => {
-    const principal = principalOf(request.header.get("authorization"), credentials);
+    const principal = principalOf(request.header.get("authorization"), credentials());
     if (principal === undefined) throw new ConnectError("a bearer token is needed", Code.Unauthenticated);
     request.contextValues.set(principalKey, principal);
     return next(request);

@@ -3,7 +3,6 @@ import {
   addRestrictionMetrics,
   addStatusMetrics,
   type ControlStatus,
-  type Credential,
   createRegistry,
   startAdminServer,
 } from "../admin/index.ts";
@@ -19,6 +18,7 @@ import { Fleet } from "./fleet.ts";
 import type { Logger } from "./logging.ts";
 import { LOOP_SLICING } from "./loop-slicing.ts";
 import { approvalApi, openOperationalLog } from "./operational-log.ts";
+import type { PrincipalsFile } from "./principals-file.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
 import type { ShutdownStack } from "./shutdown.ts";
 import { openSigningKeys } from "./signing-keys.ts";
@@ -40,7 +40,7 @@ export interface ControlPlaneOptions {
   readonly control: Address;
   readonly token?: string | undefined;
   /** Who else may use the admin API. */
-  readonly principals: readonly Credential[];
+  readonly principals: PrincipalsFile | undefined;
   /** Endpoints beside the revision. */
   readonly feed: FeedOptions;
   readonly envoy?: EnvoyOptions | undefined;
@@ -72,7 +72,7 @@ export async function startControlPlane(
   log: Logger,
   onProgress: (line: string) => void,
 ): Promise<ControlPlane> {
-  const { state } = options;
+  const { state, principals } = options;
   // What is missing or taken is told before anything is started.
   const program = options.envoy === undefined ? undefined : await findEnvoy(process.env);
   const lock = await lockState(state);
@@ -207,7 +207,7 @@ export async function startControlPlane(
     ...(xds.feed === undefined ? {} : { endpoints: xds.feed }),
     restrictions: restrictionApi(restrictions, trust, signers, () => xds.revision()?.program),
     approvals: approvalApi(operationalLog, () => publishing.inventory()),
-    principals: options.principals,
+    ...(principals === undefined ? {} : { principals: () => principals.current() }),
     onDefect: (err) => log.error({ err }, "a call of the admin API failed"),
     ...(options.token === undefined ? {} : { token: options.token }),
   });

@@ -10,13 +10,14 @@ import { holderOf, startLead } from "./lead.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
 import { approvalApi, openOperationalLog } from "./operational-log.ts";
 import { addressOption, collect, parseCount, parseSeconds } from "./options.ts";
+import { openPrincipalsFile } from "./principals-file.ts";
 import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
 import { watchRevisions } from "./revision-watch.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 import { warnOfEnd } from "./signing-keys.ts";
 import { lockState } from "./state-lock.ts";
-import { readPrincipals, readToken } from "./token.ts";
+import { readToken } from "./token.ts";
 import { publishTree } from "./tree-publisher.ts";
 
 interface ControlOptions extends NatsOptions, ProcessOptions {
@@ -87,13 +88,14 @@ async function control(options: ControlOptions): Promise<void> {
   if (options.nats === undefined) throw missing("--nats URL");
   if (options.key.length === 0) throw missing("--key FILE");
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
-  const principals = await readPrincipals(options.principals);
   const trust = options.trust === undefined ? undefined : await loadTrust(options.trust);
   const signers = await Promise.all(options.key.map((file) => loadSigningKey(file)));
   const log = loggerOf(options, name);
   if (trust !== undefined) warnOfEnd(trust, signers, Date.now(), log);
   const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
   try {
+    const principals = await openPrincipalsFile(options.principals, log);
+    if (principals !== undefined) stack.add({ name: "principals", close: () => principals.close() });
     const lock = await lockState(state);
     stack.add({ name: "state", close: () => lock.close() });
     const onAlarm = (alarm: ChanceryError): void => log.warn({ code: alarm.code }, alarm.message);
@@ -217,7 +219,7 @@ async function control(options: ControlOptions): Promise<void> {
         ? {}
         : { restrictions: restrictionApi(restrictions, trust, signers, () => publishing.program()) }),
       ...(operationalLog === undefined ? {} : { approvals: approvalApi(operationalLog, () => publishing.inventory()) }),
-      principals,
+      ...(principals === undefined ? {} : { principals: () => principals.current() }),
       ...(token === undefined ? {} : { token }),
     });
     stack.add({ name: "admin", close: () => admin.close() });

@@ -8,9 +8,10 @@ import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { addFeedOptions, type FeedOptions } from "./feed-options.ts";
 import type { Logger } from "./logging.ts";
 import { addressListOption, addressOption, parseCount } from "./options.ts";
+import { openPrincipalsFile } from "./principals-file.ts";
 import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
-import { readPrincipals, readToken } from "./token.ts";
+import { readToken } from "./token.ts";
 
 interface StartOptions extends ProcessOptions, FeedOptions {
   readonly resources: string;
@@ -71,9 +72,10 @@ async function start(options: StartOptions): Promise<void> {
   for (const address of [xds, ...options.authz]) demandLocal(address);
   await demandDirectory(options.resources);
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
-  const principals = await readPrincipals(options.principals);
   const log = loggerOf(options, "control");
+  const principals = await openPrincipalsFile(options.principals, log);
   const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
+  if (principals !== undefined) stack.add({ name: "principals", close: () => principals.close() });
   // From here on a signal stops whatever has been started by then.
   const failed = Promise.withResolvers<Error>();
   const running = runUntilStopped(log, stack, failed.promise);
