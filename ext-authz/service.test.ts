@@ -1,6 +1,6 @@
 import { Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
-import { compilePolicy, type PolicyCompiler, type PolicyProgram } from "../policy/index.ts";
+import { compilePolicy, type PolicyCompiler, type PolicyProgram, type Restriction } from "../policy/index.ts";
 import { BATCH_KEY, CHAT_KEY, checkBytes, decodeAnswer, EDGE, NOW, PROGRAM, revision, rule } from "./fixtures.ts";
 import type { DecisionRecord, JournalRecord } from "./record.ts";
 import { createDecisionService, type DecisionServiceOptions } from "./service.ts";
@@ -326,5 +326,46 @@ it("counts evaluation errors against their rule", async () => {
   service.activate(revision({ program: { ...PROGRAM, rules: [...PROGRAM.rules, broken] } }));
   expect(await answer(service, chat())).toMatchObject({ code: "ok" });
   expect(await metric("chancery_rule_errors_total")).toEqual([{ labels: { rule: "broken" }, value: 1 }]);
+  await service.close();
+});
+
+it("records and counts a request that is recognised like any other, and stops it at once", async () => {
+  let restrictions: readonly Restriction[] = [];
+  let made = 0;
+  const { service, journal, metric } = setUp({
+    restrictions: () => restrictions,
+    compilePolicy(program) {
+      const policy = compilePolicy(program);
+      return {
+        ...policy,
+        decideAgain(input) {
+          made += 1;
+          return policy.decideAgain(input);
+        },
+      };
+    },
+  });
+  const broken = rule("broken", { effect: "deny", mode: "shadow", when: 'request.headers["x-none"] == "a"' });
+  service.activate(revision({ program: { ...PROGRAM, rules: [...PROGRAM.rules, broken] } }));
+  const web = (path: string) =>
+    checkBytes({ route: "own/0/0", method: "GET", path, headers: [["x-api-key", BATCH_KEY]] });
+  for (const path of ["/a", "/a", "/b"]) expect(await answer(service, web(path))).toMatchObject({ code: "ok" });
+  expect(made).toBe(1);
+  expect(await metric("chancery_rule_errors_total")).toEqual([{ labels: { rule: "broken" }, value: 3 }]);
+  expect(await metric("chancery_decisions_total")).toEqual([
+    { labels: { effect: "allow", code: "ok", application: "acme/batch" }, value: 3 },
+  ]);
+  const [first, ...others] = journal.records as DecisionRecord[];
+  expect(others.map((record) => ({ ...record, decidedInUs: 0 }))).toEqual(
+    [
+      ["d2", "/a"],
+      ["d3", "/b"],
+    ].map(([id, path]) => ({ ...first, id, decidedInUs: 0, request: { ...first?.request, path } })),
+  );
+
+  restrictions = [{ id: "stop", kind: "upstream", value: "own", reason: "harm" }];
+  expect(await answer(service, web("/a"))).toMatchObject({ case: "deniedResponse", code: "no_legal_target" });
+  restrictions = [];
+  expect(await answer(service, web("/a"))).toMatchObject({ code: "ok" });
   await service.close();
 });
