@@ -26,7 +26,7 @@ import { readMetric } from "../support/fleet.ts";
 import { freePorts, runChancery, waitFor } from "../support/index.ts";
 import { ALLOW_ALL, anonymous, gateway, plainRoute, policy, upstream, yaml } from "../support/resources.ts";
 import { type Place, startPlace } from "./nats-users.ts";
-import { Child } from "./regions-fixture.ts";
+import { Child } from "./region-processes.ts";
 
 const WAIT_MS = 25_000;
 

@@ -20,7 +20,7 @@ import {
 import { freePorts, startNats, waitFor } from "../support/index.ts";
 import { apiKey, application, gateway, model, modelRoute, upstream, version, yaml } from "../support/resources.ts";
 import { type NatsTap, startNatsTap } from "./nats-tap.ts";
-import { Child } from "./regions-fixture.ts";
+import { Child } from "./region-processes.ts";
 
 export const WAIT_MS = 60_000;
 export const LEASE_SECONDS = 2;

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { waitFor } from "../support/wait-for.ts";
-import { type Regions, type Restartable, WAIT_MS } from "./regions-fixture.ts";
+import { type Restartable, WAIT_MS } from "./region-processes.ts";
+import type { Regions } from "./regions-fixture.ts";
 import { startLoad } from "./regions-load.ts";
 
 /** One line of the table. */

@@ -3,44 +3,20 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { getStatus } from "../../admin/index.ts";
 import { readDecisions } from "../../audit/index.ts";
-import { bootstrapJson, findEnvoy } from "../../envoy/index.ts";
 import { startWebServer } from "../../examples/quickstart/web-server.ts";
 import { initKeys, loadSigningKey, type SigningKey } from "../../revision/index.ts";
-import { startChancery } from "../support/chancery.ts";
-import { startEnvoy } from "../support/envoy.ts";
 import { freePorts } from "../support/free-port.ts";
-import { http } from "../support/http-client.ts";
 import { type RunningNats, startNats } from "../support/nats.ts";
 import { ALLOW_ALL, anonymous, policy, upstream, yaml } from "../support/resources.ts";
-import type { SpawnedProcess } from "../support/spawn-process.ts";
 import { startTcpRelay, type TcpRelay } from "../support/tcp-relay.ts";
 import { waitFor } from "../support/wait-for.ts";
+import { Child, isOpen, PINGS, PORTS, type RegionProcesses, startRegion, WAIT_MS } from "./region-processes.ts";
 
-export const WAIT_MS = 60_000;
 /** Milliseconds one way between a region and the hub. */
 export const LINK_MS = 50;
 
-/** Ports of a region: Envoy, two decision services, xDS, the relay's admin API. */
-const PORTS = 5;
-
-/** A process that can be started again as it was. */
-export interface Restartable {
-  readonly name: string;
-  /** Ends it at once (SIGKILL). */
-  kill(): Promise<void>;
-  start(): Promise<void>;
-}
-
-export interface Region {
-  readonly name: string;
-  readonly url: string;
+export interface Region extends RegionProcesses {
   readonly link: TcpRelay;
-  readonly nats: RunningNats;
-  readonly relay: Child;
-  readonly xds: Child;
-  readonly authz: readonly Child[];
-  /** Status of the answer to a GET; 0: none. */
-  ask(path: string): Promise<number>;
 }
 
 export interface Regions {
@@ -62,46 +38,8 @@ export interface Regions {
   close(): Promise<void>;
 }
 
-/** One `chancery` process. */
-export class Child implements Restartable {
-  readonly name: string;
-  readonly address: string;
-  readonly #args: readonly string[];
-  #process: SpawnedProcess | undefined;
-
-  constructor(name: string, address: string, args: readonly string[]) {
-    this.name = name;
-    this.address = address;
-    this.#args = args;
-  }
-
-  get process(): SpawnedProcess {
-    if (this.#process === undefined) throw new Error(`${this.name} was not started`);
-    return this.#process;
-  }
-
-  async start(): Promise<void> {
-    await this.startOnly();
-    await this.process.waitForOutput(/^ready /m, WAIT_MS);
-  }
-
-  /** Does not wait until it is ready. */
-  async startOnly(): Promise<void> {
-    this.#process = await startChancery([...this.#args, "--log-format", "json"]);
-  }
-
-  async kill(): Promise<void> {
-    this.process.signal("SIGKILL");
-    await this.process.ended;
-  }
-
-  async close(): Promise<void> {
-    this.#process?.signal("SIGCONT");
-    await this.#process?.close();
-  }
-}
-
-function tree(ports: ReadonlyMap<string, number>, web: number): string {
+/** @param ports  region → port of its gateway; @param web  port of the upstreams */
+export function regionTree(ports: ReadonlyMap<string, number>, web: number): string {
   const documents = [...ports].map(
     ([region, port]) => `
 apiVersion: gateway.networking.k8s.io/v1
@@ -160,10 +98,10 @@ export async function startRegions(names: readonly string[] = ["eu", "us"]): Pro
     const web = keep(await startWebServer({ name: "web" }));
     const [controlA, controlB, ...others] = await freePorts(2 + PORTS * names.length);
     const portOf = (region: number, index: number): number => others[PORTS * region + index] ?? 0;
-    await write("tree.yaml", tree(new Map(names.map((name, region) => [name, portOf(region, 0)])), web.port));
+    await write("tree.yaml", regionTree(new Map(names.map((name, region) => [name, portOf(region, 0)])), web.port));
     await deny();
 
-    const hub = keep(await startNats({ domain: "hub", leafNodes: true }));
+    const hub = keep(await startNats({ domain: "hub", leafNodes: true, config: PINGS }));
     const controls = [controlA, controlB].map((port, index) => {
       const name = `control-${index}`;
       const address = `127.0.0.1:${port}`;
@@ -182,49 +120,15 @@ export async function startRegions(names: readonly string[] = ["eu", "us"]): Pro
     for (const [index, name] of names.entries()) {
       const link = keep(await startTcpRelay(Number(new URL(hub.leafUrl).port)));
       link.delay(LINK_MS);
-      const config = `leafnodes { remotes: [{ url: "nats://127.0.0.1:${link.port}" }], reconnect: "1s" }`;
-      const nats = keep(await startNats({ domain: name, config }));
-      const bus = ["--nats", nats.url, "--nats-prefix", name, "--trust", keys.trust];
-      const state = (process: string): string[] => ["--state", join(root, name, process)];
-      const relayAdmin = `127.0.0.1:${portOf(index, 4)}`;
-      const relay = new Child(`relay ${name}`, relayAdmin, [
-        ...["relay", "--nats", nats.url, "--nats-domain", "hub", "--trust", keys.trust, ...state("relay")],
-        ...["--region", name, "--region-nats", nats.url, "--admin", relayAdmin],
-      ]);
-      const authz = [1, 2].map((number) => {
-        const listen = `127.0.0.1:${portOf(index, number)}`;
-        const own = `authz-${number}`;
-        journals.push(join(root, name, own, "journal"));
-        return new Child(`${own} ${name}`, listen, ["authz", ...bus, "--listen", listen, "--name", own, ...state(own)]);
-      });
-      const xdsAddress = `127.0.0.1:${portOf(index, 3)}`;
-      const xds = new Child(`xds ${name}`, xdsAddress, [
-        ...["xds", ...bus, "--listen", xdsAddress, "--secrets", join(root, "tree"), ...state("xds")],
-      ]);
-      for (const child of [relay, ...authz, xds]) await keep(child).start();
-      const bootstrap = bootstrapJson({
-        nodeId: `envoy-${name}`,
-        nodeGroup: `edge-${name}`,
-        xds: [xdsAddress],
-        extAuthz: authz.map(({ address }) => address),
-        admin: "127.0.0.1:0",
-      });
-      keep(await startEnvoy({ binary: (await findEnvoy(process.env)).path, concurrency: 1, bootstrap }));
-      const url = `http://127.0.0.1:${portOf(index, 0)}`;
-      const ask = async (path: string): Promise<number> => {
-        try {
-          return (await http(`${url}/${path}`, { timeoutMs: 5_000 })).status;
-        } catch {
-          // Refused or reset: what is asked here is only how it is answered.
-          return 0;
-        }
-      };
-      regions.push({ name, url, link, nats, relay, xds, authz, ask });
+      const processes = await startRegion(
+        { name, root: join(root, name), trust: keys.trust, secrets: join(root, "tree") },
+        { hub: `127.0.0.1:${link.port}`, ports: others.slice(PORTS * index, PORTS * (index + 1)) },
+        keep,
+      );
+      journals.push(...processes.journals);
+      regions.push({ ...processes, link });
     }
-    for (const { name, ask, xds } of regions) {
-      const open = async (): Promise<boolean> => (await ask("open")) === 200;
-      await waitFor(open, WAIT_MS, () => `an Envoy in ${name} that lets /open through\n${xds.process.stderr()}`);
-    }
+    for (const region of regions) await isOpen(region);
     const leader = async (): Promise<Child> =>
       await waitFor(
         async () => {

@@ -2,7 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { giveRestriction } from "../../admin/index.ts";
 import { openNatsBus, type RestrictionStatement, signRestriction } from "../../distribution/index.ts";
 import { waitFor } from "../support/wait-for.ts";
-import { type Region, type Regions, WAIT_MS } from "./regions-fixture.ts";
+import { WAIT_MS } from "./region-processes.ts";
+import type { Region, Regions } from "./regions-fixture.ts";
 
 /** What `/spare` needs, and nothing else. */
 const UPSTREAM = "spare";

@@ -1,5 +1,4 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Regions } from "./regions-fixture.ts";
 
 /** What happened to a steady load while something broke. */
 export interface LoadResult {
@@ -15,8 +14,13 @@ export interface RunningLoad {
   stop(): Promise<LoadResult>;
 }
 
+/** Regions, as far as they are asked. */
+export interface LoadTarget {
+  readonly regions: readonly { ask(path: string): Promise<number> }[];
+}
+
 /** Asks each region again and again what must always be let through, and what must never be. */
-export function startLoad({ regions }: Regions, pauseMs = 25): RunningLoad {
+export function startLoad({ regions }: LoadTarget, pauseMs = 25): RunningLoad {
   let running = true;
   let [answered, wrong, unavailable] = [0, 0, 0];
   const loops = regions.map(async ({ ask }) => {

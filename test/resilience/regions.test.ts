@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { policy } from "../support/resources.ts";
 import { waitFor } from "../support/wait-for.ts";
+import { WAIT_MS } from "./region-processes.ts";
 import { enforcedEverywhere, faultsOf, faultTable, runFault } from "./regions-faults.ts";
-import { LINK_MS, type Regions, startRegions, WAIT_MS } from "./regions-fixture.ts";
+import { LINK_MS, type Regions, startRegions } from "./regions-fixture.ts";
 import {
   giveToRelay,
   isAtHub,

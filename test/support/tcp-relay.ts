@@ -42,8 +42,8 @@ interface Link {
   readonly pipes: Readonly<Record<Way, Pipe>>;
 }
 
-/** @param to  port on 127.0.0.1 */
-export async function startTcpRelay(to: number): Promise<TcpRelay> {
+/** @param to  port on 127.0.0.1; @param host  address that clients connect to */
+export async function startTcpRelay(to: number, host = "127.0.0.1"): Promise<TcpRelay> {
   const links = new Set<Link>();
   const delays: Record<Way, number> = { up: 0, down: 0 };
   const stalled = new Set<Way>();
@@ -81,7 +81,7 @@ export async function startTcpRelay(to: number): Promise<TcpRelay> {
   const reset = (): void => {
     for (const link of [...links]) end(link);
   };
-  listener.listen(0, "127.0.0.1");
+  listener.listen(0, host);
   await once(listener, "listening");
   const { port } = listener.address() as AddressInfo;
   return {
@@ -111,7 +111,7 @@ export async function startTcpRelay(to: number): Promise<TcpRelay> {
       for (const link of links) link.forgotten = true;
     },
     heal: () => {
-      if (!listener.listening) listener.listen(port, "127.0.0.1");
+      if (!listener.listening) listener.listen(port, host);
       if (losing) reset();
       losing = false;
       refusing = false;
