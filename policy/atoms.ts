@@ -38,8 +38,11 @@ export function guardsOf(root: Expr): readonly Guard[] {
     .slice(0, GUARDS_LIMIT);
 }
 
-function conjunctsOf(expr: Expr): readonly Expr[] {
-  return expr.kind === "call" && expr.name === "_&&_" ? expr.args.flatMap(conjunctsOf) : [expr];
+/** What must hold for the whole to hold, in order. */
+export function conjunctsOf(expr: Expr, found: Expr[] = []): readonly Expr[] {
+  if (expr.kind !== "call" || expr.name !== "_&&_") found.push(expr);
+  else for (const operand of expr.args) conjunctsOf(operand, found);
+  return found;
 }
 
 function guardOf(expr: Expr): Guard | undefined {

@@ -1,4 +1,5 @@
 import type { Key } from "../resources/index.ts";
+import { conjunctsOf } from "./atoms.ts";
 import { type Expr, parse } from "./cel/index.ts";
 import { literalText, memberOf } from "./paths.ts";
 import type { ProgramRule } from "./program.ts";
@@ -43,10 +44,6 @@ function sourcesOf(rule: ProgramRule): { readonly sources: readonly Key[]; reado
     (rule.when === undefined || (root !== undefined && named.every(({ length }) => length > 0)));
   if (rule.target?.kind === "Model") return { sources: [rule.target.key], always };
   return { sources: named.flat(), always };
-}
-
-function conjunctsOf(expr: Expr): readonly Expr[] {
-  return expr.kind === "call" && expr.name === "_&&_" ? expr.args.flatMap(conjunctsOf) : [expr];
 }
 
 function modelsNamed(expr: Expr): readonly Key[] {

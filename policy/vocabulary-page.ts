@@ -19,7 +19,8 @@ read an optional word, or they do not pass \`chancery check\` (\`optional-field\
 | \`request.headers["x-role"] == "a"\` | \`"x-role" in request.headers && request.headers["x-role"] == "a"\` | does not count |
 
 A key of a map is optional, at each level: \`has(subject.claims.realm) && has(subject.claims.realm.roles) && …\`, or
-\`subject.claims.?realm.?roles.orValue([])\`. Words of models are there *where a model answers*: a plain upstream has no
+\`subject.claims.?realm.?roles.orValue([])\`; also where it is computed: \`request.method in request.headers && …\`, or
+\`request.headers[?request.method].orValue("")\`. Words of models are there *where a model answers*: a plain upstream has no
 \`target.country\`, so a restrict rule that demands one takes plain upstreams away; a rule for more than one Model that reads
 \`model.*\` without asking is warned about (\`model-field\`).
 

@@ -1,7 +1,7 @@
 import { element, hasField, optionalElement, optionalField, type RecordOf, select } from "./access.ts";
 import type { Variable } from "./environment.ts";
+import { interned } from "./interned.ts";
 import { type Compiled, located, type Reader, type Run } from "./run.ts";
-import { internalised } from "./text-tests.ts";
 import { CelError, Failure } from "./value.ts";
 
 /** Reading of variables, fields of records, keys of maps and elements of lists. */
@@ -92,7 +92,7 @@ export function readMember(
     return found === undefined ? noSuchKey(field, offset) : located(found, offset);
   };
   if (variable === undefined) return { run: general };
-  const key = internalised(field);
+  const key = interned(field);
   const run: Run = (frame) => {
     const target = variable(frame.activation);
     if (!(target instanceof Map)) return general(frame);

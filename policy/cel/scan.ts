@@ -1,3 +1,4 @@
+import { interned } from "./interned.ts";
 import { intLiteral, type Literal, uintLiteral, unescapeBytes, unescapeText } from "./literal.ts";
 import type { Uint } from "./value.ts";
 
@@ -49,24 +50,6 @@ function kindAt(source: string, at: number): number {
 function match(pattern: RegExp, source: string, at: number): RegExpExecArray | null {
   pattern.lastIndex = at;
   return pattern.exec(source);
-}
-
-/** Names and texts of rules, which repeat, as `interned` gave them. */
-const known = new Map<string, string>();
-const MAX_KNOWN = 4_096;
-
-/**
- * The same text as an object's key is: engines keep one copy of those and compare it by its place in memory, first of
- * all when a map is asked for it.
- */
-function interned(text: string): string {
-  let key = known.get(text);
-  if (key === undefined) {
-    key = Object.keys({ [text]: 0 })[0] ?? text;
-    if (known.size >= MAX_KNOWN) known.clear();
-    known.set(key, key);
-  }
-  return key;
 }
 
 /** Behind blanks and comments. */

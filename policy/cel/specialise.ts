@@ -1,8 +1,9 @@
 import { contains, equals, isNumber, order, orderNumbers } from "./compare.ts";
 import { charge, type Frame, sizeOf } from "./frame.ts";
+import { interned } from "./interned.ts";
 import { compilePattern } from "./patterns.ts";
 import { type Compiled, located, type Run } from "./run.ts";
-import { differsText, equalsText, inTexts, internalised, matchesPattern, startsWithText } from "./text-tests.ts";
+import { differsText, equalsText, inTexts, matchesPattern, startsWithText } from "./text-tests.ts";
 import { CelError, Failure, noOverload, OUT_OF_WORK } from "./value.ts";
 
 /** Calls with a literal operand, which most rules are made of: they do in one step what the general ones do in several. */
@@ -26,7 +27,7 @@ export function specialised(name: string, compiled: readonly Compiled[], offset:
       return compared(name, compiled, offset);
     case "@in":
       if (typeof first.constant?.value === "string")
-        return literalIn(internalised(first.constant.value), second.run, offset);
+        return literalIn(interned(first.constant.value), second.run, offset);
       return inLiterals(first, second.constant?.value, offset);
     case "startsWith":
     case "endsWith":

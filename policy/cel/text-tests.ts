@@ -1,4 +1,5 @@
 import type { Frame } from "./frame.ts";
+import { interned } from "./interned.ts";
 import { matchPattern, type Pattern } from "./patterns.ts";
 import { type Compiled, located, type Run } from "./run.ts";
 
@@ -10,13 +11,8 @@ import { type Compiled, located, type Run } from "./run.ts";
 /** What comes of an operand that is no string. */
 export type Otherwise = (value: unknown, frame: Frame) => unknown;
 
-/** The same text as the engine keeps names of properties: two of those are told apart by where they are. */
-export function internalised(text: string): string {
-  return Object.keys({ [text]: true })[0] ?? text;
-}
-
 export function equalsText(operand: Compiled, literal: string, otherwise: Otherwise): Run {
-  const text = internalised(literal);
+  const text = interned(literal);
   const { run, source } = operand;
   const general: Run = (frame) => {
     const value = run(frame);
@@ -41,7 +37,7 @@ export function equalsText(operand: Compiled, literal: string, otherwise: Otherw
 }
 
 export function differsText({ run }: Compiled, literal: string, otherwise: Otherwise): Run {
-  const text = internalised(literal);
+  const text = interned(literal);
   return (frame) => {
     const value = run(frame);
     return typeof value === "string" ? value !== text : otherwise(value, frame);
@@ -53,7 +49,7 @@ const FEW = 8;
 
 export function inTexts(operand: Compiled, members: readonly string[], otherwise: Otherwise): Run {
   if (members.length > FEW) return inTextSet(operand, new Set(members), otherwise);
-  const texts = members.map(internalised);
+  const texts = members.map(interned);
   const { run, source } = operand;
   const general: Run = (frame) => {
     const value = run(frame);
