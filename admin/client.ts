@@ -54,11 +54,26 @@ function restrictionsAt(options: AdminClientOptions): Client<typeof RestrictionS
 }
 
 export function transportTo(options: AdminClientOptions) {
-  return createConnectTransport({ baseUrl: baseUrlOf(options), httpVersion: "1.1" });
+  return createConnectTransport({ baseUrl: baseUrlOf(options.control), httpVersion: "1.1" });
 }
 
-function baseUrlOf({ control }: AdminClientOptions): string {
-  return control.includes("://") ? control : `http://${control}`;
+/**
+ * @param control  "127.0.0.1:7070" or a URL
+ * @throws ChanceryError "invalid-argument" for what is neither, or would show a password in errors and process lists
+ */
+export function baseUrlOf(control: string): string {
+  const text = control.includes("://") ? control : `http://${control}`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new ChanceryError("invalid-argument", `"${control}" is no address: write HOST:PORT or http://HOST:PORT`);
+  }
+  if (url.username !== "" || url.password !== "") {
+    throw new ChanceryError(
+      "invalid-argument",
+      `credentials for ${url.host} belong in a token file, not in the address`,
+    );
+  }
+  return text;
 }
 
 /** Calls, and throws a ChanceryError with the code that the server named; "unavailable" where it named none. */
@@ -78,6 +93,6 @@ export async function asking<T>(
     const code = named !== null && Object.hasOwn(ERROR_CODES, named) ? (named as ErrorCode) : undefined;
     if (code !== undefined) throw new ChanceryError(code, error.rawMessage, { cause });
     const message = error.code === Code.Unimplemented ? "this process does not offer it" : error.rawMessage;
-    throw new ChanceryError("unavailable", `${failed} from ${baseUrlOf(options)}: ${message}`, { cause });
+    throw new ChanceryError("unavailable", `${failed} from ${baseUrlOf(options.control)}: ${message}`, { cause });
   }
 }

@@ -15,6 +15,7 @@ export { grantApproval, listApprovals, requestApproval, revokeApproval } from ".
 export type { ApprovalApi } from "./approval-service.ts";
 export {
   type AdminClientOptions,
+  baseUrlOf,
   getStatus,
   giveRestriction,
   liftRestriction,

@@ -179,3 +179,11 @@ test("a control plane that does not answer is unavailable", async () => {
   await server.close();
   await expect(getStatus({ control: server.address })).rejects.toMatchObject({ code: "unavailable" });
 });
+
+test.each([
+  ["http://user:MARKER@127.0.0.1:1", "credentials for 127.0.0.1:1 belong in a token file, not in the address"],
+  ["ftp://127.0.0.1:1", '"ftp://127.0.0.1:1" is no address: write HOST:PORT or http://HOST:PORT'],
+  ["127.0.0.1:notaport", '"127.0.0.1:notaport" is no address: write HOST:PORT or http://HOST:PORT'],
+])("the client does not ask %s", async (control, message) => {
+  await expect(getStatus({ control })).rejects.toMatchObject({ code: "invalid-argument", message });
+});

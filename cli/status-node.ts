@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { baseUrlOf } from "../admin/index.ts";
 import { ChanceryError, printableLines } from "../resources/index.ts";
 import { NODE_PAGE } from "./xds-pages.ts";
 
@@ -56,6 +57,8 @@ export type NodePage = z.infer<typeof pageSchema>;
 export async function nodeStatus(options: NodeStatusOptions): Promise<NodePage> {
   let remembered: NodePage | undefined;
   const failures: string[] = [];
+  // What is not usable is said before anybody is asked.
+  for (const server of options.servers) baseUrlOf(server);
   for (const server of options.servers) {
     try {
       const page = await ask(server, options);
@@ -77,8 +80,7 @@ export async function nodeStatus(options: NodeStatusOptions): Promise<NodePage> 
 }
 
 async function ask(server: string, { node, why, token }: NodeStatusOptions): Promise<NodePage | undefined> {
-  const base = server.includes("://") ? server : `http://${server}`;
-  const url = new URL(NODE_PAGE, base);
+  const url = new URL(NODE_PAGE, baseUrlOf(server));
   url.searchParams.set("id", node);
   if (why !== undefined) url.searchParams.set("name", why);
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
