@@ -73,3 +73,20 @@ test("people read what is held back, and why", () => {
     "  Cluster bad: held-back: held back from nodes of this build",
   ]);
 });
+
+test("a node that lacks extensions is told what follows from it, in one line a type", () => {
+  const [node] = page(true).nodes;
+  if (node === undefined) throw new Error("a node");
+  const lacking = (plan: string, more: object = {}) => {
+    const missingExtensions = ["envoy.x"];
+    const nodes = [{ ...node, heldBack: [], plan, missingExtensions, ...more }];
+    const resources = ["a", "b"].map((name) => {
+      return { typeUrl: CDS, name, standing: "lacks-extensions", text: "not given", version: "" };
+    });
+    return formatNodeStatus({ nodes, details: [{ group: "team/edge", resources, leftOut: 0 }] }, undefined);
+  };
+  expect(lacking("none")).toMatch(/lacks envoy\.x: it is given nothing that is governed \(Envoy 1\.39 and later are\)/);
+  expect(lacking("none")).toContain("Cluster: 0 in force, 2 not given (lacks-extensions)\n");
+  expect(lacking("none", { withheld: "the table is too long" })).toContain("governed, since the table is too long");
+  expect(lacking("reduced")).toContain("lacks envoy.x: its requests go to the first pool of a decision");
+});

@@ -123,7 +123,8 @@ export function formatNodeStatus({ nodes, details }: NodePage, why: string | und
 /** What follows from what a node lacks. */
 function meaning({ plan, withheld }: z.infer<typeof nodeSchema>): string {
   if (plan === "reduced") return ": its requests go to the first pool of a decision, without fallback to others";
-  return `: it is given nothing that is governed${withheld === undefined ? "" : `, since ${withheld}`}`;
+  const why = withheld === undefined ? " (Envoy 1.39 and later are)" : `, since ${withheld}`;
+  return `: it is given nothing that is governed${why}`;
 }
 
 type Resource = z.infer<typeof resourceSchema>;
@@ -135,13 +136,20 @@ function reasons(resources: readonly Resource[]): string[] {
   });
 }
 
-/** One line a type, and one for each resource that is not in force. */
+/** Of a whole type that is not given, one is said in place of all. */
+const NOT_GIVEN: ReadonlySet<string> = new Set(["lacks-extensions", "table-too-long", "group-unknown"]);
+
+/** One line a type, and one for each resource that is not in force, unless its type is not given at all. */
 function summary(resources: readonly Resource[]): string[] {
   const lines: string[] = [];
   for (const [typeUrl, ofType] of Map.groupBy(resources, (resource) => resource.typeUrl)) {
     const rest = ofType.filter(({ standing }) => standing !== "in-force");
-    lines.push(`  ${shortType(typeUrl)}: ${ofType.length - rest.length} in force`);
-    lines.push(...reasons(rest).map((line) => `  ${line}`));
+    const withheld = rest.filter(({ standing }) => NOT_GIVEN.has(standing));
+    const [first] = withheld;
+    const others = first === undefined ? "" : `, ${withheld.length} not given (${first.standing})`;
+    lines.push(`  ${shortType(typeUrl)}: ${ofType.length - rest.length} in force${others}`);
+    const told = rest.filter(({ standing }) => !NOT_GIVEN.has(standing));
+    lines.push(...reasons(told).map((line) => `  ${line}`));
   }
   return lines;
 }

@@ -1,4 +1,4 @@
-import { TYPE_URLS } from "../envoy/index.ts";
+import { FLOOR_EXTENSIONS, TYPE_URLS } from "../envoy/index.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import { RESOURCE_TYPES_WITHOUT_VERSION } from "./node-state.ts";
 import { type QuarantineEntry, widestScope } from "./quarantine.ts";
@@ -182,7 +182,8 @@ function standingOf(
 function generalReason(identity: NodeIdentity, { view, groupView }: DetailFacts): Standing | undefined {
   const missing = identity.missingExtensions.join(", ");
   if (identity.plan === "none") {
-    return say("lacks-extensions", `only upstreams with governed: false are given to a node without ${missing}`);
+    const floors = FLOOR_EXTENSIONS.filter((name) => identity.missingExtensions.includes(name)).join(", ");
+    return say("lacks-extensions", `only upstreams with governed: false are given to a node without ${floors}`);
   }
   if (view.withheld !== undefined) {
     const why = `only upstreams with governed: false are given to it, since it lacks ${missing}, and ${view.withheld}`;
