@@ -25,5 +25,5 @@ export { addRestrictionMetrics, addStatusMetrics, createRegistry } from "./metri
 export type { Credential } from "./principal.ts";
 export { parsePrincipals } from "./principals-file.ts";
 export { isRestrictionKind, type RestrictionApi, type RestrictionKind } from "./restriction-service.ts";
-export { type AdminServer, type AdminServerOptions, isLoopback, startAdminServer } from "./server.ts";
+export { type AdminServer, type AdminServerOptions, startAdminServer } from "./server.ts";
 export type { ControlStatus, DecisionServiceFacts, NodeFacts, RegionFacts, XdsServerFacts } from "./status.ts";

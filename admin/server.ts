@@ -7,6 +7,7 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import type { Registry } from "prom-client";
+import { hostOf, isLoopback } from "../envoy/index.ts";
 import { AdminService } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
 import { ApprovalService } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
 import { EndpointService } from "../protos/gen/chancery/admin/v1/endpoints_pb.ts";
@@ -194,13 +195,4 @@ function refuse(response: HttpResponse, status: number, reason: string): void {
   response.statusCode = status;
   response.setHeader("content-type", "text/plain");
   response.end(reason);
-}
-
-function hostOf(header: string): string {
-  return header.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
-}
-
-/** Whether only processes of this machine reach the address. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }

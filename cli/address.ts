@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { isLoopback } from "../admin/index.ts";
+import { isLoopback } from "../envoy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 
 /** Where a server listens or is found. */

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
-import { createRegistry, isLoopback, startAdminServer } from "../admin/index.ts";
+import { createRegistry, startAdminServer } from "../admin/index.ts";
+import { isLoopback } from "../envoy/index.ts";
 import { openQuarantineMemory } from "../xds-server/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { addTlsOptions, openCertificateFiles, type TlsOptions } from "./certificate-files.ts";

@@ -1,4 +1,4 @@
-import { isIP } from "node:net";
+import { isLoopback } from "../envoy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 
 /**
@@ -30,10 +30,4 @@ export function demandSafeServers(servers: readonly string[], tls: boolean): voi
       );
     }
   }
-}
-
-function isLoopback(hostname: string): boolean {
-  const host = hostname.replace(/^\[|\]$/g, "");
-  if (isIP(host) === 4) return host.startsWith("127.");
-  return host === "::1" || host === "localhost";
 }

@@ -8,6 +8,7 @@ export { type NodeTls, nodeCertificateSds, serverCaSds } from "./bootstrap-tls.t
 export { blackholeCluster, endpointsOf, type Pool, type PoolEndpoint, poolCluster, usesEds } from "./cluster.ts";
 export { type GrpcMethods, serviceDefinition } from "./grpc-service.ts";
 export { httpConnectionManager } from "./http-connection-manager.ts";
+export { hostOf, isLoopback } from "./loopback.ts";
 export type { RouteMirror } from "./mirror.ts";
 export * from "./names.ts";
 export { bindingOf, misuse, type NodeBinding } from "./node-certificate.ts";
@@ -24,5 +25,6 @@ export {
   ungovernedEndpoints,
   ungovernedRoutes,
 } from "./ungoverned.ts";
+export { removeStaleSocket, shareSocket } from "./unix-socket.ts";
 export { type Violation, validate } from "./validate.ts";
 export { duration, fromAds, socketAddress } from "./values.ts";

@@ -1,5 +1,4 @@
-import { chmod, rm, stat } from "node:fs/promises";
-import { createConnection, isIP } from "node:net";
+import { rm } from "node:fs/promises";
 import {
   type ConnectionInjector,
   Server,
@@ -8,7 +7,13 @@ import {
   type sendUnaryData,
   status,
 } from "@grpc/grpc-js";
-import { type ServerCertificates, serviceDefinition } from "../envoy/index.ts";
+import {
+  isLoopback,
+  removeStaleSocket,
+  type ServerCertificates,
+  serviceDefinition,
+  shareSocket,
+} from "../envoy/index.ts";
 import { Authorization } from "../protos/gen/envoy/service/auth/v3/external_auth_pb.ts";
 import { Health } from "../protos/gen/grpc/health/v1/health_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
@@ -57,7 +62,7 @@ export async function serveDecisions(options: DecisionServerOptions): Promise<De
   const health = new HealthService([Authorization.typeName]);
   const bound = tls === undefined ? await servePlain(options, health) : await serveTls(options, tls, health);
   // Whoever may talk to the socket may ask for decisions about anybody.
-  if (unixPath !== undefined) await chmod(unixPath, 0o660);
+  if (unixPath !== undefined) await shareSocket(unixPath);
   service.onReady(() => health.setServing(true));
 
   let closing: Promise<void> | undefined;
@@ -68,7 +73,7 @@ export async function serveDecisions(options: DecisionServerOptions): Promise<De
     if (unixPath !== undefined) await rm(unixPath, { force: true });
   };
   return {
-    address: unixPath === undefined ? `${hostOf(listen)}:${bound.port}` : listen,
+    address: unixPath === undefined ? `${listenHost(listen)}:${bound.port}` : listen,
     close: () => {
       closing ??= stop();
       return closing;
@@ -97,7 +102,7 @@ async function serveTls(
 ): Promise<Bound> {
   const onRefused = options.onRefused ?? (() => undefined);
   const groups = new Map<string, { readonly server: Server; readonly injector: ConnectionInjector }>();
-  const host = hostOf(options.listen);
+  const host = listenHost(options.listen);
   const listener = await listenTls({
     host: host.replace(/^\[|\]$/g, ""),
     port: Number(options.listen.slice(host.length + 1)),
@@ -162,38 +167,19 @@ function createServer(options: DecisionServerOptions, health: HealthService, nod
 }
 
 function demandTls(listen: string, secured: boolean): void {
-  const host = hostOf(listen).replace(/^\[|\]$/g, "");
-  const loopback = host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
-  if (loopback || secured) return;
+  if (secured || isLoopback(listenHost(listen))) return;
   throw new ChanceryError(
     "invalid-argument",
     `the decision service does not listen on ${listen} without TLS: whoever reaches it can ask for decisions about anybody; give a certificate, or listen on loopback or a Unix socket`,
   );
 }
 
-function hostOf(listen: string): string {
+function listenHost(listen: string): string {
   const colon = listen.lastIndexOf(":");
   if (colon <= 0 || !/^[0-9]{1,5}$/.test(listen.slice(colon + 1))) {
     throw new ChanceryError("invalid-argument", `"${listen}" is no address: write host:port or unix:/path`);
   }
   return listen.slice(0, colon);
-}
-
-/** A socket that nobody answers on is left from a process that died; one that somebody answers on is not ours to take. */
-async function removeStaleSocket(path: string): Promise<void> {
-  const entry = await stat(path).catch(() => undefined);
-  if (entry === undefined) return;
-  if (!entry.isSocket()) throw new ChanceryError("invalid-argument", `${path} exists and is no socket`);
-  const answered = await new Promise<boolean>((resolve) => {
-    const probe = createConnection(path);
-    probe.once("connect", () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once("error", () => resolve(false));
-  });
-  if (answered) throw new ChanceryError("unavailable", `another process listens on ${path}`);
-  await rm(path, { force: true });
 }
 
 function bind(server: Server, listen: string): Promise<number> {

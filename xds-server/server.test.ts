@@ -1,8 +1,13 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { type EncodedResource, reducedGroupName } from "../compiler/index.ts";
 import { fixedCertificate, REQUIRED_EXTENSIONS, serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
 import { ClientResourceStatus } from "../protos/gen/envoy/admin/v3/config_dump_shared_pb.ts";
@@ -551,6 +556,28 @@ test("CSDS tells what nodes hold, lack and refused, without contents and without
     ["ghost", "", ClientResourceStatus.NACKED, "a is no good", undefined],
   ]);
   expect((await ask("other")).config).toEqual([]);
+});
+
+test("a Unix socket, over which private keys go, is for its owner and group alone", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "chancery-xds-"));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const { server } = await start();
+  const path = join(directory, "xds.sock");
+  expect(await server.listen(`unix:${path}`)).toBe(0);
+  expect((await stat(path)).mode & 0o777).toBe(0o660);
+  const { server: other } = await start();
+  await expect(other.listen(`unix:${path}`)).rejects.toMatchObject({ code: "unavailable" });
+});
+
+test("a Unix socket that a killed process left behind is taken over", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "chancery-xds-"));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const path = join(directory, "xds.sock");
+  const listening = `require("net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`;
+  await once(spawn(process.execPath, ["-e", listening]), "exit");
+  expect((await stat(path)).isSocket()).toBe(true);
+  const { server } = await start();
+  expect(await server.listen(`unix:${path}`)).toBe(0);
 });
 
 test("off loopback it refuses to listen without TLS", async () => {

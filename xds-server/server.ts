@@ -3,7 +3,18 @@ import * as grpc from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { type EncodedResource, gatewayOfGroup } from "../compiler/index.ts";
-import { bindingOf, misuse, mutualTls, type ServerCertificates, serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
+import {
+  bindingOf,
+  hostOf,
+  isLoopback,
+  misuse,
+  mutualTls,
+  removeStaleSocket,
+  type ServerCertificates,
+  serviceDefinition,
+  shareSocket,
+  TYPE_URLS,
+} from "../envoy/index.ts";
 import { LoadReportingService } from "../protos/gen/envoy/service/load_stats/v3/lrs_pb.ts";
 import {
   ClientStatusDiscoveryService,
@@ -297,6 +308,8 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
             "Unix socket, or give a certificate, a key and the CA of the Envoys' client certificates",
         );
       }
+      const unixPath = address.startsWith("unix:") ? address.slice("unix:".length) : undefined;
+      if (unixPath !== undefined) await removeStaleSocket(unixPath);
       const credentials = tls === undefined ? grpc.ServerCredentials.createInsecure() : mutualTls(tls);
       return new Promise((resolve, reject) => {
         server.bindAsync(address, credentials, (error, port) => {
@@ -307,7 +320,9 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
             return;
           }
           log.info({ address, port }, "xDS server listens");
-          resolve(address.startsWith("unix:") ? 0 : port);
+          // Whoever may talk to the socket may ask for private keys.
+          if (unixPath === undefined) resolve(port);
+          else shareSocket(unixPath).then(() => resolve(0), reject);
         });
       });
     },
@@ -337,7 +352,5 @@ function hasResource({ types }: GroupView, name: string): boolean {
 
 /** Whether only this machine can reach an address. */
 function isLocal(address: string): boolean {
-  if (address.startsWith("unix:")) return true;
-  const host = address.slice(0, address.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1");
-  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+  return address.startsWith("unix:") || isLoopback(hostOf(address));
 }
