@@ -21,6 +21,7 @@ import { plainText } from "./answer.ts";
 import { type Chain, rewrites } from "./chain.ts";
 import type { Check, WireCheck } from "./check-request.ts";
 import { DENIALS, type DenialCode, type Refusal, refusal } from "./denials.ts";
+import { FEW_HEADERS } from "./headers.ts";
 import { type Identity, identify } from "./identity.ts";
 import type { KnownIdentity } from "./identity-cache.ts";
 import { drawMirror, mirrorOnRecord } from "./mirror.ts";
@@ -43,9 +44,6 @@ export interface DecisionContext {
   /** Microseconds since the Check came in. */
   readonly elapsedUs: () => number;
 }
-
-/** Up to so many headers rules may ask for them one by one (`DecisionInput.header`). */
-const FEW_HEADERS = 1_000;
 
 /** Decides one request: pure but for `random`, `elapsedUs`, and what is kept for requests like it. */
 export function decide(check: WireCheck, context: DecisionContext): Outcome {

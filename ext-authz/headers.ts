@@ -18,6 +18,9 @@ export interface RequestHeaders {
   readonly fields: ReadonlyMap<string, readonly string[]>;
 }
 
+/** Up to so many headers rules may ask for them one by one (`DecisionInput.header`). */
+export const FEW_HEADERS = 1_000;
+
 /** Headers that are found when headers are read, since each request is asked for them. */
 const KEPT = [
   ":authority",

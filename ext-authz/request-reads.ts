@@ -2,7 +2,7 @@ import type { LayoutRoute } from "../compiler/index.ts";
 import type { Basis, BasisRead } from "../policy/index.ts";
 import { plainPathEnd } from "./canonical-path.ts";
 import type { WireCheck } from "./check-request.ts";
-import { KEPT_HEADER } from "./headers.ts";
+import { FEW_HEADERS, KEPT_HEADER } from "./headers.ts";
 import type { Caller } from "./identity-cache.ts";
 import type { KeyWords } from "./key-words.ts";
 
@@ -161,7 +161,8 @@ export class RequestReads {
     const method = headers.onlyIndex(KEPT_HEADER.method);
     const host = headers.onlyIndex(KEPT_HEADER.authority);
     const path = headers.onlyIndex(KEPT_HEADER.path);
-    if (method < 0 || host < 0 || path < 0) return undefined;
+    // Of many headers rules do not see the single ones.
+    if (method < 0 || host < 0 || path < 0 || headers.count > FEW_HEADERS) return undefined;
     key.clear();
     key.add(this.#id);
     key.add(this.#version);
