@@ -25,7 +25,7 @@ export interface Slicing {
   readonly rest: () => Promise<void>;
 }
 
-/** Milliseconds: a request waits that long, and for the last piece of work and what garbage it leaves, which is 2 more. */
+/** Milliseconds: a request waits that long at most, but for the last piece of work and a collection of garbage. */
 export const SLICE_MS = 3;
 
 /**
