@@ -7,7 +7,8 @@ import {
   type RequestApprovalRequestSchema,
 } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
-import { type AdminClientOptions, asking, transportTo } from "./client.ts";
+import { asking } from "./client.ts";
+import { type AdminClientOptions, transportTo } from "./client-transport.ts";
 
 /** Asks a control plane for an approval. @returns its id; @throws ChanceryError with the code that was answered */
 export async function requestApproval(

@@ -1,6 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type CallOptions, type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createConnectTransport } from "@connectrpc/connect-node";
 import { AdminService, type GetStatusResponse } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
 import type {
   GiveRestrictionRequestSchema,
@@ -12,15 +11,8 @@ import {
   RestrictionService,
 } from "../protos/gen/chancery/admin/v1/restrictions_pb.ts";
 import { ChanceryError, ERROR_CODES, type ErrorCode } from "../resources/index.ts";
+import { type AdminClientOptions, adminUrl, CLIENT_TIMEOUT_MS, transportTo } from "./client-transport.ts";
 import { ERROR_HEADER } from "./connect-errors.ts";
-
-export interface AdminClientOptions {
-  /** "127.0.0.1:7070" or a URL. */
-  readonly control: string;
-  readonly token?: string;
-  /** Milliseconds; 5,000 by default. */
-  readonly timeoutMs?: number;
-}
 
 /** Asks a control plane for its status. @throws ChanceryError "unavailable" when it does not answer */
 export async function getStatus(options: AdminClientOptions): Promise<GetStatusResponse> {
@@ -53,29 +45,6 @@ function restrictionsAt(options: AdminClientOptions): Client<typeof RestrictionS
   return createClient(RestrictionService, transportTo(options));
 }
 
-export function transportTo(options: AdminClientOptions) {
-  return createConnectTransport({ baseUrl: baseUrlOf(options.control), httpVersion: "1.1" });
-}
-
-/**
- * @param control  "127.0.0.1:7070" or a URL
- * @throws ChanceryError "invalid-argument" for what is neither, or would show a password in errors and process lists
- */
-export function baseUrlOf(control: string): string {
-  const text = control.includes("://") ? control : `http://${control}`;
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new ChanceryError("invalid-argument", `"${control}" is no address: write HOST:PORT or http://HOST:PORT`);
-  }
-  if (url.username !== "" || url.password !== "") {
-    throw new ChanceryError(
-      "invalid-argument",
-      `credentials for ${url.host} belong in a token file, not in the address`,
-    );
-  }
-  return text;
-}
-
 /** Calls, and throws a ChanceryError with the code that the server named; "unavailable" where it named none. */
 export async function asking<T>(
   options: AdminClientOptions,
@@ -84,7 +53,7 @@ export async function asking<T>(
 ): Promise<T> {
   try {
     return await call({
-      timeoutMs: options.timeoutMs ?? 5_000,
+      timeoutMs: options.timeoutMs ?? CLIENT_TIMEOUT_MS,
       ...(options.token === undefined ? {} : { headers: { authorization: `Bearer ${options.token}` } }),
     });
   } catch (cause) {
@@ -93,6 +62,6 @@ export async function asking<T>(
     const code = named !== null && Object.hasOwn(ERROR_CODES, named) ? (named as ErrorCode) : undefined;
     if (code !== undefined) throw new ChanceryError(code, error.rawMessage, { cause });
     const message = error.code === Code.Unimplemented ? "this process does not offer it" : error.rawMessage;
-    throw new ChanceryError("unavailable", `${failed} from ${baseUrlOf(options.control)}: ${message}`, { cause });
+    throw new ChanceryError("unavailable", `${failed} from ${adminUrl(options)}: ${message}`, { cause });
   }
 }

@@ -232,13 +232,9 @@ test("has no gRPC service where there is nothing to say", async () => {
   expect((await refused(client)).code).toBe(status.UNIMPLEMENTED);
 });
 
-test.each([
-  ["127.0.0.1", "HTTP/1.1\r\nhost: 127.0.0.1:99999"],
-  ["0.0.0.0", "HTTP/1.1\r\nhost: no name"],
-  ["0.0.0.0", "HTTP/1.0"],
-])("on %s survives a host name of which no URL can be made: %j", async (host, rest) => {
-  const { address } = await serve({ host, token: TOKEN });
-  const head = `POST /chancery.admin.v1.AdminService/GetStatus ${rest}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`;
+test("survives a host name of which no URL can be made", async () => {
+  const { address } = await serve({ token: TOKEN });
+  const head = `POST /chancery.admin.v1.AdminService/GetStatus HTTP/1.1\r\nhost: 127.0.0.1:99999\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`;
   expect(await sendRaw(address, head)).toMatch(/^HTTP\/1.1 400 /);
   expect((await getStatus({ control: address, token: TOKEN })).nodes).toEqual([]);
 });

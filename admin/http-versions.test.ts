@@ -1,21 +1,27 @@
 import { once } from "node:events";
 import { createServer, type ServerOptions } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { connect } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
+import { createCertificateAuthority } from "../test/support/index.ts";
 import { acceptHttp2, type Http2Limits } from "./http-versions.ts";
 
 const LONG = { firstBytesMs: 60_000, requestMs: 60_000, idleMs: 60_000, streams: 4 };
 
 async function serve(limits: Partial<Http2Limits>, options: ServerOptions = {}): Promise<number> {
-  const server = createServer(options);
+  return await listen(createServer(options), { ...LONG, ...limits });
+}
+
+async function listen(server: Parameters<typeof acceptHttp2>[0], limits: Http2Limits): Promise<number> {
   const http2 = acceptHttp2(
     server,
     (request, response) => {
       request.resume().once("end", () => response.end("whole"));
     },
-    { ...LONG, ...limits },
+    limits,
   );
   await once(server.listen(0, "127.0.0.1"), "listening");
   onTestFinished(async () => {
@@ -46,6 +52,26 @@ test("leaves the server its own deadlines", async () => {
   onTestFinished(() => void socket.destroy());
   socket.write("GET / HTTP/1.1\r\n");
   expect(String(await once(socket, "data"))).toMatch(/^HTTP\/1.1 408 /);
+});
+
+test("leaves a TLS server its own deadlines, for handshakes and requests", async () => {
+  const authority = createCertificateAuthority();
+  const { certificate, privateKey } = authority.issue(["127.0.0.1"]);
+  const deadlines = { connectionsCheckingInterval: 10, headersTimeout: 20, handshakeTimeout: 200 };
+  const server = createTlsServer({
+    cert: certificate,
+    key: privateKey,
+    ALPNProtocols: ["h2", "http/1.1"],
+    ...deadlines,
+  });
+  const port = await listen(server, LONG);
+  const silent = connect(port, "127.0.0.1").resume();
+  const slow = connectTls({ host: "127.0.0.1", port, ca: authority.certificate, ALPNProtocols: ["http/1.1"] });
+  onTestFinished(() => [silent, slow].forEach((socket) => void socket.destroy()));
+  slow.write("GET / HTTP/1.1\r\n");
+  expect(String(await once(slow, "data"))).toMatch(/^HTTP\/1.1 408 /);
+  await once(silent, "close");
+  expect(silent.bytesRead).toBe(0);
 });
 
 test("a client that breaks HTTP/2 breaks its own connection alone", async () => {

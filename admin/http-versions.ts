@@ -1,4 +1,4 @@
-import type { Server } from "node:http";
+import type { Server as HttpServer } from "node:http";
 import {
   constants,
   createServer,
@@ -6,6 +6,7 @@ import {
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from "node:http2";
+import { Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 
 /** What a client of HTTP/2 with prior knowledge says first (RFC 9113, section 3.4). */
@@ -31,12 +32,12 @@ export interface Http2Connections {
 }
 
 /**
- * Lets a server of HTTP/1.1 take HTTP/2 without TLS on the same port (prior knowledge, as gRPC clients speak it): the first
- * bytes of a connection say which it is. The server stays the one that listens and counts connections, so its own
- * deadlines hold for HTTP/1.1, and its `close` waits for both.
+ * Lets a server of HTTP/1.1 take HTTP/2 on the same port, without TLS (prior knowledge, as gRPC clients speak it) or, on a
+ * server that offers it by ALPN, with TLS: the first bytes of a connection say which it is. The server stays the one that
+ * listens and counts connections, so its own deadlines hold for HTTP/1.1 and handshakes, and its `close` waits for all.
  */
 export function acceptHttp2(
-  server: Server,
+  server: HttpServer | HttpsServer,
   listener: (request: Http2ServerRequest, response: Http2ServerResponse) => void,
   limits: Http2Limits,
 ): Http2Connections {
@@ -51,9 +52,19 @@ export function acceptHttp2(
     session.setTimeout(limits.idleMs, () => session.destroy());
     session.once("close", () => sessions.delete(session));
   });
-  const http1 = server.listeners("connection");
-  server.removeAllListeners("connection");
-  server.on("connection", (socket: Socket) => {
+  const tls = server instanceof HttpsServer;
+  const connected = tls ? "secureConnection" : "connection";
+  // Until its handshake is done, only the socket beneath can be dropped.
+  const beneath = new Set<Socket>();
+  if (tls) {
+    server.on("connection", (socket: Socket) => {
+      beneath.add(socket);
+      socket.once("close", () => beneath.delete(socket));
+    });
+  }
+  const http1 = server.listeners(connected);
+  server.removeAllListeners(connected);
+  server.on(connected, (socket: Socket) => {
     undecided.add(socket);
     socket.once("close", () => undecided.delete(socket));
     whenDecided(socket, limits.firstBytesMs, (speaksHttp2) => {
@@ -73,6 +84,7 @@ export function acceptHttp2(
     closeAll: () => {
       dropUndecided();
       for (const session of sessions) session.destroy();
+      for (const socket of beneath) socket.destroy();
     },
   };
 }

@@ -1,7 +1,7 @@
 /**
  * In: the state of a process (readiness, metrics) and of the control plane (status), restrictions, approvals. Out: an HTTP
  * server that tells it, takes restrictions and approvals, and the client of its API. Promises: no secret in any answer, off
- * loopback nothing without a token, no approval by one person alone.
+ * loopback nothing without TLS and no API without a token, no approval by one person alone.
  */
 
 export {
@@ -14,13 +14,12 @@ export type { Approval, ApprovalStep } from "../protos/gen/chancery/admin/v1/app
 export { grantApproval, listApprovals, requestApproval, revokeApproval } from "./approval-client.ts";
 export type { ApprovalApi } from "./approval-service.ts";
 export {
-  type AdminClientOptions,
-  baseUrlOf,
   getStatus,
   giveRestriction,
   liftRestriction,
   listRestrictions,
 } from "./client.ts";
+export { type AdminClientOptions, adminUrl, getPage } from "./client-transport.ts";
 export { addRestrictionMetrics, addStatusMetrics, createRegistry } from "./metrics.ts";
 export type { Credential } from "./principal.ts";
 export { parsePrincipals } from "./principals-file.ts";

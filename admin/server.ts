@@ -1,13 +1,14 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { Code, ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import type { Registry } from "prom-client";
-import { hostOf, isLoopback } from "../envoy/index.ts";
+import { hostOf, isLoopback, type KeyPair, type Renewable } from "../envoy/index.ts";
 import { AdminService } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
 import { ApprovalService } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
 import { EndpointService } from "../protos/gen/chancery/admin/v1/endpoints_pb.ts";
@@ -27,6 +28,8 @@ export interface AdminServerOptions {
   readonly host: string;
   /** 0: a free one. */
   readonly port: number;
+  /** With it HTTPS is spoken, and nothing else; obligatory where `host` is not a loopback address. */
+  readonly tls?: Renewable<KeyPair>;
   /** Why the process is not ready; none: it is. */
   readonly notReady: () => readonly string[];
   readonly metrics: Registry;
@@ -51,6 +54,8 @@ export interface AdminServerOptions {
 export interface AdminServer {
   /** "127.0.0.1:7070", as bound. */
   readonly address: string;
+  /** "https://127.0.0.1:7070" */
+  readonly url: string;
   /** Answers open requests for a short time, then drops them. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -66,15 +71,21 @@ const HTTP2_LIMITS = { firstBytesMs: HEADERS_MS, requestMs: REQUEST_MS, idleMs: 
 
 /**
  * Serves /healthz, /readyz, /metrics, and the services of the admin API that there is something to say or do for
- * (Connect, gRPC, gRPC-Web, JSON over POST), over HTTP/1.1 and, without TLS and with prior knowledge, HTTP/2.
+ * (Connect, gRPC, gRPC-Web, JSON over POST), over HTTP/1.1 and HTTP/2: with TLS by ALPN, without it by prior knowledge.
  *
- * @throws ChanceryError "unavailable" when the address cannot be bound, "invalid-argument" for an API without a token
- *   off loopback
+ * @throws ChanceryError "unavailable" when the address cannot be bound, "invalid-argument" for anything without TLS, or
+ *   an API without a token, off loopback
  */
 export async function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
   const loopback = isLoopback(options.host);
   const { status, restrictions, approvals, endpoints } = options;
-  const { token, principals } = options;
+  const { token, principals, tls } = options;
+  if (tls === undefined && !loopback) {
+    throw new ChanceryError(
+      "invalid-argument",
+      `the admin address ${options.host} is off loopback, where nothing is served without TLS`,
+    );
+  }
   const credentials =
     token === undefined && principals === undefined ? undefined : () => credentialsOf(token, principals?.() ?? []);
   const prefixes: string[] = [];
@@ -118,7 +129,7 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
       refuse(response, 400, "no host name, or none that can be read\n");
     }
   };
-  const server = createServer(answer);
+  const { server, stopRenewals } = listenerOf(tls, answer);
   server.headersTimeout = HEADERS_MS;
   server.requestTimeout = REQUEST_MS;
   const http2 = acceptHttp2(server, answer, HTTP2_LIMITS);
@@ -126,16 +137,20 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   try {
     await once(server, "listening");
   } catch (cause) {
+    stopRenewals();
     throw new ChanceryError("unavailable", `cannot listen on ${options.host}:${options.port}: ${String(cause)}`, {
       cause,
     });
   }
   const { address, port, family } = server.address() as AddressInfo;
+  const bound = family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
   let closed: Promise<void> | undefined;
   return {
-    address: family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`,
+    address: bound,
+    url: `${tls === undefined ? "http" : "https"}://${bound}`,
     close: () => {
       closed ??= new Promise((resolve) => {
+        stopRenewals();
         const timer = setTimeout(() => {
           server.closeAllConnections();
           http2.closeAll();
@@ -150,6 +165,21 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
       return closed;
     },
   };
+}
+
+/** Renewed certificates reach new connections. */
+function listenerOf(
+  tls: Renewable<KeyPair> | undefined,
+  answer: (request: HttpRequest, response: HttpResponse) => void,
+) {
+  if (tls === undefined) return { server: createServer(answer), stopRenewals: () => undefined };
+  const options = { ALPNProtocols: ["h2", "http/1.1"], handshakeTimeout: HEADERS_MS };
+  const server = createTlsServer({ ...contextOf(tls.current()), ...options }, answer);
+  return { server, stopRenewals: tls.onChange((next) => server.setSecureContext(contextOf(next))) };
+}
+
+function contextOf({ certificate, privateKey }: KeyPair) {
+  return { cert: certificate, key: privateKey, minVersion: "TLSv1.2" } as const;
 }
 
 function buildPages(options: AdminServerOptions, credentials: (() => readonly Credential[]) | undefined): Hono {

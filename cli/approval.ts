@@ -1,7 +1,6 @@
 import { type Timestamp, timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Command, Option } from "commander";
 import {
-  type AdminClientOptions,
   type Approval,
   type ApprovalStep,
   grantApproval,
@@ -11,12 +10,11 @@ import {
 } from "../admin/index.ts";
 import { ChanceryError, printableLines } from "../resources/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
+import { type AdminAccess, addAdminAccess, adminClient } from "./admin-client.ts";
 import { collect, parseSpan, parseTime } from "./options.ts";
-import { readToken } from "./token.ts";
 
-interface PlaceOptions {
+interface PlaceOptions extends AdminAccess {
   readonly server: string;
-  readonly tokenFile?: string;
 }
 
 interface RequestOptions extends PlaceOptions {
@@ -68,14 +66,21 @@ export function approvalCommand(): Command {
   addPlaceOptions(approval.command("grant").description("grant what somebody else requested").argument("<id>"))
     .requiredOption("--reason <text>", "why, for the record")
     .action(async (id: string, options: ReasonOptions) => {
-      print(formatApproval(await grantApproval(await server(options), id, options.reason), Date.now()));
+      print(
+        formatApproval(await grantApproval(await adminClient(options.server, options), id, options.reason), Date.now()),
+      );
     });
   addPlaceOptions(
     approval.command("revoke").description("take back an approval or a request, for good").argument("<id>"),
   )
     .requiredOption("--reason <text>", "why, for the record")
     .action(async (id: string, options: ReasonOptions) => {
-      print(formatApproval(await revokeApproval(await server(options), id, options.reason), Date.now()));
+      print(
+        formatApproval(
+          await revokeApproval(await adminClient(options.server, options), id, options.reason),
+          Date.now(),
+        ),
+      );
     });
   addPlaceOptions(approval.command("list").description("show every approval that was requested, and who did what"))
     .addOption(new Option("--format <format>", "how to print it").choices(["text", "json"]).default("text"))
@@ -84,15 +89,14 @@ export function approvalCommand(): Command {
 }
 
 function addPlaceOptions(command: Command): Command {
-  return command
-    .option("--server <addr>", "admin API of control", DEFAULT_ADDRESSES.control)
-    .option("--token-file <file>", "file with your bearer token");
+  command.option("--server <addr>", "admin API of control", DEFAULT_ADDRESSES.control);
+  return addAdminAccess(command, "file with your bearer token");
 }
 
 async function request(version: string, application: string, options: RequestOptions): Promise<void> {
   const { jurisdiction, condition, reason } = options;
   const until = options.for === undefined ? options.until : Date.now() + options.for;
-  const id = await requestApproval(await server(options), {
+  const id = await requestApproval(await adminClient(options.server, options), {
     ...{ version, application, jurisdictions: [...jurisdiction], conditions: [...condition], reason },
     ...(until === undefined ? {} : { until: timestampFromMs(until) }),
   });
@@ -100,7 +104,7 @@ async function request(version: string, application: string, options: RequestOpt
 }
 
 async function list(options: ListOptions): Promise<void> {
-  const { approvals, refused } = await listApprovals(await server(options));
+  const { approvals, refused } = await listApprovals(await adminClient(options.server, options));
   if (options.format === "json") print(JSON.stringify(approvals.map(toJson), undefined, 2));
   else
     print(
@@ -142,10 +146,6 @@ function toJson(approval: Approval): object {
 function text(timestamp: Timestamp | undefined): string {
   if (timestamp === undefined) throw new ChanceryError("corrupt", "the server answered without a time");
   return timestampDate(timestamp).toISOString();
-}
-
-async function server({ server: control, tokenFile }: PlaceOptions): Promise<AdminClientOptions> {
-  return tokenFile === undefined ? { control } : { control, token: await readToken(tokenFile) };
 }
 
 function print(text: string): void {

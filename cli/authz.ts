@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { createRegistry, startAdminServer } from "../admin/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
+import { openAdminCertificate } from "./admin-tls.ts";
 import { addTlsOptions, openCertificateFiles, type TlsOptions } from "./certificate-files.ts";
 import { startDecisionProcess } from "./decision-process.ts";
 import { addNatsOptions } from "./nats-options.ts";
@@ -47,6 +48,8 @@ export function authzCommand(): Command {
       const log = loggerOf(options, options.name);
       const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
       try {
+        const adminTls = await openAdminCertificate(options, options.admin, log);
+        if (adminTls !== undefined) stack.add({ name: "admin certificate", close: () => adminTls.close() });
         const tls = await openCertificateFiles(options, log);
         if (tls !== undefined) stack.add({ name: "certificates", close: () => tls.close() });
         const metrics = createRegistry();
@@ -71,6 +74,7 @@ export function authzCommand(): Command {
           const notReady = (): string[] => (authz.ready() ? [] : ["no revision yet"]);
           const admin = await startAdminServer({
             ...options.admin,
+            ...(adminTls === undefined ? {} : { tls: adminTls }),
             notReady,
             metrics,
             ...(await restrictionOptions(options, source.trust, authz.restrictions, [], () => authz.program())),

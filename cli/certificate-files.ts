@@ -1,8 +1,9 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import type { Command } from "commander";
-import type { ServerCertificate, ServerCertificates } from "../envoy/index.ts";
+import type { KeyPair, Renewable, ServerCertificate } from "../envoy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import type { Logger } from "./logging.ts";
 
@@ -24,8 +25,14 @@ export function addTlsOptions(command: Command): Command {
 }
 
 /** The certificate of a server, read again when its files change. */
-export interface CertificateFiles extends ServerCertificates {
+export interface CertificateFiles<T = ServerCertificate> extends Renewable<T> {
   close(): void;
+}
+
+/** Who a server is, in files. */
+export interface KeyPairFiles {
+  readonly certificate: string;
+  readonly privateKey: string;
 }
 
 /** Milliseconds between looks: renewals are written days before they are needed. */
@@ -48,19 +55,45 @@ export async function openCertificateFiles(
   if (tlsCertificate === undefined || tlsKey === undefined || clientCa === undefined) {
     throw new ChanceryError("invalid-argument", "--tls-certificate, --tls-key and --client-ca belong together");
   }
-  const files = { certificate: tlsCertificate, privateKey: tlsKey, clientCa };
-  const listeners = new Set<(next: ServerCertificate) => void>();
+  const files = { certificate: tlsCertificate, privateKey: tlsKey };
+  const read = async (): Promise<ServerCertificate> => {
+    const [pair, ca] = await Promise.all([readKeyPair(files), readCa(clientCa)]);
+    return { ...pair, clientCa: ca };
+  };
+  return await watchCertificate(read, tlsCertificate, log, pollMs);
+}
+
+/**
+ * Reads a server's certificate and key, and goes on looking, as `openCertificateFiles` does.
+ *
+ * @throws ChanceryError "invalid-argument" for files that do not hold together; "not-found"
+ */
+export async function openKeyPairFiles(
+  files: KeyPairFiles,
+  log: Pick<Logger, "info" | "error">,
+  pollMs = POLL_MS,
+): Promise<CertificateFiles<KeyPair>> {
+  return await watchCertificate(() => readKeyPair(files), files.certificate, log, pollMs);
+}
+
+async function watchCertificate<T extends KeyPair>(
+  read: () => Promise<T>,
+  file: string,
+  log: Pick<Logger, "info" | "error">,
+  pollMs: number,
+): Promise<CertificateFiles<T>> {
+  const listeners = new Set<(next: T) => void>();
   const closing = new AbortController();
-  let current = await readCertificate(files);
+  let current = await read();
   let problem: string | undefined;
 
   const look = async (): Promise<void> => {
     try {
-      const next = await readCertificate(files);
+      const next = await read();
       problem = undefined;
-      if (sameCertificate(next, current)) return;
+      if (isDeepStrictEqual(next, current)) return;
       current = next;
-      log.info({ file: tlsCertificate, until: validUntil(next) }, "the certificate has been renewed");
+      log.info({ file, until: validUntil(next) }, "the certificate has been renewed");
       for (const listener of listeners) listener(next);
     } catch (error) {
       const { message } = ChanceryError.from(error, "invalid-argument");
@@ -86,21 +119,21 @@ export async function openCertificateFiles(
   };
 }
 
-type Files = Readonly<Record<keyof ServerCertificate, string>>;
+/** The certificates of authorities, PEM. @throws ChanceryError "not-found", "invalid-argument" */
+export async function readCa(file: string): Promise<Buffer> {
+  const ca = await readPem(file);
+  parse(file, "no certificate", () => new X509Certificate(ca));
+  return ca;
+}
 
-async function readCertificate(files: Files): Promise<ServerCertificate> {
-  const [certificate, privateKey, clientCa] = await Promise.all([
-    readPem(files.certificate),
-    readPem(files.privateKey),
-    readPem(files.clientCa),
-  ]);
+async function readKeyPair(files: KeyPairFiles): Promise<KeyPair> {
+  const [certificate, privateKey] = await Promise.all([readPem(files.certificate), readPem(files.privateKey)]);
   const own = parse(files.certificate, "no certificate", () => new X509Certificate(certificate));
-  parse(files.clientCa, "no certificate", () => new X509Certificate(clientCa));
   const key = parse(files.privateKey, "no private key", () => createPrivateKey(privateKey));
   if (!own.checkPrivateKey(key)) {
     throw new ChanceryError("invalid-argument", `the key in ${files.privateKey} is not that of ${files.certificate}`);
   }
-  return { certificate, privateKey, clientCa };
+  return { certificate, privateKey };
 }
 
 async function readPem(file: string): Promise<Buffer> {
@@ -120,10 +153,6 @@ function parse<Parsed>(file: string, what: string, read: () => Parsed): Parsed {
   }
 }
 
-function sameCertificate(a: ServerCertificate, b: ServerCertificate): boolean {
-  return a.certificate.equals(b.certificate) && a.privateKey.equals(b.privateKey) && a.clientCa.equals(b.clientCa);
-}
-
-function validUntil({ certificate }: ServerCertificate): string {
+function validUntil({ certificate }: KeyPair): string {
   return new X509Certificate(certificate).validTo;
 }

@@ -7,7 +7,7 @@ import {
   startAdminServer,
 } from "../admin/index.ts";
 import { openDirectoryBus } from "../distribution/index.ts";
-import { findEnvoy } from "../envoy/index.ts";
+import { findEnvoy, type KeyPair, type Renewable } from "../envoy/index.ts";
 import type { ChanceryError } from "../resources/index.ts";
 import { openRevisionStore, type Revision } from "../revision/index.ts";
 import { openQuarantineMemory } from "../xds-server/index.ts";
@@ -38,6 +38,7 @@ export interface ControlPlaneOptions {
   /** One decision service each. */
   readonly authz: readonly string[];
   readonly control: Address;
+  readonly controlTls: Renewable<KeyPair> | undefined;
   readonly token?: string | undefined;
   /** Who else may use the admin API. */
   readonly principals: PrincipalsFile | undefined;
@@ -50,7 +51,7 @@ export interface ControlPlaneOptions {
 }
 
 export interface ControlPlane {
-  /** Address of the admin API, as bound. */
+  /** URL of the admin API, as bound. */
   readonly control: string;
   /** What still keeps it from being ready; none: requests are decided. */
   notReady(): readonly string[];
@@ -200,6 +201,7 @@ export async function startControlPlane(
   addRestrictionMetrics(metrics, restrictions);
   const admin = await startAdminServer({
     ...options.control,
+    ...(options.controlTls === undefined ? {} : { tls: options.controlTls }),
     notReady,
     metrics,
     status,
@@ -215,7 +217,7 @@ export async function startControlPlane(
   const served = xds.revision();
   if (served !== undefined) envoy?.onRevision(served);
   listening = true;
-  return { control: admin.address, notReady, gateways: () => envoy?.listeners() ?? [], failed: failed.promise };
+  return { control: admin.url, notReady, gateways: () => envoy?.listeners() ?? [], failed: failed.promise };
 }
 
 function revisionFacts(revision: Revision): NonNullable<ControlStatus["revision"]> {

@@ -5,6 +5,7 @@ import { keepFilled, type Publisher } from "../distribution/index.ts";
 import { ChanceryError, printable } from "../resources/index.ts";
 import { loadSigningKey, loadTrust } from "../revision/index.ts";
 import { type Address, DEFAULT_ADDRESSES, parseAddress } from "./address.ts";
+import { type AdminTlsOptions, addAdminTlsOptions, openAdminCertificate } from "./admin-tls.ts";
 import { Fleet } from "./fleet.ts";
 import { holderOf, startLead } from "./lead.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
@@ -20,7 +21,7 @@ import { lockState } from "./state-lock.ts";
 import { readToken } from "./token.ts";
 import { publishTree } from "./tree-publisher.ts";
 
-interface ControlOptions extends NatsOptions, ProcessOptions {
+interface ControlOptions extends NatsOptions, ProcessOptions, AdminTlsOptions {
   readonly resources: string;
   readonly key: readonly string[];
   readonly trust?: string;
@@ -80,7 +81,9 @@ export function controlCommand(): Command {
     .option("--nats-monitor <url>", "monitoring of NATS, to ask how soon it writes to disk")
     .option("--nats-replicas <n>", "copies of each stream in a NATS cluster", parseCount)
     .option("--lease-seconds <n>", "after which time without a sign of the leader another one leads", parseSeconds, 3);
-  return addProcessOptions(addNatsOptions(command)).addHelpText("after", HELP).action(control);
+  return addProcessOptions(addAdminTlsOptions(addNatsOptions(command)))
+    .addHelpText("after", HELP)
+    .action(control);
 }
 
 async function control(options: ControlOptions): Promise<void> {
@@ -96,6 +99,8 @@ async function control(options: ControlOptions): Promise<void> {
   try {
     const principals = await openPrincipalsFile(options.principals, log);
     if (principals !== undefined) stack.add({ name: "principals", close: () => principals.close() });
+    const adminTls = await openAdminCertificate(options, options.control, log);
+    if (adminTls !== undefined) stack.add({ name: "admin certificate", close: () => adminTls.close() });
     const lock = await lockState(state);
     stack.add({ name: "state", close: () => lock.close() });
     const onAlarm = (alarm: ChanceryError): void => log.warn({ code: alarm.code }, alarm.message);
@@ -126,12 +131,12 @@ async function control(options: ControlOptions): Promise<void> {
     stack.add({ name: "reports", close: () => reports.close() });
     const revisions = watchRevisions(bus, { onRevision: (revision) => fleet.onRevision(revision), onAlarm });
     stack.add({ name: "revisions", close: () => revisions.close() });
-    let address = "";
+    let url = "";
     let told = false;
     const tellReady = (): void => {
-      if (told || address === "") return;
+      if (told || url === "") return;
       told = true;
-      process.stdout.write(`ready  control http://${address}\n`);
+      process.stdout.write(`ready  control ${url}\n`);
     };
     let publisher: Publisher | undefined;
     const lead = await startLead({
@@ -211,6 +216,7 @@ async function control(options: ControlOptions): Promise<void> {
     };
     const admin = await startAdminServer({
       ...options.control,
+      ...(adminTls === undefined ? {} : { tls: adminTls }),
       notReady,
       metrics,
       status,
@@ -223,7 +229,7 @@ async function control(options: ControlOptions): Promise<void> {
       ...(token === undefined ? {} : { token }),
     });
     stack.add({ name: "admin", close: () => admin.close() });
-    address = admin.address;
+    url = admin.url;
     const { number, standby } = publishing.status();
     if (number > 0 || standby === true) tellReady();
     await runUntilStopped(log, stack);

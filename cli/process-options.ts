@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { Address } from "./address.ts";
+import { type AdminTlsOptions, addAdminTlsOptions } from "./admin-tls.ts";
 import { createLogger, LOG_LEVELS, type Logger } from "./logging.ts";
 import { addressOption, parseSeconds } from "./options.ts";
 
@@ -28,12 +29,14 @@ export function loggerOf(options: ProcessOptions, name: string): Logger {
 }
 
 /** Health and metrics of one process. */
-export interface AdminOptions {
+export interface AdminOptions extends AdminTlsOptions {
   readonly admin?: Address;
 }
 
 export function addAdminOption(command: Command): Command {
-  return command.option("--admin <addr>", "serve /healthz, /readyz and /metrics here", addressOption);
+  return addAdminTlsOptions(
+    command.option("--admin <addr>", "serve /healthz, /readyz and /metrics here", addressOption),
+  );
 }
 
 /** The admin API, beside health and metrics. */

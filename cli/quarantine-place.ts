@@ -10,11 +10,11 @@ import {
 } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { loadTrust, type Trust } from "../revision/index.ts";
+import type { AdminAccess } from "./admin-client.ts";
 import { demandWholeNats, type NatsOptions, openNats } from "./nats-options.ts";
 
-export interface PlaceOptions extends NatsOptions {
+export interface PlaceOptions extends NatsOptions, AdminAccess {
   readonly server: string;
-  readonly tokenFile?: string;
   readonly bus?: string;
   readonly trust?: string;
 }

@@ -1,16 +1,16 @@
 import { userInfo } from "node:os";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Command, Option } from "commander";
-import { type AdminClientOptions, giveRestriction, liftRestriction, type RestrictionKind } from "../admin/index.ts";
+import { giveRestriction, liftRestriction, type RestrictionKind } from "../admin/index.ts";
 import { RESTRICTION_KINDS, type RestrictionState, signRestriction } from "../distribution/index.ts";
 import { ChanceryError, formatDuration, printableLines } from "../resources/index.ts";
 import { loadSigningKey } from "../revision/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
+import { addAdminAccess, adminClient } from "./admin-client.ts";
 import { addNatsOptions } from "./nats-options.ts";
 import { collect, parseSpan } from "./options.ts";
 import { isBus, openRestrictionPlace, type PlaceOptions, type RestrictionPlace } from "./quarantine-place.ts";
 import { newRestrictionId } from "./restrictions.ts";
-import { readToken } from "./token.ts";
 
 interface QuarantineOptions extends PlaceOptions {
   readonly key: readonly string[];
@@ -74,9 +74,12 @@ export function quarantineCommand(): Command {
 }
 
 function addPlaceOptions(command: Command): Command {
-  return addNatsOptions(command)
-    .option("--server <addr>", "control, relay or decision service that takes it", DEFAULT_ADDRESSES.control)
-    .option("--token-file <file>", "file with the bearer token of its admin API")
+  addNatsOptions(command).option(
+    "--server <addr>",
+    "control, relay or decision service that takes it",
+    DEFAULT_ADDRESSES.control,
+  );
+  return addAdminAccess(command, "file with the bearer token of its admin API")
     .option("--bus <dir>", "directory of a bus on this machine, in place of a server")
     .option("--trust <file>", "with --bus or --nats: trust file that entries must satisfy")
     .option("--key <file>", "sign with this key here, in place of the server", collect, [])
@@ -91,7 +94,7 @@ async function give(kind: RestrictionKind, value: string, options: QuarantineOpt
     return;
   }
   const request = { kind, value, reason, until: timestampFromMs(until), allowUnknown: options.unknown === true };
-  const { id, spread } = await giveRestriction(await server(options), request);
+  const { id, spread } = await giveRestriction(await adminClient(options.server, options), request);
   tell(`restricted  ${id}  ${kind} ${value}  until ${new Date(until).toISOString()}`, spread);
 }
 
@@ -102,14 +105,14 @@ async function renew(id: string, options: QuarantineOptions): Promise<void> {
     return;
   }
   const request = { renews: id, reason: options.reason ?? "", until: timestampFromMs(until) };
-  const { spread } = await giveRestriction(await server(options), request);
+  const { spread } = await giveRestriction(await adminClient(options.server, options), request);
   tell(`renewed  ${id}  until ${new Date(until).toISOString()}`, spread);
 }
 
 async function lift(id: string, options: QuarantineOptions): Promise<void> {
   const reason = options.reason ?? "";
   if (options.key.length === 0 && !isBus(options)) {
-    tell(`lifted  ${id}`, await liftRestriction(await server(options), { id, reason }));
+    tell(`lifted  ${id}`, await liftRestriction(await adminClient(options.server, options), { id, reason }));
     return;
   }
   await atPlace(options, async (place) => {
@@ -169,16 +172,12 @@ function formatRestrictions(states: readonly RestrictionState[], now: number): s
 }
 
 async function atPlace(options: QuarantineOptions, work: (place: RestrictionPlace) => Promise<void>): Promise<void> {
-  const place = await openRestrictionPlace(options, await server(options));
+  const place = await openRestrictionPlace(options, await adminClient(options.server, options));
   try {
     await work(place);
   } finally {
     await place.close();
   }
-}
-
-async function server({ server: control, tokenFile }: QuarantineOptions): Promise<AdminClientOptions> {
-  return tokenFile === undefined ? { control } : { control, token: await readToken(tokenFile) };
 }
 
 async function keysOf({ key }: QuarantineOptions) {

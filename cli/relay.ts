@@ -4,6 +4,7 @@ import { addRestrictionMetrics, createRegistry, startAdminServer } from "../admi
 import { type Relay, startRelay } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { loadTrust, openRevisionStore, readBlob } from "../revision/index.ts";
+import { openAdminCertificate } from "./admin-tls.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
 import { parseCount } from "./options.ts";
 import { type ApiOptions, addApiOptions, addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
@@ -67,6 +68,8 @@ async function relay(options: RelayOptions): Promise<void> {
   const log = loggerOf(options, name);
   const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
   try {
+    const adminTls = await openAdminCertificate(options, options.admin, log);
+    if (adminTls !== undefined) stack.add({ name: "admin certificate", close: () => adminTls.close() });
     const lock = await lockState(state);
     stack.add({ name: "state", close: () => lock.close() });
     const onAlarm = (alarm: ChanceryError): void => log.warn({ code: alarm.code }, alarm.message);
@@ -116,6 +119,7 @@ async function relay(options: RelayOptions): Promise<void> {
       addRestrictionMetrics(metrics, restrictions);
       const admin = await startAdminServer({
         ...options.admin,
+        ...(adminTls === undefined ? {} : { tls: adminTls }),
         notReady,
         metrics,
         ...(await restrictionOptions(options, trust, restrictions, [], () => started.program())),

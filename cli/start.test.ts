@@ -106,7 +106,7 @@ test("runs everything, takes edits into force, and ends all that it started", { 
   expect(status.revision?.number).toBe(2n);
   expect(status.frozenScopes).toMatchObject([{ scope: "." }]);
   expect(status.nodes).toMatchObject([{ id: "envoy-1", connected: true, plan: "full", acknowledgedRevision: 2n }]);
-  const { details } = await nodeStatus({ node: "envoy-1", servers: [control] });
+  const { details } = await nodeStatus({ node: "envoy-1", servers: [{ control }] });
   expect(new Set(details[0]?.resources.map(({ standing }) => standing))).toEqual(new Set(["in-force"]));
   const after = await http(`${gateway}/shop/`);
   expect(after.status).toBe(200);

@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Command } from "commander";
 import { ChanceryError, printable } from "../resources/index.ts";
 import { type Address, DEFAULT_ADDRESSES, formatAddress, isLocal, parseAddress } from "./address.ts";
+import { type AdminTlsOptions, addAdminTlsOptions, openAdminCertificate } from "./admin-tls.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
 import { addFeedOptions, type FeedOptions } from "./feed-options.ts";
 import type { Logger } from "./logging.ts";
@@ -13,7 +14,7 @@ import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-opti
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 import { readToken } from "./token.ts";
 
-interface StartOptions extends ProcessOptions, FeedOptions {
+interface StartOptions extends ProcessOptions, FeedOptions, AdminTlsOptions {
   readonly resources: string;
   readonly state: string;
   readonly keys?: string;
@@ -64,7 +65,9 @@ export function startCommand(): Command {
     .option("--node-id <id>", "its name", "envoy-1")
     .option("--envoy-admin <addr>", "its admin interface", addressOption, parseAddress(DEFAULT_ADDRESSES.envoyAdmin))
     .option("--envoy-concurrency <n>", "its worker threads (default: one for each core)", parseCount);
-  return addProcessOptions(addFeedOptions(command)).addHelpText("after", HELP).action(start);
+  return addProcessOptions(addFeedOptions(addAdminTlsOptions(command)))
+    .addHelpText("after", HELP)
+    .action(start);
 }
 
 async function start(options: StartOptions): Promise<void> {
@@ -73,9 +76,11 @@ async function start(options: StartOptions): Promise<void> {
   await demandDirectory(options.resources);
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
   const log = loggerOf(options, "control");
+  const controlTls = await openAdminCertificate(options, options.control, log);
   const principals = await openPrincipalsFile(options.principals, log);
   const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
   if (principals !== undefined) stack.add({ name: "principals", close: () => principals.close() });
+  if (controlTls !== undefined) stack.add({ name: "admin certificate", close: () => controlTls.close() });
   // From here on a signal stops whatever has been started by then.
   const failed = Promise.withResolvers<Error>();
   const running = runUntilStopped(log, stack, failed.promise);
@@ -88,6 +93,7 @@ async function start(options: StartOptions): Promise<void> {
       xds,
       authz: options.authz,
       control: options.control,
+      controlTls,
       token,
       principals,
       feed: options,
@@ -139,7 +145,7 @@ function readyLine(plane: ControlPlane, options: StartOptions): string {
   const parts = [
     ...plane.gateways().map((url) => `gateway ${url}`),
     ...(options.envoy === true ? [`envoy-admin http://${formatAddress(options.envoyAdmin)}`] : []),
-    `control http://${plane.control}`,
+    `control ${plane.control}`,
     `xds ${options.xds.join(",")}`,
     `authz ${options.authz.join(",")}`,
   ];

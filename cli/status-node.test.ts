@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createRegistry, startAdminServer } from "../admin/index.ts";
+import { type AdminClientOptions, createRegistry, startAdminServer } from "../admin/index.ts";
 import { closeAtEnd } from "../test/support/index.ts";
 import { formatNodeStatus, type NodePage, nodeStatus } from "./status-node.ts";
 import { NODE_PAGE } from "./xds-pages.ts";
@@ -33,7 +33,7 @@ function page(connected: boolean): NodePage {
   };
 }
 
-async function serve(answer: NodePage | undefined, token?: string): Promise<string> {
+async function serve(answer: NodePage | undefined, token?: string): Promise<AdminClientOptions> {
   const admin = await startAdminServer({
     host: "127.0.0.1",
     port: 0,
@@ -43,7 +43,7 @@ async function serve(answer: NodePage | undefined, token?: string): Promise<stri
     ...(token === undefined ? {} : { token }),
   });
   closeAtEnd(admin);
-  return admin.address;
+  return { control: admin.address };
 }
 
 test("the server that the node is connected to is preferred to one that remembers it", async () => {
@@ -54,10 +54,11 @@ test("the server that the node is connected to is preferred to one that remember
 
 test("a node that nobody knows, a server that cannot be reached, and a missing token are told apart", async () => {
   const closed = await serve(page(true), "secret");
+  const gone = { control: "127.0.0.1:1" };
   await expect(nodeStatus({ node: "edge-2", servers: [await serve(page(true))] })).rejects.toThrow(/no node "edge-2"/);
-  await expect(nodeStatus({ node: "edge-1", servers: ["127.0.0.1:1"] })).rejects.toThrow(/cannot be reached/);
+  await expect(nodeStatus({ node: "edge-1", servers: [gone] })).rejects.toThrow(/cannot be reached/);
   await expect(nodeStatus({ node: "edge-1", servers: [closed] })).rejects.toThrow(/401/);
-  expect((await nodeStatus({ node: "edge-1", servers: [closed], token: "secret" })).nodes).toHaveLength(1);
+  expect((await nodeStatus({ node: "edge-1", servers: [{ ...closed, token: "secret" }] })).nodes).toHaveLength(1);
 });
 
 test("people read what is held back, and why", () => {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { baseUrlOf } from "../admin/index.ts";
+import { type AdminClientOptions, adminUrl, getPage } from "../admin/index.ts";
 import { ChanceryError, printableLines } from "../resources/index.ts";
 import { NODE_PAGE } from "./xds-pages.ts";
 
@@ -8,11 +8,8 @@ export interface NodeStatusOptions {
   /** Only resources of this name, with the reason where the node has them not. */
   readonly why?: string | undefined;
   /** Admin addresses of xDS servers (or of `chancery start`), of which one serves the node. */
-  readonly servers: readonly string[];
-  readonly token?: string | undefined;
+  readonly servers: readonly AdminClientOptions[];
 }
-
-const TIMEOUT_MS = 5_000;
 
 const nodeSchema = z.object({
   id: z.string(),
@@ -58,14 +55,14 @@ export async function nodeStatus(options: NodeStatusOptions): Promise<NodePage> 
   let remembered: NodePage | undefined;
   const failures: string[] = [];
   // What is not usable is said before anybody is asked.
-  for (const server of options.servers) baseUrlOf(server);
+  for (const server of options.servers) adminUrl(server);
   for (const server of options.servers) {
     try {
       const page = await ask(server, options);
       if (page?.nodes.some(({ connected }) => connected) === true) return page;
       remembered ??= page;
     } catch (error) {
-      failures.push(`${server}: ${ChanceryError.from(error).message}`);
+      failures.push(`${server.control}: ${ChanceryError.from(error).message}`);
     }
   }
   if (remembered !== undefined) return remembered;
@@ -75,27 +72,27 @@ export async function nodeStatus(options: NodeStatusOptions): Promise<NodePage> 
       `no answer about node "${options.node}": ${failures.join("; ")}; xDS servers that run by themselves are named by --xds-admin`,
     );
   }
-  const where = options.servers.join(", ");
+  const where = options.servers.map(({ control }) => control).join(", ");
   throw new ChanceryError("not-found", `no node "${options.node}" has been connected to ${where}`);
 }
 
-async function ask(server: string, { node, why, token }: NodeStatusOptions): Promise<NodePage | undefined> {
-  const url = new URL(NODE_PAGE, baseUrlOf(server));
-  url.searchParams.set("id", node);
-  if (why !== undefined) url.searchParams.set("name", why);
-  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  let answer: Response;
-  try {
-    answer = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
-  } catch (cause) {
-    throw new ChanceryError("unavailable", "it cannot be reached", { cause });
-  }
-  if (answer.status === 404) return undefined;
-  if (!answer.ok)
-    throw new ChanceryError("unavailable", `it answers ${answer.status}: ${(await answer.text()).slice(0, 200)}`);
-  const page = pageSchema.safeParse(await answer.json());
+async function ask(server: AdminClientOptions, { node, why }: NodeStatusOptions): Promise<NodePage | undefined> {
+  const query = new URLSearchParams({ id: node, ...(why === undefined ? {} : { name: why }) });
+  const { status, text } = await getPage(server, `${NODE_PAGE}?${query}`);
+  if (status === 404) return undefined;
+  if (status !== 200) throw new ChanceryError("unavailable", `it answers ${status}: ${text.slice(0, 200)}`);
+  const page = pageSchema.safeParse(parseJson(text));
   if (!page.success) throw new ChanceryError("unavailable", "it answers something else than the state of a node");
   return page.data;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not a page of a node, as the schema will say.
+    return undefined;
+  }
 }
 
 /** For people. With `why`, each resource of that name and its reason; else how many resources stand how. */

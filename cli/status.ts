@@ -10,12 +10,11 @@ import {
 } from "../admin/index.ts";
 import { ChanceryError, printableLines } from "../resources/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
+import { type AdminAccess, addAdminAccess, adminClient } from "./admin-client.ts";
 import { formatNodeStatus, nodeStatus } from "./status-node.ts";
-import { readToken } from "./token.ts";
 
-interface StatusOptions {
+interface StatusOptions extends AdminAccess {
   readonly control: string;
-  readonly tokenFile?: string;
   readonly why?: string;
   readonly xdsAdmin?: readonly string[];
   readonly format: "text" | "json";
@@ -34,24 +33,26 @@ Examples:
   chancery status
   chancery status --control 127.0.0.1:7070 --format json
   chancery status edge-1 --why team/models
-  chancery status edge-1 --xds-admin 10.0.0.5:9901,10.0.0.6:9901
+  chancery status edge-1 --xds-admin https://10.0.0.5:9901,https://10.0.0.6:9901 --ca ca.pem --token-file token
 `;
 
 /** `chancery status` */
 export function statusCommand(): Command {
-  return new Command("status")
+  const command = new Command("status")
     .argument("[node]", "id of one node: how it stands with each of its resources")
     .option("--why <name>", "with a node: why it has not got the resource of this name")
     .option("--xds-admin <addr,…>", "with a node: admin addresses of the xDS servers (default: --control)", parseList)
-    .option("--control <addr>", "admin API of the control plane", DEFAULT_ADDRESSES.control)
-    .option("--token-file <file>", "file with the bearer token of the admin API")
+    .option("--control <addr>", "admin API of the control plane", DEFAULT_ADDRESSES.control);
+  return addAdminAccess(command, "file with the bearer token of the admin API")
     .addOption(new Option("--format <format>", "how to print it").choices(["text", "json"]).default("text"))
     .addHelpText("after", HELP)
     .action(async (node: string | undefined, options: StatusOptions) => {
-      const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
       if (node !== undefined) {
         const { why, xdsAdmin: servers = [options.control] } = options;
-        const page = await nodeStatus({ node, why, servers, token });
+        const page = await nodeStatus({
+          ...{ node, why },
+          servers: await Promise.all(servers.map((server) => adminClient(server, options))),
+        });
         const json = options.format === "json";
         process.stdout.write(json ? `${JSON.stringify(page, undefined, 2)}\n` : formatNodeStatus(page, why));
         return;
@@ -59,7 +60,7 @@ export function statusCommand(): Command {
       if (options.why !== undefined || options.xdsAdmin !== undefined) {
         throw new ChanceryError("invalid-argument", "--why and --xds-admin are about one node: name it");
       }
-      const status = await getStatus({ control: options.control, ...(token === undefined ? {} : { token }) });
+      const status = await getStatus(await adminClient(options.control, options));
       process.stdout.write(
         options.format === "json"
           ? `${JSON.stringify(toJson(GetStatusResponseSchema, status), undefined, 2)}\n`

@@ -4,6 +4,7 @@ import { createRegistry, startAdminServer } from "../admin/index.ts";
 import { isLoopback } from "../envoy/index.ts";
 import { openQuarantineMemory } from "../xds-server/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
+import { openAdminCertificate } from "./admin-tls.ts";
 import { addTlsOptions, openCertificateFiles, type TlsOptions } from "./certificate-files.ts";
 import { addFeedOptions, type FeedOptions, feedSettings } from "./feed-options.ts";
 import { addNatsOptions } from "./nats-options.ts";
@@ -69,6 +70,8 @@ export function xdsCommand(): Command {
       const log = loggerOf(options, options.name);
       const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
       try {
+        const adminTls = await openAdminCertificate(options, options.admin, log);
+        if (adminTls !== undefined) stack.add({ name: "admin certificate", close: () => adminTls.close() });
         const tls = await openCertificateFiles(options, log);
         if (tls !== undefined) stack.add({ name: "certificates", close: () => tls.close() });
         const metrics = createRegistry();
@@ -92,6 +95,7 @@ export function xdsCommand(): Command {
           const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
           const admin = await startAdminServer({
             ...options.admin,
+            ...(adminTls === undefined ? {} : { tls: adminTls }),
             notReady,
             metrics,
             // Names of resources and what nodes said of them are not for everybody.

@@ -16,7 +16,14 @@ export { type PoolGroup, priorityGroups } from "./pool-groups.ts";
 export { configured, envoyTypes, extension, pack, TYPE_URLS, typeUrl } from "./registry.ts";
 export { envoyRoutes, type GovernedRoute, type HeaderChanges } from "./route.ts";
 export type { AnswerBudget, RouteAction } from "./route-action.ts";
-export { fixedCertificate, mutualTls, type ServerCertificate, type ServerCertificates } from "./server-certificates.ts";
+export {
+  fixedCertificate,
+  type KeyPair,
+  mutualTls,
+  type Renewable,
+  type ServerCertificate,
+  type ServerCertificates,
+} from "./server-certificates.ts";
 export {
   apiListener,
   type UngovernedPool,

@@ -1,18 +1,24 @@
 import { experimental, type ServerCredentials } from "@grpc/grpc-js";
 
-/** What a server needs for mutual TLS; PEM. Only clients with a certificate of `clientCa` are heard. */
-export interface ServerCertificate {
+/** Who a server is; PEM. */
+export interface KeyPair {
   readonly certificate: Buffer;
   readonly privateKey: Buffer;
+}
+
+/** What a server needs for mutual TLS; PEM. Only clients with a certificate of `clientCa` are heard. */
+export interface ServerCertificate extends KeyPair {
   readonly clientCa: Buffer;
 }
 
-/** The certificate of a server over its life: renewals reach new connections, those that are open stay as they are. */
-export interface ServerCertificates {
-  current(): ServerCertificate;
+/** What a server is known by over its life: renewals reach new connections, those that are open stay as they are. */
+export interface Renewable<T> {
+  current(): T;
   /** @returns how to stop listening */
-  onChange(listener: (next: ServerCertificate) => void): () => void;
+  onChange(listener: (next: T) => void): () => void;
 }
+
+export type ServerCertificates = Renewable<ServerCertificate>;
 
 /** A certificate that is never renewed. */
 export function fixedCertificate(certificate: ServerCertificate): ServerCertificates {
