@@ -71,6 +71,12 @@ test("new files reach new connections of an admin address, and bad ones do not",
   await put("tls.crt", "nothing");
   await waitFor(() => errors.length > 0, 10_000, "the complaint about a file that is no certificate");
   expect(await names()).toBe("IP Address:127.0.0.1");
+  const half = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+  const { certificate, privateKey } = authority.issue(["127.0.0.1", "torn.example"]);
+  await put("tls.key", privateKey);
+  await put("tls.crt", `${certificate}${half}`);
+  await waitFor(() => JSON.stringify(errors).includes("chain"), 10_000, "the complaint about a chain that is torn");
+  expect(await names()).toBe("IP Address:127.0.0.1");
   await issue(["127.0.0.1", "renewed.example"]);
   await waitFor(async () => (await names()).includes("renewed.example"), 10_000, "the renewed certificate");
 });

@@ -1,6 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { createSecureContext } from "node:tls";
 import { isDeepStrictEqual } from "node:util";
 import type { Command } from "commander";
 import type { KeyPair, Renewable, ServerCertificate } from "../envoy/index.ts";
@@ -132,6 +133,13 @@ async function readKeyPair(files: KeyPairFiles): Promise<KeyPair> {
   const key = parse(files.privateKey, "no private key", () => createPrivateKey(privateKey));
   if (!own.checkPrivateKey(key)) {
     throw new ChanceryError("invalid-argument", `the key in ${files.privateKey} is not that of ${files.certificate}`);
+  }
+  try {
+    createSecureContext({ cert: certificate, key: privateKey });
+  } catch {
+    // As `parse` keeps it.
+    const message = `TLS does not take what is in ${files.certificate}: its chain is not whole, or its key too weak`;
+    throw new ChanceryError("invalid-argument", message);
   }
   return { certificate, privateKey };
 }

@@ -49,10 +49,12 @@ compile the tree and stand by. When the leader stops, another takes over at once
 In a git checkout, revisions name its commit. A tree whose commit does not come after that of the revision in force (an old
 or a wrong checkout) is not published, unless --force-source says so.
 
-Example:
+Examples:
   chancery keys init keys
   chancery control --resources . --nats nats://127.0.0.1:4222 --nats-creds control.nk --key keys/signing-1.pem \\
     --trust keys/trust.json
+  chancery control --resources . --nats nats://127.0.0.1:4222 --nats-creds control.nk --key keys/signing-1.pem \\
+    --control 0.0.0.0:7070 --token-file token --admin-tls-certificate tls.crt --admin-tls-key tls.key
 `;
 
 /** `chancery control` */

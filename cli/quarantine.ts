@@ -35,6 +35,7 @@ Examples:
   chancery quarantine version team/atlas-v3 --for 2h --reason "leaks prompts"
   chancery quarantine application team/assistant --for 30m --reason "stolen key" --server 127.0.0.1:7071 --key ops.pem
   chancery quarantine list
+  chancery quarantine list --server https://hub.example.com:7070 --ca ca.pem --token-file token
   chancery quarantine renew q-0a1b2c3d4e5f6071 --for 12h
   chancery quarantine lift q-0a1b2c3d4e5f6071 --reason "fixed in v4"
 `;
