@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import { addRestrictionMetrics, addStatusMetrics, createRegistry, startAdminServer } from "../admin/index.ts";
-import { keepFilled, type Publisher } from "../distribution/index.ts";
+import { isCovered, keepFilled, type Publisher } from "../distribution/index.ts";
 import { ChanceryError, printable } from "../resources/index.ts";
 import { loadSigningKey, loadTrust } from "../revision/index.ts";
 import { type Address, DEFAULT_ADDRESSES, parseAddress } from "./address.ts";
@@ -195,6 +195,8 @@ async function control(options: ControlOptions): Promise<void> {
       bus,
       // Only the leader knows that what it published is the newest.
       published: () => (lead.epoch() === undefined ? 0 : publishing.status().number),
+      covers: (signed) => isCovered(signed, trust, Date.now()),
+      epoch: () => lead.epoch(),
       refill: () => publishing.refresh(),
       random: Math.random,
       onAlarm,

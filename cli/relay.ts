@@ -98,6 +98,7 @@ async function relay(options: RelayOptions): Promise<void> {
       hub,
       region,
       store,
+      trust,
       readBlob: (digest) => readBlob(join(revisions, "blobs"), digest),
       regionName,
       name,

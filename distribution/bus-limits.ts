@@ -21,3 +21,8 @@ export const MAX_LOG_ENTRIES = 16_384;
 export const MAX_LOG_ENTRY_BYTES = 8 * 1024;
 /** How long (milliseconds) a bus keeps an entry: no entry means anything for longer. */
 export const RESTRICTION_KEPT_MS = MAX_RESTRICTION_MS + 86_400_000;
+/**
+ * Greatest epoch of a leader. They go by the clock (milliseconds), so that only somebody who forges one comes near; heads
+ * count below it, so that whoever leads can always go above them.
+ */
+export const MAX_EPOCH = 2 ** 52;

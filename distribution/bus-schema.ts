@@ -2,7 +2,7 @@ import { z } from "zod";
 import { ChanceryError } from "../resources/index.ts";
 import { isDigest } from "../revision/index.ts";
 import type { HeadAnnouncement, NodeReport } from "./bus.ts";
-import { MAX_REPORT_BYTES, MAX_REPORTER_NAME } from "./bus-limits.ts";
+import { MAX_EPOCH, MAX_REPORT_BYTES, MAX_REPORTER_NAME } from "./bus-limits.ts";
 
 const headSchema = z.strictObject({
   manifest: z.string().refine(isDigest, "not a digest"),
@@ -66,9 +66,14 @@ export function encodeHead({ manifest, number, epoch }: HeadAnnouncement): Uint8
   return Buffer.from(JSON.stringify({ manifest, number, epoch }));
 }
 
-/** @throws ChanceryError "corrupt" */
+/**
+ * An epoch that no leader could ever go above counts as none.
+ *
+ * @throws ChanceryError "corrupt"
+ */
 export function parseHead(bytes: Uint8Array): HeadAnnouncement {
-  return parse(bytes, headSchema, "a head");
+  const { epoch, ...head } = parse(bytes, headSchema, "a head");
+  return epoch === undefined || epoch >= MAX_EPOCH ? head : { ...head, epoch };
 }
 
 /** @throws ChanceryError "corrupt" */

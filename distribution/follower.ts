@@ -6,6 +6,8 @@ import { withDeadline } from "./deadline.ts";
 import { Reporter } from "./reporter.ts";
 
 const MAX_ERROR_LENGTH = 500;
+/** Twice the time after which a leader replaces what is not its own. */
+const LATE_MS = 60_000;
 
 /** What the process itself knows; the follower adds the rest of the report. */
 export type ProcessState = Omit<NodeReport, "reporter" | "role" | "at" | "prepared" | "error">;
@@ -34,6 +36,8 @@ export interface FollowerOptions {
   readonly retryMs?: readonly [number, number];
   /** Longest time (milliseconds) that one answer of the bus is waited for; 30,000 unless given. */
   readonly answerMs?: number;
+  /** Milliseconds after which a head under an older epoch is taken if no leader has replaced it; 60,000 unless given. */
+  readonly lateMs?: number;
 }
 
 export interface RevisionFollower {
@@ -63,8 +67,10 @@ class HeadFollower implements RevisionFollower {
   #subscription: Subscription | undefined;
   #current: StoredRevision | undefined;
   #wanted: SequencedHead | undefined;
-  /** Of the newest head that was followed. */
+  /** Greatest epoch of a head whose revision was taken in. */
   #epoch = 0;
+  /** Runs since the first head under an older epoch, until one is taken in. */
+  #late: NodeJS.Timeout | undefined;
   #working: Promise<void> | undefined;
   #busy = false;
   #retry: NodeJS.Timeout | undefined;
@@ -103,6 +109,7 @@ class HeadFollower implements RevisionFollower {
     this.#subscription?.close();
     clearTimeout(this.#retry);
     clearTimeout(this.#resubscribe);
+    clearTimeout(this.#late);
     await this.#working;
     await this.#reporter?.close();
   }
@@ -140,14 +147,6 @@ class HeadFollower implements RevisionFollower {
 
   #follow(head: SequencedHead): void {
     if (this.#closed) return;
-    const { epoch = 0 } = head;
-    if (epoch < this.#epoch) {
-      const message = `it was published under epoch ${epoch}, and ${this.#epoch} is in force: by a leader that is none any more`;
-      this.#fail(new ChanceryError("stale", message), `revision ${head.number} is not taken in`);
-      this.#reporter?.soon();
-      return;
-    }
-    this.#epoch = epoch;
     this.#wanted = head;
     this.#backoff.reset();
     this.#work();
@@ -166,7 +165,9 @@ class HeadFollower implements RevisionFollower {
     while (this.#wanted !== undefined && this.#wanted !== head && !this.#closed) {
       head = this.#wanted;
       try {
+        this.#refuseLate(head);
         await this.#adopt(head);
+        this.#keepEpoch(head);
         this.#error = undefined;
         this.#backoff.reset();
       } catch (thrown) {
@@ -183,6 +184,25 @@ class HeadFollower implements RevisionFollower {
     // No time and no further attempt makes these right; only another head does.
     const final = code === "stale" || code === "conflict";
     if (!final) this.#retry = setTimeout(() => this.#work(), this.#backoff.next());
+  }
+
+  /** A leader that was paused comes too late. What it says is in force all the same if nobody leads to say otherwise. */
+  #refuseLate({ epoch }: SequencedHead): void {
+    if (epoch === undefined || epoch >= this.#epoch) return;
+    this.#late ??= setTimeout(() => {
+      this.#late = undefined;
+      this.#epoch = 0;
+      this.#work();
+    }, this.#options.lateMs ?? LATE_MS);
+    const message = `it was published under epoch ${epoch}, and ${this.#epoch} is in force: by a leader that is none any more`;
+    throw new ChanceryError("stale", message);
+  }
+
+  /** Nobody signs an epoch, so it counts at least not before its revision was verified, under the number that was told. */
+  #keepEpoch({ epoch = 0, number }: SequencedHead): void {
+    clearTimeout(this.#late);
+    this.#late = undefined;
+    if (this.#current?.revision.number === number) this.#epoch = Math.max(this.#epoch, epoch);
   }
 
   async #adopt(head: SequencedHead): Promise<void> {

@@ -15,6 +15,7 @@ export {
 } from "./convergence.ts";
 export { type DirectoryBusOptions, openDirectoryBus } from "./directory-bus.ts";
 export { type FollowerOptions, type ProcessState, type RevisionFollower, startFollower } from "./follower.ts";
+export { isCovered } from "./head-check.ts";
 export { createInProcessBus } from "./in-process-bus.ts";
 export { createJwksReader, type JwksReader, type JwksReaderOptions } from "./jwks.ts";
 export { type LatencySummary, latencySummary } from "./latency.ts";

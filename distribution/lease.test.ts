@@ -126,6 +126,11 @@ test("a bus that lost the lease is waited for by the others, and taken again by 
   expect(holder.effects.at(-1)).toMatchObject({ expected: 0, entry: { epoch: 1_050 } });
 });
 
+test("an epoch that nobody can go above is not gone above, and its lease is taken when its time is over", () => {
+  const { effects } = run([looked(0, record({ epoch: 2 ** 52 })), looked(310, record({ epoch: 2 ** 52 }))]);
+  expect(effects).toMatchObject([{ type: "write", entry: { epoch: 2 ** 52 } }]);
+});
+
 test("a newer epoch on a head ends the lead", () => {
   const { effects } = run([
     looked(0, undefined),

@@ -1,3 +1,5 @@
+import { MAX_EPOCH } from "./bus-limits.ts";
+
 /** What says on the bus who leads. */
 export interface LeaseEntry {
   /** Whoever took the lease: unique, and kept over restarts. */
@@ -181,7 +183,7 @@ function decide(state: LeaseState, config: LeaseConfig, at: number, clock: numbe
   const { record, since, free } = seen;
   const waitMs = record?.ttlMs ?? ttlMs;
   if (!free && record?.released !== true && at - since < waitMs) return { state, effects: [] };
-  const epoch = Math.max(state.knownEpoch + 1, clock);
+  const epoch = Math.min(Math.max(state.knownEpoch + 1, clock), MAX_EPOCH);
   return write(state, { holder, name, epoch, ttlMs, released: false }, seen.sequence, at);
 }
 

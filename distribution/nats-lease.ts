@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Subscription } from "./bus.ts";
+import { MAX_EPOCH } from "./bus-limits.ts";
 import { conflict } from "./in-process-bus.ts";
 import type { LeaseEntry, LeaseRecord } from "./lease.ts";
 import type { LeaseCell } from "./lease-keeper.ts";
@@ -10,7 +11,7 @@ import type { NatsStreams } from "./nats-streams.ts";
 const schema = z.strictObject({
   holder: z.string().min(1).max(128),
   name: z.string().max(128),
-  epoch: z.int().positive(),
+  epoch: z.int().positive().max(MAX_EPOCH),
   ttlMs: z.int().positive().max(600_000),
   released: z.boolean(),
 });

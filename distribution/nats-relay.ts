@@ -1,9 +1,10 @@
 import type { PolicyProgram } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
-import { type Digest, eachOf, parseSignedManifest, type RevisionStore } from "../revision/index.ts";
+import { type Digest, eachOf, parseSignedManifest, type RevisionStore, type Trust } from "../revision/index.ts";
 import { createBackoff } from "./backoff.ts";
-import type { Bus } from "./bus.ts";
+import type { Bus, SequencedHead } from "./bus.ts";
 import { type RevisionFollower, startFollower } from "./follower.ts";
+import { isCovered, readHeadManifest } from "./head-check.ts";
 import { keepFilled } from "./nats-refill.ts";
 import { forwardReports } from "./nats-report-forwarding.ts";
 import { BLOBS_AT_ONCE } from "./publish.ts";
@@ -19,6 +20,8 @@ export interface RelayOptions {
   readonly region: Bus;
   /** Opened with the trust file: what it does not cover does not reach the region. */
   readonly store: RevisionStore;
+  /** The same, by which it tells what another relay has published from what somebody has forged. */
+  readonly trust: Trust;
   /** Bytes of what the store has accepted. */
   readonly readBlob: (digest: Digest) => Promise<Uint8Array | undefined>;
   readonly regionName: string;
@@ -57,7 +60,7 @@ export interface Relay {
  * served from the disk. Several relays may serve one region.
  */
 export async function startRelay(options: RelayOptions): Promise<Relay> {
-  const { hub, region, store, regionName, name, onRelayed, onAlarm, now, random } = options;
+  const { hub, region, store, trust, regionName, name, onRelayed, onAlarm, now, random } = options;
   const backoff = createBackoff(FIRST_RETRY_MS, MAXIMUM_RETRY_MS, random);
   let stored = 0;
   let relayed = 0;
@@ -114,7 +117,14 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     now,
     random,
   });
-  const refill = keepFilled({ bus: region, published: () => relayed, refill: enqueue, random, onAlarm });
+  const refill = keepFilled({
+    bus: region,
+    published: () => relayed,
+    covers: (signed) => isCovered(signed, trust, now()),
+    refill: enqueue,
+    random,
+    onAlarm,
+  });
   const reports = forwardReports({ region, hub, regionName, onAlarm });
   return {
     status: () => ({ stored, relayed }),
@@ -136,7 +146,8 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
  *
  * @returns the number that the region has now; undefined: nothing is stored
  */
-async function publishStored({ region, store, readBlob }: RelayOptions): Promise<number | undefined> {
+async function publishStored(options: RelayOptions): Promise<number | undefined> {
+  const { region, store, readBlob } = options;
   const newest = await store.lastGood();
   if (newest === undefined) return undefined;
   const { manifest, revision } = newest;
@@ -148,7 +159,7 @@ async function publishStored({ region, store, readBlob }: RelayOptions): Promise
   for (let attempt = 1; ; attempt++) {
     const head = await region.head();
     // Another relay of the region was faster.
-    if (head !== undefined && head.number > revision.number) return head.number;
+    if (head !== undefined && head.number > revision.number && (await isProven(head, options))) return head.number;
     const signed = await read(manifest);
     const { parts } = parseSignedManifest(signed).manifest;
     await eachOf(parts.length, BLOBS_AT_ONCE, async (index) => {
@@ -156,7 +167,7 @@ async function publishStored({ region, store, readBlob }: RelayOptions): Promise
       if (digest !== undefined) await region.putBlob(digest, await read(digest));
     });
     await region.putBlob(manifest, signed);
-    if (head?.manifest === manifest) return revision.number;
+    if (head?.manifest === manifest && head.number === revision.number) return revision.number;
     try {
       await region.publishHead({ manifest, number: revision.number }, head?.sequence ?? 0);
       return revision.number;
@@ -165,4 +176,10 @@ async function publishStored({ region, store, readBlob }: RelayOptions): Promise
       if (!isConflict || attempt === MAX_ATTEMPTS) throw error;
     }
   }
+}
+
+/** Heads are not signed: the number counts where a revision that the trust file covers carries it. */
+async function isProven(head: SequencedHead, { region, trust, now }: RelayOptions): Promise<boolean> {
+  const signed = await readHeadManifest(region, head);
+  return signed?.manifest.number === head.number && isCovered(signed, trust, now());
 }

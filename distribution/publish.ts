@@ -9,12 +9,12 @@ import {
   encodeParts,
   encodeSignedManifest,
   manifestDigest,
-  parseSignedManifest,
   type SignedManifest,
   type SigningKey,
   signManifest,
 } from "../revision/index.ts";
 import type { Bus, SequencedHead } from "./bus.ts";
+import { isCovered, readHeadManifest, unprovenNumber } from "./head-check.ts";
 import { type Checkout, demandDescent } from "./source-lineage.ts";
 
 const MAX_ATTEMPTS = 8;
@@ -29,7 +29,10 @@ export interface PublishOptions {
   readonly trust?: string | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** The number given is above this one, whatever the bus says: the bus may have lost its heads. */
+  /**
+   * The number given is above this one, whatever the bus says: the bus may have lost its heads. It is not much above where
+   * the bus claims more than a revision proves.
+   */
   readonly numberFloor: number;
   /** The checkout that the tree lies in; it must follow the commit of the newest revision. Left out: nobody looks. */
   readonly checkout?: Checkout | undefined;
@@ -63,15 +66,19 @@ export async function publish(parts: RevisionParts, source: string, options: Pub
       const [digest, bytes] = blobs[index] ?? [];
       if (digest !== undefined && bytes !== undefined) await bus.putBlob(digest, bytes);
     });
-    const newest = await readHead(bus, head);
-    const same = newest !== undefined && contentDigest(newest.manifest.parts) === content;
-    if (same && isSignedBy(newest, signers) && newest.trust === trust) {
-      demandLead(head, epoch);
-      return { outcome: "unchanged", number: newest.manifest.number };
+    const newest = head === undefined ? undefined : await readHeadManifest(bus, head);
+    const same = newest?.manifest.number === head?.number && isSignedBy(newest, signers) && newest.trust === trust;
+    if (head !== undefined && same && contentDigest(newest.manifest.parts) === content) {
+      if (await renewEpoch(bus, head, demandLead(head, epoch))) return { outcome: "unchanged", number: head.number };
+      if (attempt < MAX_ATTEMPTS) continue;
+      throw new ChanceryError("conflict", "others announce revisions all the time");
     }
-    if (checkout?.force === false) await demandDescent(checkout.lineage, newest?.manifest.commit);
     const at = now();
-    const number = Math.max(head?.number ?? 0, numberFloor) + 1;
+    const proven = newest !== undefined && isCovered(newest, trust, at) ? newest.manifest : undefined;
+    if (checkout?.force === false) await demandDescent(checkout.lineage, proven?.commit);
+    // Without a trust file nobody has proven anything.
+    const known = trust === undefined ? undefined : proven?.number;
+    const number = Math.max(known ?? unprovenNumber(head?.number ?? 0, numberFloor), numberFloor) + 1;
     const manifest = createManifest(number, at, source, encoded.parts, checkout?.lineage?.commit);
     const bytes = encodeSignedManifest(signManifest(manifest, signers, trust));
     const digest = digestOf(bytes);
@@ -121,26 +128,30 @@ function demandLead(head: SequencedHead | undefined, epoch: (() => number | unde
   return { epoch: own };
 }
 
-/** Commit of the newest revision; undefined where there is none, it names none, or its manifest is lost. */
-export async function commitInForce(bus: Bus): Promise<string | undefined> {
-  return (await readHead(bus, await bus.head()))?.manifest.commit;
-}
-
-/** undefined where the newest manifest is lost or damaged: then it is superseded. */
-async function readHead(bus: Bus, head: SequencedHead | undefined): Promise<SignedManifest | undefined> {
-  if (head === undefined) return undefined;
+/** Announces a head again under our epoch where it has an older one. @returns false where another one was first */
+async function renewEpoch(bus: Bus, head: SequencedHead, own: { readonly epoch?: number }): Promise<boolean> {
+  if (own.epoch === undefined || head.epoch === undefined || head.epoch >= own.epoch) return true;
   try {
-    const bytes = await bus.getBlob(head.manifest);
-    return bytes === undefined ? undefined : parseSignedManifest(bytes);
+    await bus.publishHead({ manifest: head.manifest, number: head.number, ...own }, head.sequence);
+    return true;
   } catch (error) {
-    if (error instanceof ChanceryError && (error.code === "corrupt" || error.code === "unsupported-format")) {
-      return undefined;
-    }
+    if (error instanceof ChanceryError && error.code === "conflict") return false;
     throw error;
   }
 }
 
-function isSignedBy(signed: SignedManifest, signers: readonly SigningKey[]): boolean {
-  const keyIds = new Set(signed.signatures.map((signature) => signature.keyId));
-  return signers.every((signer) => keyIds.has(signer.keyId));
+/** Commit of the newest revision; undefined where there is none, it names none, or nothing vouches for its manifest. */
+export async function commitInForce(bus: Bus, trust: string | undefined, now: number): Promise<string | undefined> {
+  const head = await bus.head();
+  const newest = head === undefined ? undefined : await readHeadManifest(bus, head);
+  return newest !== undefined && isCovered(newest, trust, now) ? newest.manifest.commit : undefined;
+}
+
+/** Whether it carries the very signatures that these keys give: that a key is named proves nothing. */
+function isSignedBy(signed: SignedManifest | undefined, signers: readonly SigningKey[]): signed is SignedManifest {
+  if (signed === undefined) return false;
+  const given = new Set(signed.signatures.map(({ keyId, signature }) => `${keyId} ${signature}`));
+  return signManifest(signed.manifest, signers).signatures.every(({ keyId, signature }) =>
+    given.has(`${keyId} ${signature}`),
+  );
 }

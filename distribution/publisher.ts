@@ -15,7 +15,8 @@ import {
   resourceFiles,
 } from "../resources/index.ts";
 import type { Digest, SigningKey } from "../revision/index.ts";
-import type { Bus, Subscription } from "./bus.ts";
+import type { Bus, SequencedHead, Subscription } from "./bus.ts";
+import { unprovenNumber } from "./head-check.ts";
 import { commitInForce, publish } from "./publish.ts";
 import { openPublisherState, type PublisherState } from "./publisher-state.ts";
 import { RegistryWatch } from "./registry-watch.ts";
@@ -154,10 +155,9 @@ class TreePublisher implements Publisher {
     // Whoever takes over goes on after the newest number, also where the bus has lost it, and knows what was published.
     if (options.epoch !== undefined) {
       this.#heads = options.bus.watchHead((head) => {
-        if (head.number > this.#floor) void this.#keepNumber(head.number).catch((error) => this.#alarm(error));
         // What this process has published itself, it registers itself.
         if (head.epoch !== undefined && head.epoch === options.epoch?.()) return;
-        void this.#others.learn(head).catch((error) => this.#alarm(error));
+        void this.#learn(head).catch((error) => this.#alarm(error));
       });
     }
     this.#watch = watchTree(directory, (since) => void this.#enqueue(since), {
@@ -218,7 +218,7 @@ class TreePublisher implements Publisher {
     const { directory, compile, bus, signers, trust, now, onEvent, epoch } = this.#options;
     // Git is asked where something may be published, and answers while the tree is worked on.
     const checking = epoch === undefined || epoch() !== undefined ? this.#checkout() : undefined;
-    const unlearnt = await this.#learn();
+    const unlearnt = await this.#learnNewest();
     const log = (await this.#options.log?.()) ?? [];
     const current = await this.#readTree(since);
     await this.#cache.prepare(current.files, {
@@ -242,7 +242,7 @@ class TreePublisher implements Publisher {
     const leads = epoch === undefined || epoch() !== undefined;
     const checkout = leads ? await (checking ?? this.#checkout()) : undefined;
     // A wrong checkout must not become the last good tree either; it is looked at again when the head is replaced.
-    if (checkout?.force === false) await demandDescent(checkout.lineage, await commitInForce(bus));
+    if (checkout?.force === false) await demandDescent(checkout.lineage, await commitInForce(bus, trust, now()));
     // Before it is published: after a crash in between, the last good tree is the one that was about to be.
     if (resolved.files.digest !== this.#lastGood?.digest) await this.#state.saveLastGood(resolved.files.files);
     this.#lastGood = resolved.files;
@@ -276,14 +276,22 @@ class TreePublisher implements Publisher {
   }
 
   /** What the newest revision on the bus says, before a tree is held against it. @returns why that is not known */
-  async #learn(): Promise<ChanceryError | undefined> {
+  async #learnNewest(): Promise<ChanceryError | undefined> {
     try {
       const head = await this.#options.bus.head();
-      if (head !== undefined) await this.#others.learn(head);
+      if (head !== undefined) await this.#learn(head);
       return undefined;
     } catch (thrown) {
       return ChanceryError.from(thrown, "unavailable");
     }
+  }
+
+  /** @throws ChanceryError what the bus throws; what the disk throws */
+  async #learn(head: SequencedHead): Promise<void> {
+    const known = await this.#others.learn(head);
+    // Without a trust file nobody has proven anything.
+    const number = this.#options.trust === undefined ? unprovenNumber(known, this.#floor) : known;
+    if (number > this.#floor) await this.#keepNumber(number);
   }
 
   async #checkout(): Promise<Checkout | undefined> {

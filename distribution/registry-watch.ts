@@ -31,11 +31,17 @@ export class RegistryWatch {
     this.#options = options;
   }
 
-  /** @throws ChanceryError what the bus throws: then the revision is not known. */
-  learn(head: SequencedHead): Promise<void> {
+  /**
+   * @returns number of the newest revision that is known
+   * @throws ChanceryError what the bus throws: then the revision is not known.
+   */
+  learn(head: SequencedHead): Promise<number> {
     const learnt = this.#last.then(() => this.#learn(head));
-    this.#last = learnt.catch(() => undefined);
-    return learnt;
+    this.#last = learnt.then(
+      () => undefined,
+      () => undefined,
+    );
+    return learnt.then(() => this.#number);
   }
 
   /** This process has compiled a tree, and another one publishes. */
@@ -61,9 +67,11 @@ export class RegistryWatch {
     const { bus, trust, now, state, onEvent } = this.#options;
     try {
       const seen = await readPublishedVersions(bus, head, trust, now());
+      // The head says more than what it names.
+      if (seen.number <= this.#number) return;
       await state.learn(seen.versions);
       this.#seen = seen;
-      this.#number = head.number;
+      this.#number = seen.number;
     } catch (thrown) {
       const error = ChanceryError.from(thrown, "unavailable");
       if (!UNREADABLE.has(error.code)) throw error;

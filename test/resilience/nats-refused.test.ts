@@ -324,6 +324,27 @@ test("a good revision under the epoch of a leader before is refused", async () =
   await publishGood();
 });
 
+test("the greatest number and epoch on the hub and in a region are gone with the next revision", async () => {
+  const good = await publishGood();
+  for (const bus of [atHub, atRegion]) {
+    const manifest = (await bus.head())?.manifest ?? "";
+    const forged = { manifest, number: Number.MAX_SAFE_INTEGER, epoch: Number.MAX_SAFE_INTEGER };
+    await bus.publishHead(forged, (await bus.head())?.sequence ?? 0);
+  }
+  edits += 1;
+  await save(join(root, "tree"), "tree.yaml", tree(`good ${edits}`));
+  const next = await waitFor(
+    async () => {
+      const { number = 0 } = (await atHub.head()) ?? {};
+      return number < Number.MAX_SAFE_INTEGER ? number : undefined;
+    },
+    WAIT_MS,
+    () => `a revision after ${good}\n${control.process.stderr().slice(-1_500)}`,
+  );
+  expect(next - good).toBeLessThan(1_000_002);
+  await inForce(next);
+});
+
 test.each([
   ["EU", "relay"],
   ["AUTHZ", "authz"],
