@@ -90,10 +90,10 @@ test("a revision brings the keys that the root vouches for since, and a restart 
   const open = async (trust: Trust) => openRevisionStore(join(root, "store"), { trust, now: () => NOW, onAlarm });
   const trust = await loadTrust(machine);
   const store = await open(trust);
-  const accept = (along?: string) =>
-    store.accept(encodeSignedManifest(signManifest(manifest, [fresh], along)), async (digest) =>
-      encoded.blobs.get(digest),
-    );
+  const accept = (along?: string) => {
+    const signed = { ...signManifest(manifest, [fresh]), ...(along === undefined ? {} : { trust: along }) };
+    return store.accept(encodeSignedManifest(signed), async (digest) => encoded.blobs.get(digest));
+  };
   await expect(accept()).rejects.toMatchObject({ code: "untrusted" });
   await expect(accept(text.replace(fresh.keyId, old.keyId))).rejects.toMatchObject({ code: "untrusted" });
   expect(alarms).toEqual([expect.stringContaining("revision 3")]);

@@ -3,7 +3,7 @@ import { ChanceryError } from "../resources/index.ts";
 import { canonicalJson } from "./canonical-json.ts";
 import type { SigningKey } from "./keys.ts";
 import type { Manifest, SignedManifest } from "./revision.ts";
-import type { Purpose, Trust } from "./trust.ts";
+import { type Purpose, parseTrust, type Trust } from "./trust.ts";
 
 /** Stands before what is signed, so that a signature over one kind of thing is none over another. */
 const DOMAINS: Readonly<Record<Purpose, string>> = {
@@ -21,10 +21,23 @@ export interface Signature {
 /**
  * @param keys  none: unsigned, good only on the machine that made it
  * @param trust  text of the trust file, to travel along
+ * @throws ChanceryError "untrusted" where that trust file does not cover the keys when the manifest is made (one has
+ *   expired, or there are too few): nobody would take the revision
  */
 export function signManifest(manifest: Manifest, keys: readonly SigningKey[], trust?: string): SignedManifest {
   const signatures = signStatement("revision", manifest, keys);
-  return { manifest, signatures, ...(trust === undefined ? {} : { trust }) };
+  if (trust === undefined) return { manifest, signatures };
+  const signed = { manifest, signatures, trust };
+  const covering = parseTrust(trust, "of this process");
+  try {
+    verifyManifest(signed, covering, Date.parse(manifest.createdAt));
+  } catch (cause) {
+    const { message } = ChanceryError.from(cause);
+    throw new ChanceryError("untrusted", `nobody would take ${message} ("chancery keys rotate" makes a key)`, {
+      cause,
+    });
+  }
+  return signed;
 }
 
 /** Signatures over the canonical JSON of a statement. */

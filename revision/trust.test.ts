@@ -123,6 +123,16 @@ test("two of three keys must sign, and one that signs twice counts once", async 
   expect(verifyManifest(signManifest(MANIFEST, [second, first]), trust, NOW).signedBy).toHaveLength(2);
 });
 
+test("nothing is signed that the trust file that travels along does not cover", async () => {
+  const { keys, files } = await made({ signingKeys: 2, threshold: 2, validityDays: 10 });
+  const trust = await readFile(files.trust, "utf8");
+  const at = (time: number): typeof MANIFEST => ({ ...MANIFEST, createdAt: new Date(time).toISOString() });
+  expect(signManifest(at(NOW + DAY), keys, trust).trust).toBe(trust);
+  expect(() => signManifest(at(NOW + 11 * DAY), keys, trust)).toThrow("has expired");
+  expect(() => signManifest(at(NOW + DAY), keys.slice(1), trust)).toThrow("1 of 2");
+  expect(() => signManifest(at(NOW + DAY), keys, trust.replaceAll('"threshold": 2', '"threshold": 1'))).toThrow("root");
+});
+
 test("a key out of its time signs no new revision, and what it signed before stays good", async () => {
   const { keys, trust } = await made({ validityDays: 10 });
   const signed = signManifest(MANIFEST, keys);
