@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse as parseYaml } from "yaml";
@@ -56,6 +56,28 @@ test("units of systemd start commands with options that they have", async () => 
       .filter((word) => word !== "");
     expect(parse(words), `${unit}: ${words.join(" ")}`).toMatchObject({ natsCa: expect.stringMatching(/^\//) });
     expect(text).toContain("Restart=always");
+  }
+});
+
+// From systemd 250 on.
+const verifier = spawnSync("systemd-analyze", ["--recursive-errors=no", "--version"]).status === 0;
+if (!verifier) console.info("skipped: what systemd says of its units, because there is no systemd-analyze of today");
+
+test.skipIf(!verifier)("systemd takes the units and finds nothing wrong", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "chancery-units-"));
+  try {
+    const units = (await readdir(SYSTEMD)).map((unit) => join(directory, unit));
+    for (const unit of units) {
+      const text = await readFile(join(SYSTEMD, basename(unit)), "utf8");
+      // The command is not installed here, and systemd looks whether it is there.
+      await writeFile(unit, text.replace("ExecStart=/usr/bin/chancery ", `ExecStart=${process.execPath} `));
+    }
+    const verify = () => runProcess("systemd-analyze", ["verify", "--recursive-errors=no", "--man=no", ...units]);
+    expect(await verify()).toMatchObject({ code: 0, stderr: "" });
+    await appendFile(units[0] ?? "", "\n[Service]\nNoSuchSetting=yes\n");
+    expect((await verify()).stderr).toContain("NoSuchSetting");
+  } finally {
+    await rm(directory, { recursive: true, force: true });
   }
 });
 
