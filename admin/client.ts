@@ -61,7 +61,13 @@ export async function asking<T>(
     const named = error.metadata.get(ERROR_HEADER);
     const code = named !== null && Object.hasOwn(ERROR_CODES, named) ? (named as ErrorCode) : undefined;
     if (code !== undefined) throw new ChanceryError(code, error.rawMessage, { cause });
-    const message = error.code === Code.Unimplemented ? "this process does not offer it" : error.rawMessage;
-    throw new ChanceryError("unavailable", `${failed} from ${adminUrl(options)}: ${message}`, { cause });
+    throw new ChanceryError("unavailable", `${failed} from ${adminUrl(options)}: ${reasonOf(error)}`, { cause });
   }
+}
+
+function reasonOf({ code, rawMessage }: ConnectError): string {
+  if (code === Code.Unimplemented) return "this process does not offer it";
+  // Whoever listens on loopback refuses other names than its own before any service is asked, against DNS rebinding.
+  if (code === Code.PermissionDenied) return `${rawMessage}: ask it by its IP address, or as localhost`;
+  return rawMessage;
 }

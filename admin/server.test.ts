@@ -163,6 +163,13 @@ test("refuses a request that was led here under another name", async () => {
   expect(status).toBe(403);
 });
 
+test("the client says how to ask where the name is refused", async () => {
+  const { address } = await start({ status: () => STATUS });
+  // A name of this machine that is not one of loopback.
+  const control = `0.0.0.0:${address.split(":")[1]}`;
+  await expect(getStatus({ control })).rejects.toThrow("ask it by its IP address, or as localhost");
+});
+
 test("names the address that it cannot bind", async () => {
   const { address } = await start();
   const port = Number(address.split(":")[1]);
