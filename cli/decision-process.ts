@@ -57,6 +57,8 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
   });
   for (const finding of journal.findings) log.warn({ finding }, "the journal was repaired when it was opened");
   let follower: RevisionFollower | undefined;
+  // The newest trust file lies with the newest revision: what a key signed that it retires must not be in force before.
+  if (options.restrictions !== undefined) await source.store.lastGood();
   const restrictions =
     options.restrictions === undefined
       ? undefined
