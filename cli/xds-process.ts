@@ -140,7 +140,12 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     longestMs: LONGEST_HEAD_START_MS,
     onLongest: (revision) => log.warn({ revision }, "the tree changes all the time: routes are pushed meanwhile"),
   });
-  const heads = source.shared ? undefined : source.bus.watchHead(({ number }) => headStart.head(number));
+  // Beside what the follower sees: that one hears of nothing while it takes in what is on disk.
+  const heads = source.bus.watchHead(({ number }) => {
+    headStart.head(number);
+    firstGate.head(number);
+    gate.head(number);
+  });
 
   let active: Revision | undefined;
   const first = Promise.withResolvers<void>();
@@ -206,7 +211,7 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     random: Math.random,
   });
   const close = async (): Promise<void> => {
-    heads?.close();
+    heads.close();
     headStart.close();
     reports?.close();
     firstGate.close();

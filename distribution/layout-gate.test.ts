@@ -53,18 +53,29 @@ test.each<[string, NodeReport[], "open" | "closed" | "superseded"]>([
   ["nobody is there", [], "closed"],
   ["only xDS servers are there", [report("x", { role: "xds", prepared: 7 })], "closed"],
 ])("%s: %#", (_, reports, state) => {
-  expect(layoutGate(WAITING, reports, NOW).state).toBe(state);
+  expect(layoutGate(WAITING, reports, NOW, 8).state).toBe(state);
 });
 
 test("after the longest wait it is overdue, and names who is missing", () => {
   const reports = [report("1", { prepared: 7 }), report("2"), report("3")];
-  expect(layoutGate(WAITING, reports, NOW + 1_999)).toEqual({
+  expect(layoutGate(WAITING, reports, NOW + 1_999, 7)).toEqual({
     state: "closed",
     missing: ["2", "3"],
     until: NOW + 2_000,
   });
-  expect(layoutGate(WAITING, reports, NOW + 2_000)).toEqual({ state: "overdue", missing: ["2", "3"] });
-  expect(layoutGate(WAITING, [], NOW + 2_000)).toEqual({ state: "overdue", missing: [] });
+  expect(layoutGate(WAITING, reports, NOW + 2_000, 7)).toEqual({ state: "overdue", missing: ["2", "3"] });
+  expect(layoutGate(WAITING, [], NOW + 2_000, 7)).toEqual({ state: "overdue", missing: [] });
+});
+
+test("a service that speaks of a newer revision that the bus never announces is overdue in the end", () => {
+  const reports = [report("1", { prepared: 7 }), report("2", { prepared: Number.MAX_SAFE_INTEGER })];
+  const seen = (ms: number, newest: number) => {
+    const still = reports.map((each) => ({ ...each, at: new Date(NOW + ms).toISOString() }));
+    return layoutGate(WAITING, still, NOW + ms, newest);
+  };
+  expect(seen(9_999, 7)).toEqual({ state: "closed", missing: ["2"], until: NOW + 10_000 });
+  expect(seen(9_999, 8)).toEqual({ state: "superseded" });
+  expect(seen(10_000, 7)).toEqual({ state: "overdue", missing: ["2"] });
 });
 
 test("it never opens while a live decision service has neither the revision nor the layouts", () => {
@@ -84,7 +95,7 @@ test("it never opens while a live decision service has neither the revision nor 
         ({ role, ageMs, prepared, layouts }) =>
           role === "authz" && ageMs <= 10_000 && prepared !== 7 && !(layouts.includes("a") && layouts.includes("b")),
       );
-      if (unready) expect(layoutGate(WAITING, reports, NOW).state).not.toBe("open");
+      if (unready) expect(layoutGate(WAITING, reports, NOW, 8).state).not.toBe("open");
     }),
   );
 });
@@ -122,6 +133,7 @@ test("the gate lets nothing through that a decision service skipped for a newer 
   subject.report(report("1", { at: now() }));
   const opened = subject.opened(REVISION);
   subject.report(report("1", { at: now(), prepared: 8 }));
+  subject.head(8);
   expect(await opened).toBe(false);
   expect(overdue).toEqual([]);
 });

@@ -3,6 +3,8 @@ import type { NodeReport } from "./bus.ts";
 /** A decision service that reported within this time (milliseconds) is waited for. */
 const LIVE_MS = 10_000;
 const MAXIMUM_WAIT_MS = 2_000;
+/** How long a service is believed that says it has a newer revision (milliseconds), before the bus announces one here. */
+const BELIEVED_MS = 10_000;
 
 /** A revision whose layouts are to be pushed to Envoys. */
 export interface WaitingLayouts {
@@ -18,7 +20,7 @@ export type GateState =
   | { readonly state: "open"; readonly services: readonly string[] }
   /** The longest wait is over, and these are not ready (none: no decision service is live): loud, and go on. */
   | { readonly state: "overdue"; readonly missing: readonly string[] }
-  /** A decision service skipped this revision for a newer one: its layouts never come there, and must not be pushed. */
+  /** A decision service skipped this revision for the newer one that follows: its layouts must not be pushed. */
   | { readonly state: "superseded" }
   /** Look again at the next report, and at `until` (milliseconds since the epoch) at the latest. */
   | { readonly state: "closed"; readonly missing: readonly string[]; readonly until: number };
@@ -27,13 +29,15 @@ export type GateState =
  * Whether an xDS server may push the routes of a revision: layouts go to the decision services first, so that no request
  * comes with a layout that nobody knows. While no service is live it waits too, since one may just be starting.
  *
- * @param reports  the newest of each reporter
+ * @param reports  the newest of each reporter; nobody has signed them
  * @param now  milliseconds since the epoch
+ * @param newest  number of the newest head that this process has seen
  */
 export function layoutGate(
   waiting: WaitingLayouts,
   reports: Iterable<NodeReport>,
   now: number,
+  newest: number,
   maximumWaitMs = MAXIMUM_WAIT_MS,
 ): GateState {
   const services: string[] = [];
@@ -45,9 +49,9 @@ export function layoutGate(
     (ready ? services : missing).push(report.reporter);
     superseded ||= !ready && report.prepared > waiting.number;
   }
-  if (superseded) return { state: "superseded" };
+  if (superseded && newest > waiting.number) return { state: "superseded" };
   if (missing.length === 0 && services.length > 0) return { state: "open", services };
-  const until = waiting.since + maximumWaitMs;
+  const until = waiting.since + (superseded ? Math.max(BELIEVED_MS, maximumWaitMs) : maximumWaitMs);
   return now >= until ? { state: "overdue", missing } : { state: "closed", missing, until };
 }
 
@@ -68,6 +72,7 @@ export class LayoutGate {
     WaitingLayouts,
     { readonly resolve: (opened: boolean) => void; timer?: NodeJS.Timeout }
   >();
+  #newest = 0;
   #closed = false;
 
   constructor(options: LayoutGateOptions) {
@@ -81,6 +86,13 @@ export class LayoutGate {
     for (const [reporter, { at }] of this.#reports) {
       if (this.#options.now() - Date.parse(at) > LIVE_MS) this.#reports.delete(reporter);
     }
+    for (const waiting of [...this.#waiting.keys()]) this.#look(waiting);
+  }
+
+  /** To be called with the number of every new head. */
+  head(number: number): void {
+    if (this.#closed) return;
+    this.#newest = number;
     for (const waiting of [...this.#waiting.keys()]) this.#look(waiting);
   }
 
@@ -107,7 +119,7 @@ export class LayoutGate {
     const entry = this.#waiting.get(waiting);
     if (entry === undefined) return;
     const { now, maximumWaitMs, onOverdue } = this.#options;
-    const gate = layoutGate(waiting, this.#reports.values(), now(), maximumWaitMs);
+    const gate = layoutGate(waiting, this.#reports.values(), now(), this.#newest, maximumWaitMs);
     if (gate.state === "closed") {
       clearTimeout(entry.timer);
       entry.timer = setTimeout(() => this.#look(waiting), Math.max(1, gate.until - now()));
