@@ -83,16 +83,18 @@ async function relay(options: RelayOptions): Promise<void> {
       ...(regionReplicas === undefined ? {} : { replicas: regionReplicas }),
     });
     stack.add({ name: "region", close: () => region.close() });
-    // Before revisions: what is out of use must not wait for what is new.
+    const revisions = join(state, "revisions");
+    const store = await openRevisionStore(revisions, { trust, now: Date.now, onAlarm });
+    stack.add({ name: "revisions", close: () => store.close() });
+    // The newest trust comes with it: restrictions of keys that are retired must not come back.
+    await store.lastGood();
+    // Before new revisions: what is out of use must not wait for them.
     let relaying: Relay | undefined;
     const restrictions = await openRestrictions({
       ...{ buses: [region, hub], state, trust, spreads: true, log },
       onEvent: () => relaying?.reportSoon(),
     });
     stack.add({ name: "restrictions", close: () => restrictions.close() });
-    const revisions = join(state, "revisions");
-    const store = await openRevisionStore(revisions, { trust, now: Date.now, onAlarm });
-    stack.add({ name: "revisions", close: () => store.close() });
     let told = false;
     const started = await startRelay({
       hub,
