@@ -1,49 +1,21 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { LayoutRoute } from "../compiler/index.ts";
-import {
-  type Allow,
-  type ApplicationFacts,
-  type ConnectionAttributes,
-  changedInput,
-  type DecisionInput,
-  type PeerAttributes,
-  type PlainMirror,
-  type RequestAttributes,
-  type Requested,
-  type Restriction,
-  type Subject,
-  type Target,
-  type Verdict,
-} from "../policy/index.ts";
+import { changedInput, type DecisionInput, type Requested, type Target, type Verdict } from "../policy/index.ts";
 import type { Key } from "../resources/index.ts";
-import type { Answer } from "./answer.ts";
-import { plainText } from "./answer.ts";
-import { type Chain, rewrites } from "./chain.ts";
-import type { Check, WireCheck } from "./check-request.ts";
-import { DENIALS, type DenialCode, type Refusal, refusal } from "./denials.ts";
-import { FEW_HEADERS } from "./headers.ts";
+import { rewrites } from "./chain.ts";
+import { CheckInput, NOTHING_ASKED } from "./check-input.ts";
+import type { WireCheck } from "./check-request.ts";
+import type { DecisionContext } from "./decision-context.ts";
+import { type Refusal, refusal } from "./denials.ts";
+import { Draft, RecalledTarget } from "./draft.ts";
 import { type Identity, identify } from "./identity.ts";
 import type { KnownIdentity } from "./identity-cache.ts";
-import { drawMirror, mirrorOnRecord } from "./mirror.ts";
+import { drawMirror } from "./mirror.ts";
 import type { ModelReading } from "./model-source.ts";
-import { Decided, type Outcome } from "./outcome.ts";
-import type { DecisionRecord } from "./record.ts";
+import type { Outcome } from "./outcome.ts";
 import { readMetadata, readRequest } from "./request-attributes.ts";
-import type { Drawn, Recalled, RecalledRequest } from "./request-memo.ts";
+import type { Drawn, Recalled } from "./request-memo.ts";
 import type { DecisionTables, RouteTable } from "./tables.ts";
-
-export interface DecisionContext {
-  readonly tables: DecisionTables;
-  readonly service: string;
-  readonly decisionId: string;
-  /** Milliseconds since the epoch. */
-  readonly now: number;
-  readonly random: () => number;
-  /** The same array until the set changes. */
-  readonly restrictions?: readonly Restriction[] | undefined;
-  /** Microseconds since the Check came in. */
-  readonly elapsedUs: () => number;
-}
 
 /** Decides one request: pure but for `random`, `elapsedUs`, and what is kept for requests like it. */
 export function decide(check: WireCheck, context: DecisionContext): Outcome {
@@ -178,73 +150,6 @@ function identityOf(check: WireCheck, { passesAuthorization }: RouteTable, table
   return identity;
 }
 
-const NOTHING_ASKED: Requested = { stream: false };
-
-/** One array, as long as nothing is restricted: verdicts are kept by its identity. */
-const UNRESTRICTED: readonly Restriction[] = [];
-
-/** What the policy sees of a Check; what rules seldom read is read when they do. */
-class CheckInput implements DecisionInput {
-  readonly request: RequestAttributes;
-  readonly header: ((name: string) => readonly string[] | undefined) | undefined;
-  readonly subject: Subject;
-  readonly application: ApplicationFacts;
-  readonly gateway: Key;
-  readonly httpRoute: Key;
-  requested = NOTHING_ASKED;
-  readonly candidates: readonly Target[];
-  readonly models: readonly Key[];
-  readonly weights: ReadonlyMap<string, number>;
-  readonly mirror: PlainMirror | undefined;
-  readonly now: number;
-  readonly draw: number;
-  readonly restrictions: readonly Restriction[];
-  readonly observe: boolean;
-  readonly #check: WireCheck;
-
-  constructor(
-    check: WireCheck,
-    context: DecisionContext,
-    { route, candidates, weights, mirror }: RouteTable,
-    request: RequestAttributes,
-    { subject, application }: KnownIdentity,
-    draw: number,
-  ) {
-    this.request = request;
-    this.header = check.headers.count <= FEW_HEADERS ? check.header : undefined;
-    this.subject = subject;
-    this.application = application;
-    this.gateway = route.gateway;
-    this.httpRoute = route.httpRoute;
-    this.candidates = candidates;
-    this.models = route.models;
-    this.weights = weights;
-    this.mirror = mirror;
-    this.now = context.now;
-    this.draw = draw;
-    this.restrictions = context.restrictions ?? UNRESTRICTED;
-    this.observe = context.tables.observedGateways.has(route.gateway);
-    this.#check = check;
-  }
-
-  get source(): PeerAttributes {
-    return this.#check.source;
-  }
-  get destination(): PeerAttributes {
-    return this.#check.destination;
-  }
-  get connection(): ConnectionAttributes {
-    return this.#check.connection;
-  }
-  get metadata(): Readonly<Record<string, JsonObject>> {
-    return this.#check.metadata ?? {};
-  }
-  get xds(): Readonly<Record<string, string>> {
-    const { route, layout, nodeGroup } = this.#check;
-    return { route, layout, node_group: nodeGroup };
-  }
-}
-
 /** The answer budget of the model that is asked first, as the layout calls it. */
 function budgetOf(route: LayoutRoute, [first]: readonly Target[]): string {
   return (first?.model && route.budgets?.[first.model.model]) ?? "";
@@ -293,202 +198,4 @@ function listModels(table: RouteTable, input: DecisionInput, tables: DecisionTab
       owned_by: scope === "." ? "organization" : scope,
     }));
   return JSON.stringify({ object: "list", data });
-}
-
-/** Gathers what becomes known of a request, so that a refusal at any point has a whole record. */
-class Draft {
-  readonly check: WireCheck;
-  readonly context: DecisionContext;
-  table: RouteTable | undefined;
-  identity: KnownIdentity | undefined;
-  asked: AskedTarget | undefined;
-  input: DecisionInput | undefined;
-  model: (ModelReading & { ok: true }) | undefined;
-  verdict: Verdict | undefined;
-  /** Pool that gets a copy of the request. */
-  mirror: string | undefined;
-
-  constructor(check: WireCheck, context: DecisionContext) {
-    this.check = check;
-    this.context = context;
-  }
-
-  get stream(): boolean {
-    return this.model?.stream === true;
-  }
-
-  refuse({ code, message }: Refusal, rule = this.verdict?.rule ?? ""): Outcome {
-    const { grpc } = this.check;
-    const make = (decisionId: string): Answer => {
-      const metadata = { ...this.#metadata("deny", decisionId), rule, code };
-      const shared = { kind: "refuse", decisionId, code, rule, message, metadata } as const;
-      return grpc === undefined ? shared : { ...shared, grpc };
-    };
-    return this.#outcome(make, grpc ?? "", { code, rule, reason: message, targets: [] });
-  }
-
-  allow(chain: Chain, extra: JsonObject): Outcome {
-    const { identity, mirror, table } = this;
-    // Its routes lead to one group each, and are told apart by its name.
-    const first = table?.reduced === true ? chain.groups[0] : undefined;
-    const headersToRemove = identity?.headersToRemove ?? [];
-    const make = (decisionId: string): Answer => ({
-      kind: "allow",
-      decisionId,
-      headersToRemove,
-      metadata: {
-        ...this.#metadata("allow", decisionId),
-        legal: [...chain.legal],
-        priority_groups: chain.groups.map((name) => ({ name })),
-        ...(first === undefined ? {} : { first }),
-        ...(mirror === undefined ? {} : { mirror }),
-        ...extra,
-      },
-    });
-    const { rule = "", reason = "" } = this.verdict ?? {};
-    // Where names or paths are changed, the answer depends on more of the request.
-    const changes = "span" in extra || "paths" in extra;
-    const variant = [extra.mode, ...headersToRemove, ...(mirror === undefined ? [] : [`mirror ${mirror}`])].join(" ");
-    return this.#outcome(make, changes ? undefined : variant, { code: "ok", rule, reason, targets: chain.groups });
-  }
-
-  reply(json: string): Outcome {
-    const make = (decisionId: string): Answer => ({
-      kind: "reply",
-      decisionId,
-      json,
-      metadata: this.#metadata("answered", decisionId),
-    });
-    const reason = "the decision service lists the models itself";
-    return this.#outcome(make, undefined, { code: "ok", rule: "chancery:model-list", reason, targets: [] });
-  }
-
-  #metadata(decision: "allow" | "deny" | "answered", decisionId: string): JsonObject {
-    const { context } = this.check;
-    return {
-      decision,
-      decision_id: decisionId,
-      route: context.route,
-      layout: context.layout,
-      revision: this.context.tables.revision.number,
-      application: this.identity?.application.key ?? "",
-      rule: this.verdict?.rule ?? "",
-    };
-  }
-
-  /** @param variant  what the answer depends on beside the verdict; undefined: on more than that */
-  #outcome(
-    make: (decisionId: string) => Answer,
-    variant: string | undefined,
-    said: {
-      readonly code: DenialCode | "ok";
-      readonly rule: string;
-      readonly reason: string;
-      readonly targets: readonly string[];
-    },
-  ): Outcome {
-    const { tables, service, decisionId, now, elapsedUs } = this.context;
-    const { layout, route, id, source } = this.check;
-    const { verdict, identity, model, table } = this;
-    const { method, host, path } = this.asked === undefined ? unreadRequest(this.check) : readRequestOf(this.asked);
-    const asked: Writable<DecisionRecord["request"]> = {
-      id: plainText(id),
-      method,
-      host,
-      path,
-      source: source.address,
-      stream: this.stream,
-    };
-    if (model?.name !== undefined) asked.model = model.name;
-    const status = said.code === "ok" ? 200 : DENIALS[said.code].status;
-    const record: Writable<DecisionRecord> = {
-      format: 1,
-      id: decisionId,
-      at: timeText(now),
-      service,
-      revision: tables.recorded,
-      layout: plainText(layout),
-      route: plainText(route),
-      gateway: table?.route.gateway ?? "",
-      httpRoute: table?.route.httpRoute ?? "",
-      request: asked,
-      application: identity?.application.key ?? "",
-      subject: { kind: identity?.subject.kind ?? "unknown", id: plainText(identity?.subject.id ?? "") },
-      effect: said.code === "ok" ? "allow" : status === 503 ? "error" : "deny",
-      status,
-      code: said.code,
-      rule: said.rule,
-      reason: plainText(said.reason),
-      targets: said.targets,
-      removed: verdict?.removed ?? NOTHING,
-      rerouted: verdict?.rerouted ?? NOTHING,
-      shadow: verdict?.shadow ?? NOTHING,
-      errors: verdict?.errors ?? NOTHING,
-      decidedInUs: elapsedUs(),
-    };
-    if (table?.reduced === true) record.plan = "reduced";
-    if (verdict?.effect === "allow") noteAllowed(record, verdict, this.mirror);
-    return new Decided(record, identity?.application, decisionId, make, table?.templates, verdict, variant);
-  }
-}
-
-type Writable<Type> = { -readonly [Name in keyof Type]: Type[Name] };
-
-const NOTHING: readonly never[] = [];
-
-/** What only an allow says, and few do. */
-function noteAllowed(record: Writable<DecisionRecord>, allow: Allow, drawn: string | undefined): void {
-  if (allow.observed !== undefined) record.observed = allow.observed;
-  if (allow.exposure !== undefined) record.exposure = allow.exposure;
-  if (allow.mirror !== undefined) Object.assign(record, mirrorOnRecord(allow.mirror, drawn));
-}
-
-function readRequestOf({ method, host, url_path: path }: AskedTarget) {
-  return { method, host, path };
-}
-
-/** What records and answers say of a request. */
-type AskedTarget = Pick<RequestAttributes, "method" | "host" | "path" | "url_path">;
-
-/** That of a request like one before. */
-class RecalledTarget implements AskedTarget {
-  readonly method: string;
-  readonly host: string;
-  readonly url_path: string;
-  readonly #check: WireCheck;
-
-  /** @param pathTo  where its path ends, unless requests like it have one path */
-  constructor(check: WireCheck, { method, host, path }: RecalledRequest, pathTo: number) {
-    this.method = method;
-    this.host = host;
-    this.url_path = path ?? check.pathUpTo(pathTo);
-    this.#check = check;
-  }
-
-  get path(): string {
-    return this.#check.headers.pseudo(":path") ?? "";
-  }
-}
-
-/** What a record says of a request that could not be read: as it came, without its query, on one short line. */
-function unreadRequest(check: Check): { method: string; host: string; path: string } {
-  const { headers } = check;
-  const [path = ""] = (headers.pseudo(":path") ?? "").split(/[?#]/);
-  return {
-    method: plainText(headers.pseudo(":method") ?? ""),
-    host: plainText(headers.pseudo(":authority") ?? ""),
-    path: plainText(path),
-  };
-}
-
-let lastTime = Number.NaN;
-let lastTimeText = "";
-
-/** RFC 3339; decisions of one millisecond share it. */
-function timeText(ms: number): string {
-  if (ms !== lastTime) {
-    lastTimeText = new Date(ms).toISOString();
-    lastTime = ms;
-  }
-  return lastTimeText;
 }

@@ -6,7 +6,8 @@
 export { canonicalPath } from "./canonical-path.ts";
 export { chainOf, drawWeighted } from "./chain.ts";
 export { type Check, CheckReader, type WireCheck } from "./check-request.ts";
-export { type DecisionContext, decide, reachVerdict, resolveModel } from "./decide.ts";
+export { decide, reachVerdict, resolveModel } from "./decide.ts";
+export type { DecisionContext } from "./decision-context.ts";
 export { decisionIds } from "./decision-id.ts";
 export type { Outcome } from "./outcome.ts";
 export type * from "./record.ts";

@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import type { Layout } from "../compiler/index.ts";
 import { compilePolicy, type Policy, type PolicyProgram, type ProgramRule, type Restriction } from "../policy/index.ts";
 import { CheckReader } from "./check-request.ts";
-import { type DecisionContext, decide, reachVerdict } from "./decide.ts";
+import { decide, reachVerdict } from "./decide.ts";
+import type { DecisionContext } from "./decision-context.ts";
 import {
   BATCH_KEY,
   CHAT_KEY,
