@@ -17,9 +17,22 @@ export function unprovenNumber(claimed: number, floor: number): number {
  * @throws ChanceryError what the bus throws
  */
 export async function readHeadManifest(bus: Bus, head: HeadAnnouncement): Promise<SignedManifest | undefined> {
+  const bytes = await readHeadBytes(bus, head);
+  return bytes === undefined ? undefined : parseHeadManifest(bytes);
+}
+
+/** Content of the manifest that a head names; undefined where it is lost or damaged. */
+export async function readHeadBytes(bus: Bus, head: HeadAnnouncement): Promise<Uint8Array | undefined> {
+  return await bus.getBlob(head.manifest).catch((error: unknown) => {
+    if (error instanceof ChanceryError && error.code === "corrupt") return undefined;
+    throw error;
+  });
+}
+
+/** undefined: it is no manifest, or none that this process knows to read. */
+export function parseHeadManifest(bytes: Uint8Array): SignedManifest | undefined {
   try {
-    const bytes = await bus.getBlob(head.manifest);
-    return bytes === undefined ? undefined : parseSignedManifest(bytes);
+    return parseSignedManifest(bytes);
   } catch (error) {
     if (error instanceof ChanceryError && (error.code === "corrupt" || error.code === "unsupported-format")) {
       return undefined;

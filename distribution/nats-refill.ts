@@ -1,7 +1,7 @@
 import { ChanceryError } from "../resources/index.ts";
 import type { SignedManifest } from "../revision/index.ts";
 import type { Bus, SequencedHead, Subscription } from "./bus.ts";
-import { readHeadManifest } from "./head-check.ts";
+import { parseHeadManifest, readHeadBytes } from "./head-check.ts";
 
 const EVERY_MS = 3_000;
 /** Longer than a change of leaders or the way of a revision to every relay takes. */
@@ -40,14 +40,15 @@ export function keepFilled(options: RefillOptions): Subscription {
     const number = published();
     if (number === 0) return;
     const head = await bus.head();
-    const lost = (await whatIsLost(bus, head, number)) ?? (await whatStands(head));
+    const bytes = head === undefined ? undefined : await readHeadBytes(bus, head);
+    const lost = whatIsLost(head, bytes, number) ?? whatStands(head, bytes);
     if (lost === undefined || closed) return;
     onAlarm(new ChanceryError("unavailable", `${lost}: everything is put there again`));
     await refill();
   };
   /** What is wrong with a head that has been there for long; told once of each. */
-  const whatStands = async (head: SequencedHead | undefined): Promise<string | undefined> => {
-    const wrong = head === undefined ? undefined : await whatIsWrong(head, options);
+  const whatStands = (head: SequencedHead | undefined, bytes: Uint8Array | undefined): string | undefined => {
+    const wrong = head === undefined || bytes === undefined ? undefined : whatIsWrong(head, bytes, options);
     if (head === undefined || wrong === undefined) {
       doubted = undefined;
       return undefined;
@@ -75,22 +76,22 @@ export function keepFilled(options: RefillOptions): Subscription {
   };
 }
 
-async function whatIsLost(bus: Bus, head: SequencedHead | undefined, published: number): Promise<string | undefined> {
+function whatIsLost(
+  head: SequencedHead | undefined,
+  manifest: Uint8Array | undefined,
+  published: number,
+): string | undefined {
   if (head === undefined) return `the bus has lost revision ${published}`;
   if (head.number < published) return `the bus has gone back from revision ${published} to ${head.number}`;
-  const manifest = await bus.getBlob(head.manifest).catch((error: unknown) => {
-    if (error instanceof ChanceryError && error.code === "corrupt") return undefined;
-    throw error;
-  });
   return manifest === undefined ? `the bus has lost the content of revision ${head.number}` : undefined;
 }
 
-async function whatIsWrong(head: SequencedHead, options: RefillOptions): Promise<string | undefined> {
-  const { bus, covers = () => true, epoch = () => undefined } = options;
+function whatIsWrong(head: SequencedHead, manifest: Uint8Array, options: RefillOptions): string | undefined {
+  const { covers = () => true, epoch = () => undefined } = options;
   if (head.epoch !== undefined && head.epoch < (epoch() ?? 0)) {
     return `revision ${head.number} is announced by a leader that is none any more`;
   }
-  const signed = await readHeadManifest(bus, head);
+  const signed = parseHeadManifest(manifest);
   if (signed?.manifest.number !== head.number) return `the head says ${head.number}, and no revision does`;
   return covers(signed) ? undefined : `revision ${head.number} is signed by nobody who may`;
 }
