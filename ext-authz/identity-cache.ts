@@ -1,5 +1,5 @@
 import type { WireCheck } from "./check-request.ts";
-import { KEPT_HEADER } from "./headers.ts";
+import { KEPT_HEADER, type WireHeaders } from "./headers.ts";
 import type { Identity } from "./identity.ts";
 import { matchPart, wordsOf, writePart } from "./key-words.ts";
 import type { Span } from "./wire.ts";
@@ -122,15 +122,7 @@ export class IdentityCache {
     for (const header of HEADERS) {
       const index = headers.onlyIndex(header);
       if (index < 0) at = writePart(words, at, ABSENT, view, 0, 0);
-      else
-        at = writePart(
-          words,
-          at,
-          headers.isRaw(index) ? RAW : TEXT,
-          view,
-          headers.startOf(index),
-          headers.endOf(index),
-        );
+      else at = writePart(words, at, kindOf(headers, index), view, headers.startOf(index), headers.endOf(index));
     }
     at = writePart(words, at, TEXT, view, metadataSpan.from, endOf(metadataSpan));
     if (!this.#presented) writePart(words, at, TEXT, view, principalFrom, principalTo);
@@ -144,15 +136,7 @@ export class IdentityCache {
     for (const header of HEADERS) {
       const index = headers.onlyIndex(header);
       if (index < 0) at = matchPart(words, at, ABSENT, view, 0, 0);
-      else
-        at = matchPart(
-          words,
-          at,
-          headers.isRaw(index) ? RAW : TEXT,
-          view,
-          headers.startOf(index),
-          headers.endOf(index),
-        );
+      else at = matchPart(words, at, kindOf(headers, index), view, headers.startOf(index), headers.endOf(index));
       if (at === -1) return false;
     }
     at = matchPart(words, at, TEXT, view, metadataSpan.from, endOf(metadataSpan));
@@ -160,6 +144,10 @@ export class IdentityCache {
     const { principalFrom, principalTo } = check.sourcePlaces;
     return matchPart(words, at, TEXT, view, principalFrom, principalTo) !== -1;
   }
+}
+
+function kindOf(headers: WireHeaders, index: number): number {
+  return headers.isRaw(index) ? RAW : TEXT;
 }
 
 function lengthOf({ found, from, to }: Span): number {
