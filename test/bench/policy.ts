@@ -1,6 +1,7 @@
 import { CelScalar, celEnv, mapType, parse as peerParse, plan } from "@bufbuild/cel";
 import { Environment as CelJs } from "@marcbachmann/cel-js";
 import { check, compile, environment, parse, parseType, type Type } from "../../policy/cel/index.ts";
+import { cpuSince, median } from "./measures.ts";
 
 /**
  * One condition, evaluated over and over: our engine, @bufbuild/cel and @marcbachmann/cel-js, each with its own form of
@@ -213,17 +214,12 @@ function plainJavaScript(plain: Condition["plain"], inputs: readonly Input[]): E
 
 /** CPU nanoseconds of one evaluation in one round. */
 function measure({ count, passes }: Engine, wanted: number): number {
-  const before = process.cpuUsage();
+  const start = process.cpuUsage();
   let answered = 0;
   for (let pass = 0; pass < passes; pass += 1) answered += count();
-  const { user, system } = process.cpuUsage(before);
+  const cpu = cpuSince(start);
   if (answered !== wanted * passes) throw new Error(`${answered} true answers, not ${wanted * passes}`);
-  return ((user + system) * 1000) / (passes * INPUTS);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  return (cpu * 1000) / (passes * INPUTS);
 }
 
 const inputs = Array.from({ length: INPUTS }, (_, index) => inputAt(index));

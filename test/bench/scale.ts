@@ -1,9 +1,8 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { analysisProblems } from "../../cli/analysis-problems.ts";
 import { compile } from "../../compiler/index.ts";
 import { compilePolicy, type DecisionInput, type PolicyProgram } from "../../policy/index.ts";
 import { type LoadResult, parseResources } from "../../resources/index.ts";
+import { collectGarbage, cpuSince, median } from "./measures.ts";
 
 /**
  * What size costs: versions × applications × rules, from YAML to decisions. Check is parsing, cross-references, compiling
@@ -22,9 +21,6 @@ const NOW = Date.parse("2026-11-21T12:00:00Z");
 const VERSIONS_PER_MODEL = 5;
 const ROUNDS = 7;
 const DECISIONS = 4_000;
-
-setFlagsFromString("--expose-gc");
-const collect: unknown = runInNewContext("gc");
 
 /** A model has five versions, a team one application and the rules that are left for it. */
 function treeOf({ versions, applications, rules }: Size): ReadonlyMap<string, string> {
@@ -135,19 +131,14 @@ interface Measured {
   decide(kept: boolean): number;
 }
 
-function cpuMs(since: NodeJS.CpuUsage): number {
-  const { user, system } = process.cpuUsage(since);
-  return (user + system) / 1_000;
-}
-
 function timed<T>(work: () => T): { readonly value: T; readonly ms: number } {
   const start = process.cpuUsage();
   const value = work();
-  return { value, ms: cpuMs(start) };
+  return { value, ms: cpuSince(start) / 1_000 };
 }
 
 function heapMiB(): number {
-  if (typeof collect === "function") collect();
+  collectGarbage();
   return process.memoryUsage().heapUsed / 1024 / 1024;
 }
 
@@ -174,7 +165,7 @@ function measure(size: Size): Measured {
       const verdict = kept ? policy.value.decideAgain(input) : policy.value.decide(input);
       if (verdict.effect === "deny") denied += 1;
     }
-    const us = (cpuMs(start) * 1_000) / DECISIONS;
+    const us = cpuSince(start) / DECISIONS;
     if (denied > 0) throw new Error(`${denied} requests are denied`);
     return us;
   };
@@ -232,10 +223,6 @@ function inputsOf(program: PolicyProgram, { applications, versions }: Size): rea
       draw: 0,
     };
   });
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 const small = measure(SMALL);
