@@ -1,11 +1,15 @@
 import { DYN, listOf, mapOf, NULL, parametersOf, sameType, type Type, typeOf } from "./type.ts";
 
+type Parameter = Extract<Type, { kind: "param" }>;
+
 /**
  * Assignability with type parameters, as cel-go has it: a parameter takes on the first type that it meets and becomes
  * more general where it meets more.
  */
 export class Substitutions {
-  #bound: Map<string, Type>;
+  readonly #bound: Map<string, Type>;
+  /** What parameters stood for before the assignment that is under way, in the order in which they were bound. */
+  readonly #before: (readonly [name: string, bound: Type | undefined])[] = [];
 
   constructor(bound: ReadonlyMap<string, Type> = new Map()) {
     this.#bound = new Map(bound);
@@ -16,8 +20,12 @@ export class Substitutions {
     switch (type.kind) {
       case "param": {
         const bound = this.#bound.get(type.name);
-        if (bound !== undefined) return this.apply(bound, free);
-        return free === "dyn" ? DYN : type;
+        if (bound === undefined) return free === "dyn" ? DYN : type;
+        if (bound.kind !== "param") return this.apply(bound, free);
+        // Chains are shortened where they are gone along: the elements of a long list would make a long one.
+        const last = this.#lastOf(bound);
+        if (last !== bound) this.#bound.set(type.name, last);
+        return this.apply(this.#bound.get(last.name) ?? last, free);
       }
       case "list":
         return listOf(this.apply(type.element, free));
@@ -35,11 +43,29 @@ export class Substitutions {
   /** Whether each of `given` can be passed for what is `wanted`. Parameters are bound only if all can. */
   assignAll(given: readonly Type[], wanted: readonly Type[]): boolean {
     if (given.length !== wanted.length) return false;
-    const before = this.#bound;
-    this.#bound = new Map(before);
     const can = given.every((type, index) => this.#assign(type, wanted[index] ?? DYN));
-    if (!can) this.#bound = before;
+    if (!can) this.#takeBack();
+    this.#before.length = 0;
     return can;
+  }
+
+  #set(name: string, type: Type): void {
+    this.#before.push([name, this.#bound.get(name)]);
+    this.#bound.set(name, type);
+  }
+
+  #takeBack(): void {
+    for (const [name, bound] of this.#before.reverse()) {
+      if (bound === undefined) this.#bound.delete(name);
+      else this.#bound.set(name, bound);
+    }
+  }
+
+  /** The last parameter of a chain of them. */
+  #lastOf(parameter: Parameter): Parameter {
+    let last = parameter;
+    for (let next = this.#bound.get(last.name); next?.kind === "param"; next = this.#bound.get(last.name)) last = next;
+    return last;
   }
 
   assign(given: Type, wanted: Type): boolean {
@@ -76,13 +102,13 @@ export class Substitutions {
     const bound = this.#bound.get(name);
     if (bound === undefined) {
       if (this.#occurs(name, type)) return "free";
-      this.#bound.set(name, type);
+      this.#set(name, type);
       return true;
     }
     if (sameType(type, bound)) return true;
     if (!this.#assign(type, bound)) return false;
     const general = mostGeneral(type, bound);
-    if (!this.#occurs(name, general)) this.#bound.set(name, general);
+    if (!this.#occurs(name, general)) this.#set(name, general);
     return true;
   }
 

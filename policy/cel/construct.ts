@@ -33,6 +33,7 @@ export function makeMap(entries: readonly Entry[]): Run {
     const map = new UintKeyMap();
     for (const { key, value, optional, offset } of entries) {
       const at = key(frame);
+      if (at instanceof Failure) return at.at(offset);
       let held = value(frame);
       if (optional && !(held instanceof Failure)) {
         if (!(held instanceof Optional)) return located(noOverload("{?_}", held), offset);

@@ -1,13 +1,6 @@
 import { asInt, asUint } from "./arithmetic.ts";
 import { charge, type Frame, sizeOf } from "./frame.ts";
-import {
-  durationOfNanos,
-  formatDuration,
-  formatTimestamp,
-  parseDuration,
-  parseTimestamp,
-  timestampOf,
-} from "./time.ts";
+import { formatDuration, formatTimestamp, parseDuration, parseTimestamp, timestampOf } from "./time.ts";
 import { CelError, Duration, noOverload, OUT_OF_WORK, Timestamp, TypeValue, typeNameOf, Uint } from "./value.ts";
 
 /** bool(), bytes(), double(), duration(), int(), string(), timestamp(), uint(), type(). */
@@ -101,8 +94,9 @@ export function toText(value: unknown, frame: Frame): unknown {
   switch (typeof value) {
     case "string":
       return value;
-    case "boolean":
     case "number":
+      return Object.is(value, -0) ? "-0" : String(value);
+    case "boolean":
     case "bigint":
       return String(value);
   }
@@ -128,8 +122,7 @@ export function toTimestamp(value: unknown): unknown {
 
 export function toDuration(value: unknown): unknown {
   if (value instanceof Duration) return value;
-  if (typeof value === "string") return parseDuration(value);
-  return typeof value === "bigint" ? durationOfNanos(value) : noOverload("duration", value);
+  return typeof value === "string" ? parseDuration(value) : noOverload("duration", value);
 }
 
 const TYPES = new Map<string, TypeValue>();

@@ -51,7 +51,7 @@ function formatClause(letter: string, digits: string | undefined, value: unknown
     case "s":
       return display(value, frame);
     case "d":
-      return typeof value === "number" && !Number.isFinite(value) ? String(value) : inBase(value, 10, letter);
+      return typeof value === "number" ? decimal(value) : inBase(value, 10, letter);
     case "f":
       return fixed(value, precision);
     case "e":
@@ -91,6 +91,18 @@ function numberOf(value: unknown): number | undefined {
   return value instanceof Uint ? Number(value.value) : undefined;
 }
 
+/** The shortest digits that are this number and no other, without an exponent. */
+function decimal(number: number): string {
+  if (Object.is(number, -0)) return "-0";
+  const [mantissa = "", exponent] = String(number).split("e");
+  if (exponent === undefined) return mantissa;
+  const [whole = "", fraction = ""] = mantissa.replace("-", "").split(".");
+  const digits = whole + fraction;
+  const point = whole.length + Number(exponent);
+  const text = point > 0 ? digits.padEnd(point, "0") : `0.${"0".repeat(-point)}${digits}`;
+  return number < 0 ? `-${text}` : text;
+}
+
 /** Halves go to the even neighbour, as in Go; toFixed() rounds them up. */
 function fixed(value: unknown, precision: number): string | Failure {
   const number = numberOf(value);
@@ -109,7 +121,12 @@ function scientific(value: unknown, precision: number): string | Failure {
   const number = numberOf(value);
   if (number === undefined) return unfit("e", value);
   if (!Number.isFinite(number)) return String(number);
-  return number.toExponential(precision).replace(/e([+-])(\d)$/, "e$10$2");
+  const rounded = number.toExponential(precision);
+  const [exact = "", exponent = ""] = number.toExponential(MAX_PRECISION).split("e");
+  const kept = exact.indexOf(".") + (precision === 0 ? 0 : 1 + precision);
+  const down = exact.slice(0, kept);
+  const half = /^\.?50*$/.test(exact.slice(kept)) && Number(down.at(-1)) % 2 === 0;
+  return (half ? `${down}e${exponent}` : rounded).replace(/e([+-])(\d)$/, "e$10$2");
 }
 
 /** A value as %s shows it; maps in the order of their keys' text. */
@@ -117,6 +134,7 @@ function display(value: unknown, frame: Frame): string | Failure {
   if (!charge(frame, 1)) return OUT_OF_WORK;
   if (value instanceof Failure) return value;
   if (value === null) return "null";
+  if (typeof value === "number") return decimal(value);
   if (typeof value !== "object") return String(value);
   if (value instanceof Uint) return String(value.value);
   if (value instanceof Uint8Array) return textOfBytes(value);

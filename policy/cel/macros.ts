@@ -297,7 +297,8 @@ function expandExtreme(
 }
 
 function canBeNumber(argument: Expr, alone: boolean): boolean {
-  if (argument.kind === "list") return alone && argument.elements.every((element) => canBeNumber(element, false));
+  if (argument.kind === "list")
+    return alone && argument.elements.length > 0 && argument.elements.every((element) => canBeNumber(element, false));
   if (argument.kind === "map" || argument.kind === "struct") return false;
   if (argument.kind !== "literal") return true;
   const { value } = argument;

@@ -6,6 +6,7 @@ import { CelError, Failure, noOverload, OUT_OF_WORK, Uint } from "./value.ts";
 /** math.* (cel-go ext/math, version 2). */
 
 const EMPTY = new CelError("math.greatest() and math.least() need a list that is not empty");
+const UNORDERED = new CelError("NaN is neither greater nor less than anything");
 const NEGATIVE_SHIFT = new CelError("negative offset of a shift");
 const ALL_BITS = 2n ** 64n - 1n;
 
@@ -21,9 +22,12 @@ export function extreme(name: string, sign: 1 | -1): (operands: readonly unknown
     if (!charge(frame, sizeOf(values))) return OUT_OF_WORK;
     if (values.length === 0) return EMPTY;
     let best: unknown = values[0];
-    for (const value of values) {
+    for (const [index, value] of values.entries()) {
       if (!isNumber(value)) return noOverload(name, value);
-      if (sign * (order(value, best, frame) ?? 0) > 0) best = value;
+      if (index === 0) continue;
+      const found = order(value, best, frame) ?? 0;
+      if (Number.isNaN(found)) return UNORDERED;
+      if (sign * found > 0) best = value;
     }
     return best;
   };
@@ -56,7 +60,8 @@ export function abs(value: unknown): unknown {
 
 export function sign(value: unknown): unknown {
   if (typeof value === "bigint") return value > 0n ? 1n : value < 0n ? -1n : 0n;
-  if (typeof value === "number") return Math.sign(value);
+  // Both zeros have the sign 0.0, as in cel-go.
+  if (typeof value === "number") return value === 0 ? 0 : Math.sign(value);
   return value instanceof Uint ? new Uint(value.value === 0n ? 0n : 1n) : noOverload("math.sign", value);
 }
 

@@ -2,7 +2,8 @@ import { parametersOf, parseType, type Type } from "./type.ts";
 
 /**
  * Functions by name, with their overloads. One line an overload: name, id (cel-go's, for the standard ones), receiver
- * if there is one, parameters, result.
+ * if there is one, parameters, result. Overloads stand in cel-go's order: where an operand's type is open, the first that
+ * can be meant closes it.
  */
 
 export interface Overload {
@@ -23,29 +24,29 @@ _&&_ logical_and (bool, bool) -> bool
 _||_ logical_or (bool, bool) -> bool
 _?_:_ conditional (bool, A, A) -> A
 @not_strictly_false not_strictly_false (bool) -> bool
--_ negate_int64 (int) -> int
 -_ negate_double (double) -> double
-_+_ add_int64 (int, int) -> int
-_+_ add_uint64 (uint, uint) -> uint
-_+_ add_double (double, double) -> double
-_+_ add_string (string, string) -> string
+-_ negate_int64 (int) -> int
 _+_ add_bytes (bytes, bytes) -> bytes
-_+_ add_list (list(A), list(A)) -> list(A)
-_+_ add_timestamp_duration (timestamp, duration) -> timestamp
-_+_ add_duration_timestamp (duration, timestamp) -> timestamp
+_+_ add_double (double, double) -> double
 _+_ add_duration_duration (duration, duration) -> duration
-_-_ subtract_int64 (int, int) -> int
-_-_ subtract_uint64 (uint, uint) -> uint
+_+_ add_duration_timestamp (duration, timestamp) -> timestamp
+_+_ add_timestamp_duration (timestamp, duration) -> timestamp
+_+_ add_int64 (int, int) -> int
+_+_ add_list (list(A), list(A)) -> list(A)
+_+_ add_string (string, string) -> string
+_+_ add_uint64 (uint, uint) -> uint
 _-_ subtract_double (double, double) -> double
-_-_ subtract_timestamp_timestamp (timestamp, timestamp) -> duration
-_-_ subtract_timestamp_duration (timestamp, duration) -> timestamp
 _-_ subtract_duration_duration (duration, duration) -> duration
+_-_ subtract_int64 (int, int) -> int
+_-_ subtract_timestamp_duration (timestamp, duration) -> timestamp
+_-_ subtract_timestamp_timestamp (timestamp, timestamp) -> duration
+_-_ subtract_uint64 (uint, uint) -> uint
+_*_ multiply_double (double, double) -> double
 _*_ multiply_int64 (int, int) -> int
 _*_ multiply_uint64 (uint, uint) -> uint
-_*_ multiply_double (double, double) -> double
+_/_ divide_double (double, double) -> double
 _/_ divide_int64 (int, int) -> int
 _/_ divide_uint64 (uint, uint) -> uint
-_/_ divide_double (double, double) -> double
 _%_ modulo_int64 (int, int) -> int
 _%_ modulo_uint64 (uint, uint) -> uint
 _==_ equals (A, A) -> bool
@@ -60,14 +61,14 @@ _[?_] list_optindex_optional_int (list(A), int) -> optional(A)
 _[?_] optional_list_optindex_optional_int (optional(list(A)), int) -> optional(A)
 _[?_] map_optindex_optional_value (map(A, B), A) -> optional(B)
 _[?_] optional_map_optindex_optional_value (optional(map(A, B)), A) -> optional(B)
-size size_string (string) -> int
-size string_size string.() -> int
 size size_bytes (bytes) -> int
 size bytes_size bytes.() -> int
 size size_list (list(A)) -> int
 size list_size list(A).() -> int
 size size_map (map(A, B)) -> int
 size map_size map(A, B).() -> int
+size size_string (string) -> int
+size string_size string.() -> int
 type type (A) -> type(A)
 dyn to_dyn (A) -> dyn
 bool bool_to_bool (bool) -> bool
@@ -79,7 +80,6 @@ double int64_to_double (int) -> double
 double string_to_double (string) -> double
 double uint64_to_double (uint) -> double
 duration duration_to_duration (duration) -> duration
-duration int64_to_duration (int) -> duration
 duration string_to_duration (string) -> duration
 int int64_to_int64 (int) -> int
 int double_to_int64 (double) -> int
@@ -174,8 +174,6 @@ reverse list_reverse list(A).() -> list(A)
 lists.range lists_range (int) -> list(int)
 first list_first list(A).() -> optional(A)
 last list_last list(A).() -> optional(A)
-math.@max math_@max_list_dyn (list(dyn)) -> dyn
-math.@min math_@min_list_dyn (list(dyn)) -> dyn
 math.ceil math_ceil_double (double) -> double
 math.floor math_floor_double (double) -> double
 math.round math_round_double (double) -> double
@@ -191,7 +189,7 @@ math.isFinite math_isFinite_double (double) -> bool
 const ORDERED = ["bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration"];
 const ID_NAMES: Readonly<Record<string, string>> = { int: "int64", uint: "uint64" };
 const COMPARISONS = { "_<_": "less", "_<=_": "less_equals", "_>_": "greater", "_>=_": "greater_equals" };
-const NUMBERS = ["int", "uint", "double"];
+const NUMBERS = ["double", "int", "uint"];
 
 function comparisons(): string[] {
   return Object.entries(COMPARISONS).flatMap(([name, id]) =>
@@ -213,12 +211,12 @@ function mixedComparisons(): string[] {
 function numeric(): string[] {
   const lines: string[] = [];
   for (const name of ["math.@max", "math.@min"]) {
+    const id = `math_${name.slice(5)}`;
+    lines.push(...NUMBERS.map((type) => `${name} ${id}_${type} (${type}) -> ${type}`));
     for (const a of NUMBERS) {
-      lines.push(`${name} math_${name.slice(5)}_${a} (${a}) -> ${a}`);
-      lines.push(`${name} math_${name.slice(5)}_list_${a} (list(${a})) -> ${a}`);
-      for (const b of NUMBERS)
-        lines.push(`${name} math_${name.slice(5)}_${a}_${b} (${a}, ${b}) -> ${a === b ? a : "dyn"}`);
+      for (const b of NUMBERS) lines.push(`${name} ${id}_${a}_${b} (${a}, ${b}) -> ${a === b ? a : "dyn"}`);
     }
+    lines.push(...NUMBERS.map((type) => `${name} ${id}_list_${type} (list(${type})) -> ${type}`));
   }
   for (const type of NUMBERS) {
     lines.push(`math.abs math_abs_${type} (${type}) -> ${type}`, `math.sign math_sign_${type} (${type}) -> ${type}`);
@@ -235,8 +233,11 @@ function numeric(): string[] {
   return lines;
 }
 
+/** In cel-go's order: a list of no type is sorted as the first. */
+const SORTED = ["int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes"];
+
 function sorting(): string[] {
-  return ORDERED.flatMap((type) => [
+  return SORTED.flatMap((type) => [
     `sort list_${type}_sort list(${type}).() -> list(${type})`,
     `@sortByAssociatedKeys list_${type}_sortByAssociatedKeys list(A).(list(${type})) -> list(A)`,
   ]);

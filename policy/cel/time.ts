@@ -118,7 +118,7 @@ export function parseDuration(text: string): Duration | Failure {
   return durationOfNanos(negative ? -nanos : nanos);
 }
 
-export function durationOfNanos(nanos: bigint): Duration | Failure {
+function durationOfNanos(nanos: bigint): Duration | Failure {
   if (BigInt.asIntN(64, nanos) !== nanos) return DURATION_RANGE;
   const rest = nanos % 1_000_000_000n;
   return durationOf(Number(nanos / 1_000_000_000n), Number(rest));

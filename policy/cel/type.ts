@@ -54,7 +54,7 @@ export const NAMED_TYPES: ReadonlyMap<string, Type> = new Map<string, Type>([
   ["list", listOf(DYN)],
   ["map", mapOf(DYN, DYN)],
   ["type", { kind: "type" }],
-  ["optional_type", optionalOf(DYN)],
+  ["optional_type", { kind: "opaque", name: "optional_type", parameters: [] }],
   ["google.protobuf.Timestamp", TIMESTAMP],
   ["google.protobuf.Duration", DURATION],
   ["google.protobuf.Any", ANY],
