@@ -65,7 +65,7 @@ const request = {
     version: "team/atlas-v2",
     application: "team/assistant",
     jurisdictions: ["EU"],
-    conditions: ["logs kept 30 days"],
+    conditions: ['subject.kind == "jwt"'],
   },
   ...{ reason: "reviewed", until: timestampFromMs(NOW + HOUR) },
 };
@@ -74,7 +74,7 @@ test("one requests, another grants, and every step is told", async () => {
   const { as } = await serve();
   const id = await requestApproval(as("ann"), request);
   expect((await listApprovals(as("eve"))).approvals).toMatchObject([
-    { id, state: "requested", conditions: ["logs kept 30 days"] },
+    { id, state: "requested", conditions: ['subject.kind == "jwt"'] },
   ]);
   await expect(grantApproval(as("ann"), id, "fine")).rejects.toMatchObject({ code: "self-approval" });
   expect(await grantApproval(as("bob"), id, "fine")).toMatchObject({
@@ -91,6 +91,8 @@ test("one requests, another grants, and every step is told", async () => {
   });
   expect(await revokeApproval(as("ann"), id, "wrong")).toMatchObject({ state: "revoked", requested: { by: "ann" } });
   await requestApproval(as("ann"), request);
+  // On other conditions it is another approval.
+  await requestApproval(as("ann"), { ...request, conditions: [] });
 });
 
 test("roles bound what a token may do, and without one nobody is let in", async () => {
@@ -124,6 +126,16 @@ test("says what is wrong, with our own code", async () => {
   });
   await expect(asked({ application: "assistant" })).rejects.toMatchObject({
     message: 'there is no Application "assistant": did you mean "team/assistant"?',
+  });
+  await expect(asked({ conditions: ["logs kept 30 days"] })).rejects.toMatchObject({
+    code: "invalid-argument",
+    message: expect.stringMatching(
+      /the condition "logs kept 30 days" cannot be evaluated: .*; what is for people alone/,
+    ),
+  });
+  await expect(asked({ conditions: ["target.approved"] })).rejects.toMatchObject({
+    code: "invalid-argument",
+    message: expect.stringContaining("it is what the condition decides"),
   });
   await expect(asked({ jurisdictions: ["Europe"] })).rejects.toMatchObject({
     code: "invalid-argument",

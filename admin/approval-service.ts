@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Timestamp, timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ApprovalState, ApprovalStep, OperationalLogKeeper } from "../distribution/index.ts";
+import { checkCondition } from "../policy/index.ts";
 import type { ApprovalSchema, ApprovalService } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
 import { ChanceryError, suggest } from "../resources/index.ts";
 import { demandRole, principalKey } from "./principal.ts";
@@ -29,8 +30,9 @@ export function approvalService(api: ApprovalApi): ServiceImpl<typeof ApprovalSe
       demandRole(principal, "operator", "requester");
       demandKnown(api, "ModelVersion", version);
       demandKnown(api, "Application", application);
+      demandEvaluable(conditions);
       const end = until === undefined ? undefined : timestampMs(until);
-      demandNew(api, { version, application, jurisdictions }, end);
+      demandNew(api, { version, application, jurisdictions, conditions }, end);
       const id = newId();
       const validity = end === undefined ? {} : { until: endOf(end, now()) };
       const request = { id, version, application, jurisdictions, conditions, reason, ...validity };
@@ -44,6 +46,7 @@ export function approvalService(api: ApprovalApi): ServiceImpl<typeof ApprovalSe
       // What was asked for may be gone since.
       if (known !== undefined) demandKnown(api, "ModelVersion", known.version);
       if (known !== undefined) demandKnown(api, "Application", known.application);
+      if (known !== undefined) demandEvaluable(known.conditions);
       await log.append({ type: "approval-grant", id, reason }, principal.name);
       return { approval: shown(id) };
     },
@@ -91,7 +94,18 @@ function demandKnown(api: ApprovalApi, kind: "ModelVersion" | "Application", key
   throw new ChanceryError("not-found", `there is no ${kind} "${key}"${hint === undefined ? "" : `: ${hint}`}`);
 }
 
-type Subject = Pick<ApprovalState, "version" | "application" | "jurisdictions">;
+/** A condition that no decision service could evaluate would only look like one: nothing would be approved. */
+function demandEvaluable(conditions: readonly string[]): void {
+  for (const text of conditions) {
+    const problem = checkCondition(text, "condition").find(({ severity }) => severity === "error");
+    if (problem === undefined) continue;
+    const hint = problem.hint === undefined ? "" : `: ${problem.hint}`;
+    const what = `the condition ${JSON.stringify(text)} cannot be evaluated: ${problem.message}${hint}`;
+    throw new ChanceryError("invalid-argument", `${what}; what is for people alone goes into the reason`);
+  }
+}
+
+type Subject = Pick<ApprovalState, "version" | "application" | "jurisdictions" | "conditions">;
 
 /** @throws ChanceryError "conflict" where the same is asked for already, or granted for at least as long */
 function demandNew({ log, now }: ApprovalApi, subject: Subject, end: number | undefined): void {
@@ -109,8 +123,12 @@ function demandNew({ log, now }: ApprovalApi, subject: Subject, end: number | un
 
 function isSame(one: Subject, other: Subject): boolean {
   if (one.version !== other.version || one.application !== other.application) return false;
-  const own = new Set(one.jurisdictions);
-  return own.size === other.jurisdictions.length && other.jurisdictions.every((name) => own.has(name));
+  return isSameSet(one.jurisdictions, other.jurisdictions) && isSameSet(one.conditions, other.conditions);
+}
+
+function isSameSet(one: readonly string[], other: readonly string[]): boolean {
+  const own = new Set(one);
+  return own.size === other.length && other.every((text) => own.has(text));
 }
 
 function endOf(until: number, now: number): string {

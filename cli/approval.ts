@@ -40,6 +40,7 @@ which is published at once; so is what is revoked out of force. Every step is ke
 
 Examples:
   chancery approval request team/atlas-v3 team/assistant --jurisdiction EU --for 90d --reason "passed the review of May"
+  chancery approval request team/atlas-v3 team/assistant --reason "pilot" --condition 'subject.kind == "jwt"'
   chancery approval list
   chancery approval grant a-0a1b2c3d4e5f6071 --reason "report 17" --token-file bob.token
   chancery approval revoke a-0a1b2c3d4e5f6071 --reason "report 17 is wrong"
@@ -57,7 +58,12 @@ export function approvalCommand(): Command {
   )
     .requiredOption("--reason <text>", "why, for whoever grants it and for the record")
     .option("--jurisdiction <code>", "where: EU, DE, US-CA; again for each (default: everywhere)", collect, [])
-    .option("--condition <text>", "what whoever grants it is to know; nothing enforces it; repeatable", collect, [])
+    .option(
+      "--condition <cel>",
+      "it holds for requests for which this is true, as for a restrict rule; repeatable, all must be",
+      collect,
+      [],
+    )
     .addOption(
       new Option("--for <duration>", "it ends so long from now: 90d, 12h").argParser(parseSpan).conflicts("until"),
     )

@@ -122,11 +122,12 @@ function describe(entry: RegistryEntry): string {
     const { key, model, version, provider, maturity, digest = "no digest", owner } = entry;
     return `version   ${key}  ${model} ${version} of ${provider}, ${maturity}, ${digest}${owner === undefined ? "" : `, ${owner}`}`;
   }
-  const { key, version, application, jurisdictions, approvers, validFrom, validUntil } = entry;
+  const { key, version, application, jurisdictions, approvers, conditions = [], validFrom, validUntil } = entry;
   const where = jurisdictions.length === 0 ? "everywhere" : `in ${jurisdictions.join(", ")}`;
   const from = validFrom === undefined ? "" : ` from ${validFrom}`;
   const until = validUntil === undefined ? "" : ` until ${validUntil}`;
-  return `approval  ${key}  ${version} for ${application} ${where}${from}${until}, by ${approvers.join(", ")}`;
+  const on = conditions.length === 0 ? "" : `, on condition that ${conditions.join(" and ")}`;
+  return `approval  ${key}  ${version} for ${application} ${where}${from}${until}, by ${approvers.join(", ")}${on}`;
 }
 
 function formatChanges(changes: readonly RegistryChange[]): string {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseResources } from "../resources/index.ts";
+import { freeze, type LoadResult, parseResources, resourceFiles } from "../resources/index.ts";
 import { compile } from "./index.ts";
 
 const object = (kind: string, name: string, spec: object, labels = {}) =>
@@ -76,4 +76,54 @@ test("a condition that is wrong is shown where it stands", () => {
   ]);
   expect(problems[0]?.message).toBe('ApprovalRule "auto", when: There is no field "maturty"');
   expect(parts.program.approvals).toEqual([]);
+});
+
+test("the conditions of a rule and of an approval go with every approval, and are shown where they are wrong", () => {
+  const approval = (conditions: string) => `
+apiVersion: chancery.dev/v1
+kind: Approval
+metadata: { name: pilot }
+spec:
+  version: v2
+  application: chat
+  approvers: [ann]
+  conditions: ${conditions}
+`;
+  const files = (conditions: string) => ({
+    "models.yaml": VERSIONS + application("chat", "a"),
+    "auto.yaml": rule("true", "applications: [chat]").replace(
+      "  validFor",
+      "  conditions: [connection.mtls]\n  validFor",
+    ),
+    "pilot.yaml": approval(conditions),
+  });
+  const right = compiled(files(`['subject.kind == "jwt"', 'request.method != "GET"']`));
+  expect(right.problems).toEqual([]);
+  expect(right.parts.program.approvals.map(({ key, conditions }) => [key, conditions])).toEqual([
+    ["pilot", ['subject.kind == "jwt"', 'request.method != "GET"']],
+    ["auto:v1:chat", ["connection.mtls"]],
+  ]);
+  expect(compiled(files(`[connection.mtls, 'subject.kind == jwt']`)).problems).toMatchObject([
+    {
+      code: "expression",
+      severity: "error",
+      message: expect.stringContaining('Approval "pilot", conditions.1: '),
+      at: { file: "pilot.yaml", line: 9, column: 50 },
+    },
+  ]);
+});
+
+test("a granted approval on a condition that cannot be evaluated is left out", () => {
+  const check = ({ inventory, positions }: LoadResult) => compile(inventory, { jwks: new Map(), positions }).problems;
+  const put = (sequence: number, conditions: readonly string[]) => {
+    const spec = { version: "v2", application: "chat", approvers: ["bob"], conditions };
+    const object = { apiVersion: "chancery.dev/v1", kind: "Approval", metadata: { name: `a-${sequence}` }, spec };
+    return { sequence, at: "2026-01-01T00:00:00Z", by: "bob", operation: { type: "put" as const, object } };
+  };
+  const files = resourceFiles(new Map([["models.yaml", VERSIONS + application("chat", "a")]]));
+  const log = [put(1, ["logs are kept for 30 days"]), put(2, ["connection.mtls"])];
+  const result = freeze(files, undefined, { log, check });
+  if (result.outcome !== "inForce") throw new Error("refused");
+  expect(result.loaded.inventory.approvals.map(({ key }) => key)).toEqual(["a-2"]);
+  expect(result.leftOut).toMatchObject([{ code: "expression", at: { file: "log:1" } }]);
 });

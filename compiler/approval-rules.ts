@@ -12,7 +12,7 @@ export function approvalRuleFacts(inventory: ApprovalSources): readonly Approval
   const versions = byKey(inventory.modelVersions);
   const applications = byKey(inventory.applications);
   return byKey(inventory.approvalRules).map((rule) => {
-    const { key, scope, jurisdictions, when, validForMs, validFrom, validUntil } = rule;
+    const { key, scope, jurisdictions, when, conditions, validForMs, validFrom, validUntil } = rule;
     const own = <T extends { readonly key: Key; readonly scope: Scope }>(
       objects: readonly T[],
       isMeant: (object: T) => boolean,
@@ -29,6 +29,7 @@ export function approvalRuleFacts(inventory: ApprovalSources): readonly Approval
       ).map(applicationFacts),
       jurisdictions,
       when,
+      conditions,
       validForMs,
       ...(validFrom === undefined ? {} : { validFrom }),
       validUntil,

@@ -1,5 +1,6 @@
 import {
   checkApprovalRule,
+  checkCondition,
   checkProgram,
   checkSplitExpressions,
   type ExpressionChecks,
@@ -28,6 +29,8 @@ export function policyProblems(
     ...ruleProblems(inventory, program, positions, checks),
     ...splitProblems(program, positions),
     ...approvalRuleProblems(inventory, positions),
+    ...conditionProblems("Approval", inventory.approvals, positions),
+    ...conditionProblems("ApprovalRule", inventory.approvalRules, positions),
   ];
 }
 
@@ -90,6 +93,29 @@ function approvalRuleProblems(inventory: Inventory, positions: Locator): Problem
           line: 1,
           column: 1,
         },
+      }),
+    ),
+  );
+}
+
+/** Of what approvals are given on. */
+function conditionProblems(
+  kind: "Approval" | "ApprovalRule",
+  objects: readonly { readonly key: Key; readonly scope: Scope; readonly conditions: readonly string[] }[],
+  positions: Locator,
+): Problem[] {
+  return objects.flatMap(({ key, scope, conditions }) =>
+    conditions.flatMap((text, index) =>
+      checkCondition(text, "condition").map(({ severity, code, message, hint, offset }): Problem => {
+        const path = ["spec", "conditions", index];
+        return {
+          severity,
+          code,
+          message: `${kind} "${key}", ${path.slice(1).join(".")}: ${message}`,
+          ...(hint === undefined ? {} : { hint }),
+          scope,
+          at: positions.within(kind, key, path, offset) ?? { file: key, line: 1, column: 1 },
+        };
       }),
     ),
   );

@@ -82,6 +82,7 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
         version: approval.version,
         application: approval.application,
         jurisdictions: approval.jurisdictions,
+        ...(approval.conditions.length === 0 ? {} : { conditions: approval.conditions }),
         ...(approval.validFrom === undefined ? {} : { validFrom: approval.validFrom }),
         ...(approval.validUntil === undefined ? {} : { validUntil: approval.validUntil }),
       })),

@@ -66,7 +66,7 @@ export function applyAction(known: ApprovalState | undefined, { at, by, action }
  */
 export function approvalLog(approvals: Approvals, now: number): OperationalLog {
   const entries: LogEntry[] = [];
-  for (const { id, version, application, jurisdictions, until, granted, revoked } of approvals.values()) {
+  for (const { id, version, application, jurisdictions, conditions, until, granted, revoked } of approvals.values()) {
     if (granted === undefined || revoked !== undefined) continue;
     if (until !== undefined && Date.parse(until) <= now) continue;
     const validity = until === undefined ? {} : { validUntil: until };
@@ -74,7 +74,7 @@ export function approvalLog(approvals: Approvals, now: number): OperationalLog {
     const spec = {
       version: referenceTo(version),
       application: referenceTo(application),
-      ...{ jurisdictions, approvers, ...validity },
+      ...{ jurisdictions: [...new Set(jurisdictions)], approvers, conditions: [...new Set(conditions)], ...validity },
     };
     const namespace = commonScope(version, application);
     const object = {

@@ -32,7 +32,7 @@ const approvalRequest = z.strictObject({
   jurisdictions: z
     .array(z.string().regex(/^[A-Z]{2}(-[A-Z0-9]{1,3})?$/, "is not a jurisdiction: EU, DE, US-CA"))
     .max(64),
-  /** What whoever grants it is to know; nothing enforces them. */
+  /** CEL: it holds for requests for which all are true. One that cannot be evaluated is not true. */
   conditions: z.array(line(256)).max(8),
   reason: line(1_024),
   /** When it ends; absent: when it is revoked. */

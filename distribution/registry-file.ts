@@ -26,6 +26,7 @@ const approval = z.strictObject({
   application: text,
   jurisdictions: z.array(text),
   approvers: z.array(text),
+  conditions: optional(z.array(text)),
   validFrom: optional(text),
   validUntil: optional(text),
 });

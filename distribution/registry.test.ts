@@ -52,6 +52,7 @@ describe("the registry", () => {
       ...{ key: "board/auto", name: "auto", scope: ".", labels: {}, annotations: {} },
       ...{ model: "m", versions: [], applications: ["chat"], jurisdictions: ["EU"] },
       when: 'target.maturity == "production"',
+      conditions: ['subject.kind == "jwt"'],
       ...{ validForMs: 1, validUntil: "2027-01-01T00:00:00Z", reason: "x", owner: "board" },
     };
     const registry = recordRevision(undefined, { ...inventory, approvalRules: [rule] }, revision(1));
@@ -63,6 +64,7 @@ describe("the registry", () => {
         application: "chat",
         jurisdictions: ["EU"],
         approvers: ["rule board/auto"],
+        conditions: ['subject.kind == "jwt"'],
         validUntil: "2027-01-01T00:00:00.000Z",
       },
     ]);

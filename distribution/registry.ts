@@ -11,6 +11,8 @@ export interface RegisteredApproval {
   readonly application: Key;
   readonly jurisdictions: readonly string[];
   readonly approvers: readonly string[];
+  /** CEL; absent: none. */
+  readonly conditions?: readonly string[];
   readonly validFrom?: string;
   readonly validUntil?: string;
 }
@@ -132,9 +134,10 @@ function nameOf({ kind, key }: RegistryEntry): string {
 }
 
 function registeredApproval(approval: Omit<RegisteredApproval, "kind">): RegisteredApproval {
-  const { key, version, application, jurisdictions, approvers, validFrom, validUntil } = approval;
+  const { key, version, application, jurisdictions, approvers, conditions = [], validFrom, validUntil } = approval;
   return {
     ...({ kind: "approval", key, version, application, jurisdictions, approvers } as const),
+    ...(conditions.length === 0 ? {} : { conditions }),
     ...(validFrom === undefined ? {} : { validFrom }),
     ...(validUntil === undefined ? {} : { validUntil }),
   };

@@ -56,6 +56,40 @@ describe("a layout whose Envoys do not go from pool to pool", () => {
   });
 });
 
+describe("approvals on record", () => {
+  const CONDITION = 'subject.region == "EU"';
+  const approval = (age: number, conditions: readonly string[]) => {
+    const version = `chat@v${age}`;
+    return { key: `board/${age}`, version, application: "acme/chat", jurisdictions: [], conditions };
+  };
+  const under = (conditions: readonly string[]): PolicyProgram => ({
+    ...PROGRAM,
+    models: [{ ...model("chat", ["chat", "gpt"]), approval: "required" }, model("embed")],
+    approvals: [approval(1, []), approval(2, conditions)],
+  });
+
+  it("are those that the targets answer by, with their conditions", () => {
+    const { record } = ask(chat({ model: "gpt" }), under([CONDITION]));
+    expect(record.targets).toEqual(["model/chat-2", "model/chat-1"]);
+    expect(record.approvals).toEqual([
+      { approval: "board/2", version: "chat@v2", conditions: [CONDITION] },
+      { approval: "board/1", version: "chat@v1" },
+    ]);
+  });
+
+  it("are named with the condition that does not hold, of which the caller is not told", () => {
+    const program = { ...under(['subject.region == "US"']), approvals: [approval(2, ['subject.region == "US"'])] };
+    const { answer, record } = ask(chat({ model: "gpt" }), program);
+    expect(record.effect).toBe("deny");
+    expect(record).not.toHaveProperty("approvals");
+    expect(record.removed.find(({ pool }) => pool === "model/chat-2")).toMatchObject({
+      rule: "chancery:approval",
+      detail: 'approval/board/2: subject.region == "US" is false',
+    });
+    expect(JSON.stringify(answer)).not.toContain("subject.region");
+  });
+});
+
 describe("a model route", () => {
   it("is answered with the chain, the names on the wire, and a whole record", () => {
     const { answer, record } = ask(chat({ model: "gpt", stream: true }, { path: "/v1/chat/completions?key=secret" }));

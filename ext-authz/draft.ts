@@ -158,6 +158,7 @@ const NOTHING: readonly never[] = [];
 /** What only an allow says, and few do. */
 function noteAllowed(record: Writable<DecisionRecord>, allow: Allow, drawn: string | undefined): void {
   if (allow.observed !== undefined) record.observed = allow.observed;
+  if (allow.approvals !== undefined) record.approvals = allow.approvals;
   if (allow.exposure !== undefined) record.exposure = allow.exposure;
   if (allow.mirror !== undefined) Object.assign(record, mirrorOnRecord(allow.mirror, drawn));
 }

@@ -37,7 +37,23 @@ export interface DecisionRecord {
   readonly reason: string;
   /** Pools in the order in which Envoy may try them. */
   readonly targets: readonly string[];
-  readonly removed: readonly { readonly pool: string; readonly rule: string; readonly reason: string }[];
+  readonly removed: readonly {
+    readonly pool: string;
+    readonly rule: string;
+    readonly reason: string;
+    /** What the caller was not told: which condition of which approval does not hold. */
+    readonly detail?: string;
+  }[];
+  /**
+   * Approvals that the targets may answer by: the key of the Approval ("RULE:VERSION:APPLICATION" of one by rule), its
+   * version, and its conditions, all of which were true. Absent: none was needed.
+   */
+  readonly approvals?: readonly {
+    readonly approval: string;
+    readonly version: string;
+    readonly rule?: string;
+    readonly conditions?: readonly string[];
+  }[];
   readonly rerouted: readonly { readonly rule: string; readonly to: string }[];
   readonly observed?: { readonly rule: string; readonly reason: string };
   /** What the request was given by a rollout or an experiment; `unit` is a pseudonym of who stays with it. */

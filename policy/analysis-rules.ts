@@ -1,10 +1,10 @@
 import type { Finding } from "./analysis.ts";
-import { covers, validity } from "./approvals.ts";
 import { compileExpression } from "./cel.ts";
 import { compilePolicy } from "./decide.ts";
 import type { DecisionInput } from "./decision.ts";
 import type { ApplicationFacts, PolicyProgram, ProgramRule } from "./program.ts";
 import { conjunctsOf, normalised, tokensOf } from "./test-runner-text.ts";
+import { covers, validity } from "./validity.ts";
 
 /**
  * Rules that can be told from their text to do nothing, or to fail. What is compared are the conditions that `&&` joins:

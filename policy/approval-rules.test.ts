@@ -37,6 +37,7 @@ function rule(when: string, version: Partial<VersionFacts> = {}, more: Partial<A
     applications: [APPLICATION],
     jurisdictions: [],
     when,
+    conditions: [],
     validForMs: 30 * DAY,
     validUntil: "2027-01-01T00:00:00.000Z",
     ...more,

@@ -1,10 +1,11 @@
 import type { Key, Scope } from "../resources/index.ts";
-import { validity } from "./approvals.ts";
+import { type ConditionProblem, checkCondition } from "./approval-conditions.ts";
 import { compileExpression } from "./cel.ts";
 import type { DecisionInput } from "./decision.ts";
-import type { Expression, ExpressionProblem } from "./expression.ts";
+import type { Expression } from "./expression.ts";
 import type { ApplicationFacts, ApprovalFacts, ModelTarget } from "./program.ts";
 import { certificationsOf, scoresOf, validCertifications } from "./standing.ts";
+import { validity } from "./validity.ts";
 import { ModelView, RequestFacts, RuleContext, TargetView } from "./views.ts";
 
 /** What is known of a version wherever it runs. */
@@ -33,6 +34,8 @@ export interface ApprovalRuleFacts {
   readonly applications: readonly ApplicationFacts[];
   readonly jurisdictions: readonly string[];
   readonly when: string;
+  /** Of every approval by the rule. */
+  readonly conditions: readonly string[];
   readonly validForMs: number;
   readonly validFrom?: string;
   readonly validUntil: string;
@@ -41,24 +44,21 @@ export interface ApprovalRuleFacts {
 /** Conditions that one rule may ask: versions × applications × times at which a version's facts change. */
 export const MOST_CONDITIONS = 50_000;
 
-export interface ApprovalRuleProblem extends Omit<ExpressionProblem, "line" | "column"> {
-  readonly severity: "error" | "warning";
-  readonly code: "expression" | "never-equal" | "invalid-value";
+export interface ApprovalRuleProblem extends Omit<ConditionProblem, "code"> {
+  readonly code: ConditionProblem["code"] | "invalid-value";
 }
 
 /** What is wrong with the condition of a rule, or with how much it asks. */
 export function checkApprovalRule(rule: ApprovalRuleFacts): readonly ApprovalRuleProblem[] {
-  const compiled = compileExpression(rule.when, "approval", "bool");
-  if (!compiled.ok) return compiled.errors.map((problem) => ({ ...problem, severity: "error", code: "expression" }));
+  const problems = checkCondition(rule.when, "approval");
+  if (problems.some(({ severity }) => severity === "error")) return problems;
   const conditions = conditionsOf(rule);
   if (conditions > MOST_CONDITIONS) {
     const message = `It would be asked ${conditions} times, and at most ${MOST_CONDITIONS} are taken`;
     const hint = "write several rules about fewer versions and applications";
     return [{ severity: "error", code: "invalid-value", message, hint, offset: 0 }];
   }
-  return compiled.doubts().flatMap(({ kind, ...problem }): ApprovalRuleProblem[] => {
-    return kind === "never-equal" ? [{ ...problem, severity: "warning", code: kind }] : [];
-  });
+  return problems;
 }
 
 /**
@@ -84,6 +84,7 @@ export function approvalsByRule(rule: ApprovalRuleFacts): readonly ApprovalFacts
         version: version.version,
         application: application.key,
         jurisdictions: rule.jurisdictions,
+        ...(rule.conditions.length === 0 ? {} : { conditions: rule.conditions }),
         ...(Number.isFinite(from) ? { validFrom: new Date(from).toISOString() } : {}),
         validUntil: new Date(until).toISOString(),
         rule: rule.key,
@@ -143,7 +144,7 @@ function viewAt(version: VersionFacts, now: number, validForMs: number): TargetV
   });
   const standing = {
     // What is being found out.
-    approved: undefined,
+    approved: () => undefined,
     certifications: validCertifications(certificationsOf(model), now),
     scores: scoresOf({ ...model, scores }),
     processing: undefined,

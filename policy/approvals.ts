@@ -1,60 +1,97 @@
 import type { Key } from "../resources/index.ts";
+import type { HeldApproval } from "./decision.ts";
 import type { ApplicationFacts, ApprovalFacts } from "./program.ts";
+import { type ExpressionCache, type RuleExpression, unknownFor } from "./rules.ts";
 import { STEP, type Steps } from "./steps.ts";
+import { type Validity, validAt, validity } from "./validity.ts";
 
-/** Start and end in milliseconds since the epoch. */
-export interface Validity {
-  readonly from: number;
-  readonly until: number;
+/** An approval with its conditions ready to be asked. */
+export interface CompiledApproval {
+  readonly held: HeldApproval;
+  readonly conditions: readonly ApprovalCondition[];
 }
 
-/** RFC 3339 bounds; an absent one does not bound, one that is not a time makes the whole never valid. */
-export function validity(from: string | undefined, until: string | undefined): Validity {
-  const start = from === undefined ? Number.NEGATIVE_INFINITY : Date.parse(from);
-  const end = until === undefined ? Number.POSITIVE_INFINITY : Date.parse(until);
-  return { from: start, until: end };
+export interface ApprovalCondition {
+  readonly text: string;
+  readonly expression: RuleExpression;
 }
 
-/** From the first millisecond on, up to the last one exclusively. False where a bound is not a time. */
-export function validAt(period: Validity, now: number): boolean {
-  return now >= period.from && now < period.until;
-}
+/** Approvals of a version for an application that are valid now and where it works, in the order of the program. */
+export type Approvals = (version: Key, application: ApplicationFacts, now: number) => readonly CompiledApproval[];
 
-/** Whether `outer` holds whenever `inner` does. */
-export function covers(outer: Validity, inner: Validity): boolean {
-  return outer.from <= inner.from && outer.until >= inner.until;
+export interface ApprovalIndex {
+  readonly approvals: Approvals;
+  /** Conditions of all approvals. */
+  readonly conditions: readonly RuleExpression[];
+  /** Conditions that do not compile; they are unknown for every request. */
+  readonly problems: readonly { readonly rule: string; readonly message: string }[];
 }
-
-/** Answers whether a version is approved for an application now. */
-export type Approvals = (version: Key, application: ApplicationFacts, now: number) => boolean;
 
 /**
  * An approval that names jurisdictions must name all of the application's; for an application that names none, where it
  * works is not known, and only an approval for every jurisdiction will do.
  */
-export function* approvalsOf(facts: readonly ApprovalFacts[]): Steps<Approvals> {
-  const byPair = new Map<string, { readonly period: Validity; readonly jurisdictions: ReadonlySet<string> }[]>();
+export function* indexApprovals(facts: readonly ApprovalFacts[], cache: ExpressionCache): Steps<ApprovalIndex> {
+  const byPair = new Map<string, Entry[]>();
+  const conditions = new Set<RuleExpression>();
+  const problems: { readonly rule: string; readonly message: string }[] = [];
   for (const [place, approval] of facts.entries()) {
-    const pair = pairOf(approval.version, approval.application);
+    const ready: ApprovalCondition[] = [];
+    for (const text of approval.conditions ?? []) {
+      const result = yield* cache.compile(text, "condition", "bool");
+      let expression: RuleExpression;
+      if (result.ok) expression = result.expression;
+      else {
+        const message = `condition does not compile: ${result.errors[0]?.message ?? "no reason given"}`;
+        problems.push({ rule: approvalId(approval.key), message });
+        expression = unknownFor(message);
+      }
+      conditions.add(expression);
+      ready.push({ text, expression });
+    }
     const entry = {
+      approval: { held: heldBy(approval), conditions: ready },
       period: validity(approval.validFrom, approval.validUntil),
       jurisdictions: new Set(approval.jurisdictions),
     };
+    const pair = pairOf(approval.version, approval.application);
     const known = byPair.get(pair);
     if (known === undefined) byPair.set(pair, [entry]);
     else known.push(entry);
     if (place % STEP === 0) yield;
   }
-  return (version, application, now) => {
+  const approvals: Approvals = (version, application, now) => {
     const entries = byPair.get(pairOf(version, application.key)) ?? [];
-    return entries.some(({ period, jurisdictions }) => {
-      if (!validAt(period, now)) return false;
-      if (jurisdictions.size === 0) return true;
-      return (
-        application.jurisdictions.length > 0 && application.jurisdictions.every((place) => jurisdictions.has(place))
-      );
-    });
+    return entries
+      .filter(({ period, jurisdictions }) => validAt(period, now) && holdsWhere(jurisdictions, application))
+      .map(({ approval }) => approval);
   };
+  return { approvals, conditions: [...conditions], problems };
+}
+
+function heldBy({ key, version, rule, conditions = [] }: ApprovalFacts): HeldApproval {
+  return {
+    approval: key,
+    version,
+    ...(rule === undefined ? {} : { rule }),
+    ...(conditions.length === 0 ? {} : { conditions }),
+  };
+}
+
+interface Entry {
+  readonly approval: CompiledApproval;
+  readonly period: Validity;
+  readonly jurisdictions: ReadonlySet<string>;
+}
+
+function holdsWhere(jurisdictions: ReadonlySet<string>, application: ApplicationFacts): boolean {
+  if (jurisdictions.size === 0) return true;
+  return application.jurisdictions.length > 0 && application.jurisdictions.every((place) => jurisdictions.has(place));
+}
+
+/** How errors and explanations name it beside rules. */
+export function approvalId(key: Key): string {
+  return `approval/${key}`;
 }
 
 function pairOf(version: Key, application: Key): string {

@@ -1,5 +1,4 @@
 import type { Key, Scope } from "../resources/index.ts";
-import { type Validity, validAt, validity } from "./approvals.ts";
 import type { DecisionInput, Exposure } from "./decision.ts";
 import type { Dependency, DependencyKey } from "./dependency.ts";
 import { FieldSource } from "./fields.ts";
@@ -7,6 +6,7 @@ import type { ExperimentFacts, RolloutFacts, SplitFacts } from "./program.ts";
 import { type RuleExpression, scopeChain } from "./rules.ts";
 import { armsFor, pointOf, unitHash } from "./splits.ts";
 import { defaultUnit, type StickyKey } from "./sticky-key.ts";
+import { type Validity, validAt, validity } from "./validity.ts";
 
 /** What splits say about requests: who is in which arm, and what of it answers. */
 

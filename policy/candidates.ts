@@ -1,4 +1,6 @@
 import type { Key } from "../resources/index.ts";
+import { approvalStanding } from "./approval-standing.ts";
+import type { Removal } from "./decision.ts";
 import { gateOf } from "./gate.ts";
 import type { ModelTarget, Target } from "./program.ts";
 import type { Rerouted, Wanted } from "./reroute.ts";
@@ -18,10 +20,7 @@ export const REMOVED = {
   api: "chancery:api",
 } as const;
 
-interface Reason {
-  readonly rule: string;
-  readonly reason: string;
-}
+type Reason = Omit<Removal, "pool">;
 
 /** Sorts the candidates into those that may answer and those that may not, the latter with why (in the trace). */
 export function selectLegal(session: Session, { wanted, frames }: Rerouted): readonly Candidate[] {
@@ -29,15 +28,15 @@ export function selectLegal(session: Session, { wanted, frames }: Rerouted): rea
   const guards = guardsOf(session, frames, frame);
   const legal: Candidate[] = [];
   for (const target of session.input.candidates) {
-    const candidate = candidateOf(session, target);
+    const candidate = candidateOf(session, target, frame);
     const reason =
       restricted(session, target) ??
       notWanted(session, target, wanted) ??
       closedSubstitute(session, target, frames) ??
-      unfit(session, target) ??
+      unfit(session, candidate) ??
       forbidden(session, candidate, frame, guards(target));
     if (reason === undefined) legal.push(candidate);
-    else session.trace.remove(target.pool, reason.rule, reason.reason);
+    else session.trace.remove({ pool: target.pool, ...reason });
   }
   return legal;
 }
@@ -53,21 +52,22 @@ export function mirrorProblem(session: Session, target: Target, { wanted, frames
   const immature = target.model === undefined ? undefined : mirrorMaturityProblem(target.model.maturity);
   if (immature !== undefined) return { rule: REMOVED.maturity, reason: immature };
   const guards = guardsOf(session, frames, frame);
-  return forbidden(session, candidateOf(session, target), frame, guards(target));
+  return forbidden(session, candidateOf(session, target, frame), frame, guards(target));
 }
 
-export function candidateOf(session: Session, target: Target): Candidate {
+export function candidateOf(session: Session, target: Target, frame: Frame): Candidate {
   const { model } = target;
-  const { application, now } = session.input;
+  const { now } = session.input;
   const merits = session.program.merits(target);
   const standing = {
-    approved: model === undefined ? undefined : session.program.approvals(model.version, application, now),
+    approved: () => (model === undefined ? undefined : approvalStanding(session, candidate, model).holds),
     certifications: model === undefined ? undefined : validCertifications(merits.certifications, now),
     scores: merits.scores,
     processing: merits.processing,
     now,
   };
-  return { target, view: new TargetView(target, standing), answers: new Map() };
+  const candidate: Candidate = { target, frame, view: new TargetView(target, standing), answers: new Map() };
+  return candidate;
 }
 
 export function restricted(session: Session, target: Target): Reason | undefined {
@@ -109,20 +109,36 @@ function closedSubstitute(session: Session, target: Target, frames: readonly Fra
 }
 
 /** What the application and the model themselves demand of a version. */
-function unfit(session: Session, target: Target): Reason | undefined {
+function unfit(session: Session, candidate: Candidate): Reason | undefined {
+  const { target } = candidate;
   const { model } = target;
   if (model === undefined) return undefined;
   const { application, now } = session.input;
-  if (needsApproval(session, model) && !session.program.approvals(model.version, application, now)) {
-    const where = application.jurisdictions.length === 0 ? "" : ` in ${application.jurisdictions.join(", ")}`;
-    return { rule: REMOVED.approval, reason: `${model.version} has no valid approval for ${application.key}${where}` };
-  }
+  const unapproved = needsApproval(session, model) ? notApproved(session, candidate, model) : undefined;
+  if (unapproved !== undefined) return unapproved;
   const immature = maturityProblem(model.maturity, application.minimumMaturity);
   if (immature !== undefined) return { rule: REMOVED.maturity, reason: immature };
   const { scores } = session.program.merits(target);
   const weak = scores === undefined ? undefined : scoreProblem(scores, application.minimumScores, now);
   return weak === undefined ? undefined : { rule: REMOVED.scores, reason: weak };
 }
+
+function notApproved(session: Session, candidate: Candidate, model: ModelTarget): Reason | undefined {
+  const standing = approvalStanding(session, candidate, model);
+  if (standing.holds) return undefined;
+  const { key, jurisdictions } = session.input.application;
+  const where = jurisdictions.length === 0 ? "" : ` in ${jurisdictions.join(", ")}`;
+  const { unmet } = standing;
+  if (unmet.length === 0) {
+    return { rule: REMOVED.approval, reason: `${model.version} has no valid approval for ${key}${where}` };
+  }
+  const reason = `${model.version} is approved for ${key}${where} on conditions that this request does not meet`;
+  const more = unmet.length > NAMED_APPROVALS ? ` and ${unmet.length - NAMED_APPROVALS} more` : "";
+  return { rule: REMOVED.approval, reason, detail: `${unmet.slice(0, NAMED_APPROVALS).join("; ")}${more}` };
+}
+
+/** Approvals whose conditions are named in a removal. */
+const NAMED_APPROVALS = 5;
 
 /** A model that the program does not describe needs approval: unknown is not permission. */
 function needsApproval(session: Session, model: ModelTarget): boolean {

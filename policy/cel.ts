@@ -37,10 +37,16 @@ function typeNamed(text: string): Type {
   return type;
 }
 
+/** Whether a field of `target` is there in a scope. */
+function isOfTarget(scope: ExpressionScope, field: string): boolean {
+  if (scope === "approval") return APPROVAL_WORDS.target.has(field);
+  // What conditions decide cannot be asked by them.
+  return scope !== "condition" || field !== "approved";
+}
+
 function environmentFor(scope: ExpressionScope): Environment {
   const records = Object.entries(RECORDS).map(([name, { view, fields }]) => {
-    const narrowed = scope === "approval" && name === "chancery.Target";
-    const readable = Object.entries(fields).filter(([field]) => !narrowed || APPROVAL_WORDS.target.has(field));
+    const readable = Object.entries(fields).filter(([field]) => name !== "chancery.Target" || isOfTarget(scope, field));
     const members = readable.map(([field, { type }]) => {
       const read = RECORD_READERS[name]?.[field];
       if (read === undefined) throw new Error(`nothing reads the field ${name}.${field}`);
@@ -52,7 +58,7 @@ function environmentFor(scope: ExpressionScope): Environment {
     const read = VARIABLE_READERS[name];
     if (read === undefined) throw new Error(`nothing reads the variable ${name}`);
     const there =
-      scope === "approval" ? APPROVAL_WORDS.variables.has(name) : aboutTarget !== true || scope === "target";
+      scope === "approval" ? APPROVAL_WORDS.variables.has(name) : aboutTarget !== true || scope !== "request";
     return !there ? [] : [[name, { type: typeNamed(type), read }] as const];
   });
   return environment({ records, variables, mixedComparisons: true });
@@ -62,6 +68,7 @@ const ENVIRONMENTS: Readonly<Record<ExpressionScope, Environment>> = {
   request: environmentFor("request"),
   target: environmentFor("target"),
   approval: environmentFor("approval"),
+  condition: environmentFor("condition"),
 };
 
 const ACCEPTED: Readonly<Record<ExpressionType, readonly Type["kind"][]>> = {
@@ -135,6 +142,10 @@ function inOurWords(
       if (scope === "approval" && Object.hasOwn(RECORDS["chancery.Target"]?.fields ?? {}, name)) {
         const hint = `of target there are ${[...APPROVAL_WORDS.target].join(", ")}`;
         return { ...problem, message: `"${name}" is not known of a version by itself`, hint };
+      }
+      if (scope === "condition" && name === "approved") {
+        const message = '"approved" cannot be read in a condition of an approval: it is what the condition decides';
+        return { ...problem, message };
       }
       const hint = "`chancery schema` lists the words of rules";
       return { ...problem, message: `There is no field "${name}"`, hint };

@@ -131,19 +131,19 @@ function ofOneKind(session: Session, ordered: readonly Target[]): readonly Targe
   if (head === undefined) return ordered;
   return ordered.filter((target) => {
     if (target.model?.api !== head.model?.api) {
-      session.trace.remove(
-        target.pool,
-        REMOVED.api,
-        `it speaks ${target.model?.api ?? "no model API"}, the chain ${head.model?.api ?? "none"}`,
-      );
+      session.trace.remove({
+        pool: target.pool,
+        rule: REMOVED.api,
+        reason: `it speaks ${target.model?.api ?? "no model API"}, the chain ${head.model?.api ?? "none"}`,
+      });
       return false;
     }
     if (target.model !== undefined && passes(target) !== passes(head)) {
-      session.trace.remove(
-        target.pool,
-        REMOVED.api,
-        "it takes the client's own credential where the chain does not, or the reverse",
-      );
+      session.trace.remove({
+        pool: target.pool,
+        rule: REMOVED.api,
+        reason: "it takes the client's own credential where the chain does not, or the reverse",
+      });
       return false;
     }
     return true;

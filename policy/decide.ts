@@ -1,9 +1,10 @@
 import type { Key } from "../resources/index.ts";
-import { approvalsOf } from "./approvals.ts";
+import { heldApprovals } from "./approval-standing.ts";
+import { type ApprovalIndex, indexApprovals } from "./approvals.ts";
 import { candidateOf, REMOVED, restricted, selectLegal } from "./candidates.ts";
 import { chainOf } from "./chain.ts";
 import { changedInput } from "./changed-input.ts";
-import type { DecisionInput, Policy, Removal, Requested, Verdict } from "./decision.ts";
+import type { DecisionInput, HeldApproval, Policy, Removal, Requested, Verdict } from "./decision.ts";
 import { DecisionMemo, Recorder } from "./decision-memo.ts";
 import { FieldSource } from "./fields.ts";
 import { gateOf } from "./gate.ts";
@@ -37,18 +38,19 @@ export function* policySteps(program: PolicyProgram, cache: ExpressionCache): St
     decideAgain: (input) => decideAgain(compiled, input),
     basisOf: (input) => (isKept(input) ? compiled.verdicts.basisOf(input) : undefined),
     usableModels: (input) => input.models.filter((model) => decide(asking(input, model)).effect === "allow"),
-    problems: [...compiled.rules.problems, ...compiled.splits.problems],
+    problems: [...compiled.rules.problems, ...compiled.splits.problems, ...compiled.approvalProblems],
   };
 }
 
 /** A program with all that its decisions are made from, for who looks inside them. */
 export function* programSteps(program: PolicyProgram, cache: ExpressionCache): Steps<CompiledProgram> {
   const splits = yield* indexSplits(program, cache);
-  const rules = yield* indexRules(program, cache, splits.conditions);
+  const approvals = yield* indexApprovals(program.approvals, cache);
+  const rules = yield* indexRules(program, cache, [...splits.conditions, ...approvals.conditions]);
   yield* cache.trim();
   const instants = Float64Array.from([...(yield* instantsOf(program)), ...rules.instants]).sort();
   yield;
-  return yield* compileProgram(program, rules, splits, [...instants]);
+  return yield* compileProgram(program, { rules, splits, approvals, instants: [...instants] });
 }
 
 /** The same request, as if it asked for the model. */
@@ -59,11 +61,17 @@ function asking(input: DecisionInput, model: Key): DecisionInput {
 /** Answers kept by what they were read from; some hundred bytes each. */
 const MEMO_CAPACITY = 65_536;
 
+interface Indexes {
+  readonly rules: RuleIndex;
+  readonly splits: SplitIndex;
+  readonly approvals: ApprovalIndex;
+  /** Ascending, in milliseconds since the epoch. */
+  readonly instants: readonly number[];
+}
+
 function* compileProgram(
   program: PolicyProgram,
-  rules: RuleIndex,
-  splits: SplitIndex,
-  instants: readonly number[],
+  { rules, splits, approvals: { approvals, problems: approvalProblems }, instants }: Indexes,
 ): Steps<CompiledProgram> {
   const merits = new WeakMap<Target, Merits>();
   const models = new Map<Key, ModelFacts>();
@@ -76,12 +84,12 @@ function* compileProgram(
     if (model !== undefined) versions.set(model.version, { model: model.model, age: model.age });
     if (place % STEP === 0) yield;
   }
-  const approvals = yield* approvalsOf(program.approvals);
   return {
     rules,
     models,
     versions,
     approvals,
+    approvalProblems,
     observedGateways: new Set(program.observedGateways),
     restrictions: restrictionsOf(program.restrictions),
     memo: new Memo(MEMO_CAPACITY),
@@ -145,6 +153,7 @@ export function newSession(program: CompiledProgram, input: DecisionInput, recor
     restrictions: bothRestrictions(restrictionsOf(input.restrictions), program.restrictions),
     answers: new Map(),
     frames: new Map(),
+    approvals: new Map(),
     recorder,
   };
 }
@@ -194,13 +203,15 @@ function decide(session: Session): Verdict {
   const chain = legalChain(session, rerouted);
   // A redirect, say, has nothing to choose from.
   const needsTarget = input.candidates.length > 0 || modelRoute;
-  if (chain.length > 0 || !needsTarget) return allowed(session, chain, rerouted, observed);
+  if (chain.length > 0 || !needsTarget) {
+    return allowed(session, chain, rerouted, observed, heldApprovals(session, chain));
+  }
 
   const refusal = noLegalTarget(trace.removed);
   if (!observe) return denied(trace, refusal);
   const fallback = everyTarget(session);
   if (fallback.length === 0) return denied(trace, refusal);
-  return allowed(session, fallback, rerouted, observed ?? refusal);
+  return allowed(session, fallback, rerouted, observed ?? refusal, []);
 }
 
 function modelNotFound({ modelName }: Requested): Refusal {
@@ -223,8 +234,9 @@ function everyTarget(session: Session): readonly Target[] {
   const targets = session.input.candidates.filter(
     (target) => target.model?.model === model && restricted(session, target) === undefined,
   );
-  const candidates = targets.map((target) => candidateOf(session, target));
-  return chainOf(session, candidates, wanted, frameOf(session, model));
+  const frame = frameOf(session, model);
+  const candidates = targets.map((target) => candidateOf(session, target, frame));
+  return chainOf(session, candidates, wanted, frame);
 }
 
 /** Removals that are worth naming in a reason. */
@@ -243,6 +255,7 @@ function allowed(
   targets: readonly Target[],
   rerouted: Rerouted,
   observed: Refusal | undefined,
+  approvals: readonly HeldApproval[],
 ): Verdict {
   const last = rerouted.frames.at(-1) ?? frameOf(session, rerouted.wanted.model);
   // What only observe mode lets through is not sent anywhere else.
@@ -255,6 +268,7 @@ function allowed(
     rule,
     reason,
     ...(observed === undefined ? {} : { observed: { rule: observed.rule, reason: observed.reason } }),
+    ...(approvals.length === 0 ? {} : { approvals }),
     ...(session.trace.preferred ? { preferred: true as const } : {}),
     ...(session.trace.exposure === undefined ? {} : { exposure: session.trace.exposure }),
     ...(mirror === undefined ? {} : { mirror }),

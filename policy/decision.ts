@@ -133,6 +133,18 @@ export interface Removal {
   /** Rule id, or "chancery:approval", "chancery:maturity", "chancery:scores", "chancery:model", … */
   readonly rule: string;
   readonly reason: string;
+  /** More for the record, which the caller is not told: conditions of approvals that do not hold. */
+  readonly detail?: string;
+}
+
+/** An approval that lets a version answer. */
+export interface HeldApproval {
+  readonly approval: Key;
+  readonly version: Key;
+  /** The ApprovalRule that it comes from; absent: an Approval. */
+  readonly rule?: Key;
+  /** CEL: they were true; absent: it has none. */
+  readonly conditions?: readonly string[];
 }
 
 export type RuleResult = "true" | "false" | "unknown";
@@ -187,6 +199,8 @@ export interface Allow extends VerdictBase {
   readonly observed?: { readonly rule: string; readonly reason: string };
   readonly exposure?: Exposure;
   readonly mirror?: Mirror;
+  /** Approvals that the targets answer by, as far as they need one or a rule asked; absent: none. */
+  readonly approvals?: readonly HeldApproval[];
   /** A preference, and not weights alone, put the targets in this order. */
   readonly preferred?: true;
 }

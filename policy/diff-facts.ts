@@ -152,6 +152,8 @@ function approvalLoosens(from: ApprovalFacts | undefined, to: ApprovalFacts | un
   if (everywhere || elsewhere) why.push("it holds in more jurisdictions");
   if (timeOf(to.validFrom, -1 / 0) < timeOf(from.validFrom, -1 / 0)) why.push("it holds earlier");
   if (timeOf(to.validUntil, 1 / 0) > timeOf(from.validUntil, 1 / 0)) why.push("it holds longer");
+  const fewer = (from.conditions ?? []).some((condition) => to.conditions?.includes(condition) !== true);
+  if (fewer) why.push("a condition of it is gone");
   return joined(why);
 }
 

@@ -1,8 +1,8 @@
 import type { Scope } from "../resources/index.ts";
-import { covers, type Validity, validity } from "./approvals.ts";
 import type { Change } from "./diff.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 import { conjunctsOf, normalised } from "./test-runner-text.ts";
+import { covers, type Validity, validity } from "./validity.ts";
 
 /** Rules that were added, removed or changed, and of each whether it can let through what was refused before. */
 export function diffRules(before: PolicyProgram, after: PolicyProgram): readonly Change[] {

@@ -173,6 +173,15 @@ describe("diffPrograms", () => {
     expect(marks([approval], [{ ...approval, validUntil: "2027-01-01T00:00:00Z" }])).toEqual(["it holds longer"]);
     expect(marks([approval], [{ ...approval, jurisdictions: [] }])).toEqual(["it holds in more jurisdictions"]);
     expect(marks([approval], [{ ...approval, validUntil: "2025-01-01T00:00:00Z" }])).toEqual([undefined]);
+    const [one, both] = [["connection.mtls"], ["connection.mtls", "true"]].map((conditions) => ({
+      ...approval,
+      conditions,
+    }));
+    if (one === undefined || both === undefined) throw new Error("no approvals");
+    expect(marks([approval], [one])).toEqual([undefined]);
+    expect(marks([one], [both])).toEqual([undefined]);
+    expect(marks([both], [one])).toEqual(["a condition of it is gone"]);
+    expect(marks([one], [approval])).toEqual(["a condition of it is gone"]);
   });
 });
 

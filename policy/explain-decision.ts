@@ -3,7 +3,7 @@ import { candidateOf } from "./candidates.ts";
 import { traceExpression } from "./cel.ts";
 import { changedInput } from "./changed-input.ts";
 import { decideIn, newSession, programSteps } from "./decide.ts";
-import type { Considered, DecisionInput, RuleResult, Verdict } from "./decision.ts";
+import type { Considered, DecisionInput, HeldApproval, RuleResult, Verdict } from "./decision.ts";
 import type { ExpressionTrace } from "./expression-trace.ts";
 import { ABSENT, type FieldValue, UNREAD } from "./fields.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
@@ -20,6 +20,8 @@ export interface DecisionExplanation {
   readonly atoms: readonly AtomReading[];
   /** Rules that bind this caller, route and model, in the order in which they are written; 1,000 at most. */
   readonly rules: readonly RuleExplanation[];
+  /** Approvals that are valid now and were asked, each for each target; 100 at most. */
+  readonly approvals: readonly ApprovalExplanation[];
   /** Rules beyond those. */
   readonly moreRules: number;
   /** Rules of other scopes, routes, gateways and models, and rules that are off. */
@@ -57,6 +59,13 @@ export interface RuleExplanation {
   readonly wouldHave: readonly string[];
 }
 
+export interface ApprovalExplanation extends HeldApproval {
+  readonly pool: string;
+  readonly holds: boolean;
+  /** What each condition and its parts came to. */
+  readonly traces: readonly ExpressionTrace[];
+}
+
 export interface ExpressionExplanation {
   readonly field: "when" | "require" | "score";
   /** The model that was asked for when it was asked; absent on plain routes. */
@@ -66,6 +75,7 @@ export interface ExpressionExplanation {
 }
 
 const MOST_RULES = 1_000;
+const MOST_APPROVALS = 100;
 /** Traces of one rule: an expression for each of so many models and pools. */
 const MOST_TRACES = 32;
 
@@ -87,6 +97,7 @@ export function explainDecision(program: PolicyProgram, input: DecisionInput): D
     rules: rules
       .slice(0, MOST_RULES)
       .map((rule) => explainRule(session, rule, verdict, considered.get(rule.rule.id) ?? [], found.has(rule))),
+    approvals: explainApprovals(session),
     moreRules: Math.max(0, rules.length - MOST_RULES),
     elsewhere: program.rules.length - rules.length,
   };
@@ -164,6 +175,30 @@ function explainRule(
   };
 }
 
+function explainApprovals(session: Session): readonly ApprovalExplanation[] {
+  const { application, now } = session.input;
+  const frame = lastFrame(session);
+  const explained: ApprovalExplanation[] = [];
+  for (const target of session.approvals.keys()) {
+    const { model, pool } = target;
+    if (model === undefined || frame === undefined) continue;
+    const context = new RuleContext(session.facts, frame.view, candidateOf(session, target, frame).view);
+    for (const { held, conditions } of session.program.approvals(model.version, application, now)) {
+      if (explained.length >= MOST_APPROVALS) return explained;
+      const traces = conditions.flatMap(({ text }) => traceExpression(text, "condition", context) ?? []);
+      const holds = conditions.every(({ expression }) => expression.evaluate(context) === true);
+      explained.push({ ...held, pool, holds, traces });
+    }
+  }
+  return explained;
+}
+
+/** Rules about a target, and conditions of approvals, are asked while the last model is asked for. */
+function lastFrame(session: Session): Frame | undefined {
+  const frames = [...session.frames.values()];
+  return frames.findLast(({ gate }) => gate !== undefined) ?? frames.at(-1);
+}
+
 /** A guard whose tests are all false is why the rule was not found. */
 function falseTests(session: Session, guards: readonly Guard[]): readonly string[] {
   for (const frame of session.frames.values()) {
@@ -194,8 +229,7 @@ function tracesOf(
   const pools = new Set(considered.flatMap(({ pool }) => (pool === undefined ? [] : [pool])));
   const targets = session.input.candidates.filter(({ pool }) => pools.has(pool));
   const frames = [...session.frames.values()];
-  // Rules about a target are asked while the last model is asked for.
-  const last = frames.findLast(({ gate }) => gate !== undefined) ?? frames.at(-1);
+  const last = lastFrame(session);
   const traces: ExpressionExplanation[] = [];
   const add = (
     field: ExpressionExplanation["field"],
@@ -214,7 +248,7 @@ function tracesOf(
     }
     if (last === undefined) continue;
     for (const target of targets) {
-      const context = new RuleContext(session.facts, last.view, candidateOf(session, target).view);
+      const context = new RuleContext(session.facts, last.view, candidateOf(session, target, last).view);
       add(field, traceExpression(text, scope, context), last, target.pool);
     }
   }

@@ -1,5 +1,5 @@
-import type { Considered, Exposure, Mirror, Verdict } from "./decision.ts";
-import type { DecisionExplanation, RuleExplanation } from "./explain-decision.ts";
+import type { Considered, Exposure, HeldApproval, Mirror, Verdict } from "./decision.ts";
+import type { ApprovalExplanation, DecisionExplanation, RuleExplanation } from "./explain-decision.ts";
 import type { ExpressionTrace } from "./expression-trace.ts";
 
 /** A verdict in words, a line each, for people: what, why, and what each rule said. */
@@ -13,8 +13,11 @@ export function explainVerdict(verdict: Verdict): readonly string[] {
     ),
     ...section(
       "removed",
-      verdict.removed.map(({ pool, rule, reason }) => `${pool} by ${rule}: ${reason}`),
+      verdict.removed.map(({ pool, rule, reason, detail }) => {
+        return `${pool} by ${rule}: ${reason}${detail === undefined ? "" : ` (${detail})`}`;
+      }),
     ),
+    ...section("approvals", verdict.effect === "deny" ? [] : (verdict.approvals ?? []).map(approvalLine)),
     ...section("rules", verdict.considered.map(ruleLine)),
     ...section(
       "errors",
@@ -40,6 +43,12 @@ function outcome(verdict: Verdict): readonly string[] {
 function splitLines(verdict: Verdict): readonly string[] {
   if (verdict.effect === "deny") return [];
   return [...exposureLines(verdict.exposure), ...mirrorLines(verdict.mirror)];
+}
+
+function approvalLine({ approval, version, rule, conditions = [] }: HeldApproval): string {
+  const by = rule === undefined ? "" : ` by rule ${rule}`;
+  const on = conditions.length === 0 ? "" : `, on condition that ${conditions.join(" and ")}`;
+  return `${version} by ${approval}${by}${on}`;
 }
 
 function mirrorLines(mirror: Mirror | undefined): readonly string[] {
@@ -68,13 +77,14 @@ function section(title: string, lines: readonly string[]): readonly string[] {
 }
 
 /** The rules of an explanation in words: what each was found by, came to and did, with the parts of its expressions. */
-export function formatRules({ atoms, rules, moreRules, elsewhere }: DecisionExplanation): readonly string[] {
+export function formatRules({ atoms, rules, approvals, moreRules, elsewhere }: DecisionExplanation): readonly string[] {
   return [
     ...section(
       "what rules are found by",
       atoms.map(({ field, value }) => `${field} ${atomText(value)}`),
     ),
     ...rules.flatMap((rule) => ["", ...ruleLines(rule)]),
+    ...(approvals.length === 0 ? [] : ["", ...approvals.flatMap(approvalLines)]),
     "",
     ...(moreRules === 0 ? [] : [`${moreRules} more rules bind this request`]),
     `${elsewhere} rules are off, or of other scopes, gateways, routes and models`,
@@ -107,6 +117,13 @@ function ruleLines(rule: RuleExplanation): readonly string[] {
     ...rule.removed.map((pool) => `  removed ${pool}`),
     ...(rule.reroutedTo === undefined ? [] : [`  rerouted to ${rule.reroutedTo}`]),
     ...rule.wouldHave.map((line) => `  would have: ${line}`),
+  ];
+}
+
+function approvalLines({ approval, version, pool, holds, traces }: ApprovalExplanation): readonly string[] {
+  return [
+    `approval ${approval} of ${version} for ${pool}: ${holds ? "holds" : "does not hold"}`,
+    ...traces.flatMap((trace) => ["  condition:", ...traceLines(trace, "    ")]),
   ];
 }
 

@@ -32,10 +32,10 @@ const MODEL_TARGET = modelTarget("gpt", 1, {
 /** What the target is to the caller, an hour or so before or after noon. */
 function standingOf({ model }: Target, now: number): TargetStanding {
   if (model === undefined) {
-    return { approved: undefined, certifications: undefined, scores: undefined, processing: undefined, now };
+    return { approved: () => undefined, certifications: undefined, scores: undefined, processing: undefined, now };
   }
   const processing = processingOf(model, [{ country: "CH" }]);
-  return { approved: true, certifications: ["iso-42001"], scores: scoresOf(model), processing, now };
+  return { approved: () => true, certifications: ["iso-42001"], scores: scoresOf(model), processing, now };
 }
 
 function context(changes: Partial<DecisionInput> = {}, target: Target = MODEL_TARGET): RuleContext {

@@ -8,10 +8,10 @@ import type { RuleContext } from "./views.ts";
  */
 
 /**
- * Which variables there are: `target` only in rules about a target; for approvals what is known of an application and a
- * version without a request, a deployment or a clock.
+ * Which variables there are: `target` only in rules about a target; for approval rules what is known of an application and
+ * a version without a request, a deployment or a clock; for conditions of approvals all but whether it is approved.
  */
-export type ExpressionScope = "request" | "target" | "approval";
+export type ExpressionScope = "request" | "target" | "approval" | "condition";
 export type ExpressionType = "bool" | "number" | "string";
 
 /** The expression has no value here: something it needs is missing, failed, or cost too much. Never a false. */

@@ -1,12 +1,18 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
-import { approvalsOf } from "./approvals.ts";
+import { indexApprovals } from "./approvals.ts";
 import { APPLICATION, application, modelTarget, NOW } from "./fixtures.ts";
-import { scopeChain } from "./rules.ts";
+import type { ApprovalFacts } from "./program.ts";
+import { ExpressionCache, scopeChain } from "./rules.ts";
 import { certificationsOf, scoreProblem, scoresOf, validCertifications } from "./standing.ts";
 import { atOnce } from "./steps.ts";
 import { vocabulary } from "./vocabulary.ts";
 import { vocabularyPage } from "./vocabulary-page.ts";
+
+function approvalsOf(facts: readonly ApprovalFacts[]) {
+  const { approvals } = atOnce(indexApprovals(facts, new ExpressionCache()));
+  return (...asked: Parameters<typeof approvals>) => approvals(...asked).length > 0;
+}
 
 describe("approvals", () => {
   const approved = (
@@ -14,7 +20,7 @@ describe("approvals", () => {
     jurisdictions: readonly string[] = ["EU"],
   ) => {
     const fact = { key: "k", version: "m@1", application: APPLICATION.key, jurisdictions: [], ...changes };
-    return atOnce(approvalsOf([fact]))("m@1", application({ jurisdictions }), NOW);
+    return approvalsOf([fact])("m@1", application({ jurisdictions }), NOW);
   };
 
   test.each([
@@ -40,9 +46,7 @@ describe("approvals", () => {
   });
 
   test("are of one version and one application", () => {
-    const approvals = atOnce(
-      approvalsOf([{ key: "k", version: "m@1", application: APPLICATION.key, jurisdictions: [] }]),
-    );
+    const approvals = approvalsOf([{ key: "k", version: "m@1", application: APPLICATION.key, jurisdictions: [] }]);
     expect(approvals("m@2", APPLICATION, NOW)).toBe(false);
     expect(approvals("m@1", application({ key: "other" }), NOW)).toBe(false);
   });
@@ -54,7 +58,7 @@ describe("approvals", () => {
       application: APPLICATION.key,
       jurisdictions: [jurisdiction],
     });
-    const approvals = atOnce(approvalsOf([half("EU"), half("US")]));
+    const approvals = approvalsOf([half("EU"), half("US")]);
     expect(approvals("m@1", application({ jurisdictions: ["EU", "US"] }), NOW)).toBe(false);
   });
 });

@@ -4,6 +4,7 @@
  */
 
 export { type AnalysisOptions, analyseProgram, type Finding } from "./analysis.ts";
+export { type ConditionProblem, checkCondition } from "./approval-conditions.ts";
 export { type ApprovalRuleFacts, approvalsByRule, checkApprovalRule, type VersionFacts } from "./approval-rules.ts";
 export type { Basis, BasisRead } from "./basis.ts";
 export {
@@ -26,6 +27,7 @@ export type * from "./decision.ts";
 export { type Change, type DecisionDifference, diffDecisions, diffPrograms } from "./diff.ts";
 export { explainVerdict, formatRules } from "./explain.ts";
 export {
+  type ApprovalExplanation,
   type AtomReading,
   type DecisionExplanation,
   type ExpressionExplanation,

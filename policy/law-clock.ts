@@ -1,6 +1,6 @@
-import { validAt, validity } from "./approvals.ts";
 import type { AdequateCountry, PolicyProgram, ProgramRule } from "./program.ts";
 import { isInForce } from "./rules.ts";
+import { validAt, validity } from "./validity.ts";
 
 /**
  * The program with the law as it is at a time, whenever it is asked: rules that are in force then have no dates any more,

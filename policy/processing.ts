@@ -1,6 +1,6 @@
 import { AGREEMENT_KINDS } from "../resources/index.ts";
-import { type Validity, validAt, validity } from "./approvals.ts";
 import type { AdequateCountry, ModelTarget } from "./program.ts";
+import { type Validity, validAt, validity } from "./validity.ts";
 
 /** Where a target processes requests and under which terms, worked out once. */
 export interface Processing {

@@ -200,6 +200,8 @@ export interface ApprovalFacts {
   readonly version: Key;
   readonly application: Key;
   readonly jurisdictions: readonly string[];
+  /** CEL, asked for each request: it holds while all are true. Absent: none. */
+  readonly conditions?: readonly string[];
   readonly validFrom?: string;
   readonly validUntil?: string;
   /** The ApprovalRule that it comes from; absent: an Approval. */

@@ -1,5 +1,4 @@
 import type { Key, Scope } from "../resources/index.ts";
-import { type Validity, validAt, validity } from "./approvals.ts";
 import { type Guard, guardsOf } from "./atoms.ts";
 import type { Expr } from "./cel/index.ts";
 import { expressionSteps } from "./cel.ts";
@@ -9,6 +8,7 @@ import { type Dependencies, dependenciesOf, type Reads } from "./memo.ts";
 import type { PolicyProgram, ProgramRule } from "./program.ts";
 import { EMPTY_GROUP, groupOf, type RuleGroup, Slots } from "./rule-group.ts";
 import { STEP, type Steps } from "./steps.ts";
+import { type Validity, validAt, validity } from "./validity.ts";
 
 /** An expression with what of the request its answers for one target depend on; undefined: on more than can be told. */
 export interface RuleExpression extends Expression {

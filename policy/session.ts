@@ -1,5 +1,6 @@
 import type { Key } from "../resources/index.ts";
-import { type Approvals, validAt } from "./approvals.ts";
+import type { ApprovalStanding } from "./approval-standing.ts";
+import type { Approvals } from "./approvals.ts";
 import type { DecisionInput, DenyCode, RuleResult } from "./decision.ts";
 import type { DecisionMemo, Recorder } from "./decision-memo.ts";
 import { isUnknown, type Unknown, type Value } from "./expression.ts";
@@ -12,6 +13,7 @@ import type { CompiledRule, RuleExpression, RuleIndex, RuleSet } from "./rules.t
 import type { SplitIndex } from "./split-index.ts";
 import type { CertificationPeriod, ScoreFacts } from "./standing.ts";
 import type { Trace } from "./trace.ts";
+import { validAt } from "./validity.ts";
 import { ModelView, type RequestFacts, RuleContext, type TargetView } from "./views.ts";
 
 /** What a program is compiled to. Immutable but for its caches. */
@@ -21,6 +23,8 @@ export interface CompiledProgram {
   /** Version → its model and its place among that model's versions. */
   readonly versions: ReadonlyMap<Key, { readonly model: Key; readonly age: number }>;
   readonly approvals: Approvals;
+  /** Conditions of approvals that do not compile. */
+  readonly approvalProblems: readonly { readonly rule: string; readonly message: string }[];
   readonly observedGateways: ReadonlySet<Key>;
   /** Authored ones. */
   readonly restrictions: Restrictions;
@@ -55,6 +59,8 @@ export interface Session {
   /** Answers of expressions that read neither model nor target. */
   readonly answers: Answers;
   readonly frames: Map<Key | undefined, Frame>;
+  /** What was asked of approvals so far. */
+  readonly approvals: Map<Target, ApprovalStanding>;
   /** Notes what the decision looks at; undefined where it is not to be kept. */
   readonly recorder: Recorder | undefined;
 }
@@ -84,6 +90,8 @@ export type Gate =
 /** A candidate, with what depends on it. */
 export interface Candidate {
   readonly target: Target;
+  /** While what is asked for it is judged. */
+  readonly frame: Frame;
   readonly view: TargetView;
   readonly answers: Answers;
 }

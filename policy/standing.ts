@@ -1,7 +1,7 @@
 import { formatDuration, MATURITIES, type Maturity } from "../resources/index.ts";
-import { type Validity, validAt, validity } from "./approvals.ts";
 import { Timestamp, timestampOfMilliseconds } from "./cel/index.ts";
 import type { ApplicationFacts, ModelTarget } from "./program.ts";
+import { type Validity, validAt, validity } from "./validity.ts";
 
 /** What a version has to show: maturity, scores, certifications. */
 

@@ -15,7 +15,7 @@ export interface Trace {
   readonly preferred: boolean;
   /** Each rule (and pool) once. */
   consider(rule: CompiledRule, result: RuleResult, error?: string, pool?: string): void;
-  remove(pool: string, rule: string, reason: string): void;
+  remove(removal: Removal): void;
   reroute(rule: string, to: string): void;
   /** The first error of each rule. */
   fail(rule: string, message: string): void;
@@ -59,7 +59,7 @@ export function newTrace(): Trace {
         ...(pool === undefined ? {} : { pool }),
       });
     },
-    remove: (pool, rule, reason) => removed.push({ pool, rule, reason }),
+    remove: (removal) => removed.push(removal),
     reroute: (rule, to) => rerouted.push({ rule, to }),
     fail(rule, message) {
       if (!errors.has(rule)) errors.set(rule, message);

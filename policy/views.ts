@@ -176,8 +176,8 @@ export class CapacityView {
 
 /** What of a target depends on the caller and the time. */
 export interface TargetStanding {
-  /** Whether a valid Approval for its version and the application exists; undefined for plain upstreams. */
-  readonly approved: boolean | undefined;
+  /** Whether an Approval lets its version answer; undefined for plain upstreams. Asked only where it is read. */
+  readonly approved: () => boolean | undefined;
   /** Names of its certifications that are valid now. */
   readonly certifications: readonly string[] | undefined;
   readonly scores: ScoreFacts | undefined;
@@ -211,7 +211,6 @@ export class TargetView {
   readonly scores: ReadonlyMap<string, number> | undefined;
   readonly cost: CostView | undefined;
   readonly latencyMs: bigint | undefined;
-  readonly approved: boolean | undefined;
 
   constructor(target: Target, standing: TargetStanding) {
     const { model } = target;
@@ -238,9 +237,11 @@ export class TargetView {
     this.scores = standing.scores?.values;
     this.cost = model?.cost === undefined ? undefined : new CostView(model.cost);
     this.latencyMs = model?.latencyMs === undefined ? undefined : BigInt(model.latencyMs);
-    this.approved = standing.approved;
   }
 
+  get approved(): boolean | undefined {
+    return this.#standing.approved();
+  }
   get countries(): readonly string[] | undefined {
     return this.#standing.processing?.countries;
   }

@@ -194,7 +194,10 @@ export const RECORDS: Readonly<Record<string, RecordDeclaration>> = {
       capacity: sometimes("chancery.Capacity", "What it is made for."),
       cost: sometimes("chancery.Cost", "What its tokens cost."),
       latencyMs: sometimes("int", "Milliseconds in which its answers are declared to begin (median)."),
-      approved: modelTarget("bool", "Whether a valid Approval for the version and the application exists."),
+      approved: modelTarget(
+        "bool",
+        "Whether a valid Approval for the version and the application exists, with all of its conditions true.",
+      ),
     },
   },
   "chancery.Countries": {

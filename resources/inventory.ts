@@ -92,6 +92,8 @@ export interface Approval extends Meta {
   /** Empty: every jurisdiction. */
   readonly jurisdictions: readonly string[];
   readonly approvers: readonly string[];
+  /** CEL, asked for each request: it holds while all are true. */
+  readonly conditions: readonly string[];
   readonly validFrom?: string;
   readonly validUntil?: string;
 }
@@ -108,6 +110,8 @@ export interface ApprovalRule extends Meta {
   readonly jurisdictions: readonly string[];
   /** CEL. */
   readonly when: string;
+  /** As those of an Approval, for every approval by this rule. */
+  readonly conditions: readonly string[];
   /** Milliseconds after its evaluation for which a score counts. */
   readonly validForMs: number;
   readonly validFrom?: string;

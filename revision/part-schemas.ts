@@ -181,6 +181,7 @@ const approval = z.strictObject({
   version: text,
   application: text,
   jurisdictions: texts,
+  conditions: optional(texts),
   validFrom: optional(text),
   validUntil: optional(text),
   rule: optional(text),

@@ -30,6 +30,7 @@ describe("ApprovalRule", () => {
         versions: [],
         applications: ["assistant"],
         jurisdictions: [],
+        conditions: [],
         when: "target.scores.accuracy >= 0.9",
         validForMs: 720 * 3_600_000,
         validUntil: "2027-01-01T00:00:00Z",

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { jurisdiction } from "./application.ts";
+import { approvalConditions } from "./approval.ts";
 import { distinct, duration, labels, list, prose, reference, text, timestamp } from "./fields.ts";
 
 const HOUR = 3_600_000;
@@ -15,6 +16,7 @@ export const approvalRuleSpec = z.strictObject({
     .describe("Every Application with all of these labels, in the rule's scope or below; or `applications`."),
   jurisdictions: distinct(jurisdiction, 256).default([]).describe("Where; empty: everywhere."),
   when: prose(8_192).describe("CEL over application.* and what is known of a version (target.*): true approves."),
+  conditions: approvalConditions,
   validFor: duration(HOUR, 99_999 * HOUR).describe(
     "How long a score counts after its evaluation; an older one is missing, and so is one without a date.",
   ),

@@ -1,7 +1,13 @@
 import { z } from "zod";
 import { jurisdiction } from "./application.ts";
 import { complaint } from "./complaint.ts";
-import { distinct, reference, text, timestamp } from "./fields.ts";
+import { distinct, prose, reference, text, timestamp } from "./fields.ts";
+
+export const approvalConditions = distinct(prose(1_024), 8)
+  .default([])
+  .describe(
+    "CEL over the words of restrict rules, but for target.approved: the approval holds for requests for which all of them are true.",
+  );
 
 export const approvalSpec = z.strictObject({
   version: reference.describe("The ModelVersion that may answer."),
@@ -10,6 +16,7 @@ export const approvalSpec = z.strictObject({
   approvers: distinct(text(256), 64)
     .min(1, { error: complaint("invalid-value", "an approval needs at least 1 approver") })
     .describe("Who approved."),
+  conditions: approvalConditions,
   validFrom: timestamp.exactOptional(),
   validUntil: timestamp.exactOptional(),
 });

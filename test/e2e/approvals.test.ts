@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { grantApproval, requestApproval, revokeApproval } from "../../admin/index.ts";
 import { startModelServer } from "../../examples/quickstart/model-server.ts";
 import type { StandIn } from "../../examples/quickstart/stand-in.ts";
+import type { DecisionRecord } from "../../ext-authz/index.ts";
 import { type RunningControlPlane, startControlPlane } from "../support/control-plane.ts";
 import { freePorts, http, runChancery, waitFor } from "../support/index.ts";
 import {
@@ -74,22 +75,28 @@ async function approval(name: (typeof PEOPLE)[number], ...args: readonly string[
   return await runChancery("approval", ...args, "--server", plane.control, "--token-file", join(root, name));
 }
 
-async function ask(): Promise<{ readonly status: number; readonly text: string }> {
+type Headers = Readonly<Record<string, string>>;
+
+async function ask(headers: Headers = {}) {
   const answer = await http(url, {
-    headers: { authorization: `Bearer ${CALLER.key}` },
+    headers: { authorization: `Bearer ${CALLER.key}`, ...headers },
     body: { model: "atlas", messages: [{ role: "user", content: "hello" }] },
   });
-  return { status: answer.status, text: answer.text() };
+  return { status: answer.status, text: answer.text(), decision: String(answer.headers["x-chancery-decision"]) };
+}
+
+async function recordOf({ decision }: { readonly decision: string }): Promise<DecisionRecord | undefined> {
+  return (await plane.records()).find(({ id }) => id === decision);
 }
 
 /** @returns milliseconds until the status is so, for ten answers in a row (both decision services) */
-async function until(status: number): Promise<number> {
+async function until(status: number, headers?: Headers): Promise<number> {
   const start = performance.now();
   let since: number | undefined;
   let row = 0;
   await waitFor(
     async () => {
-      if ((await ask()).status !== status) {
+      if ((await ask(headers)).status !== status) {
         row = 0;
         return false;
       }
@@ -127,6 +134,58 @@ test("granted by another it is served, and revoked it is denied again, at once",
   expect(JSON.parse(stdout)).toMatchObject([
     { id: granted, state: "revoked", granted: { by: "bob", reason: "tested" }, revoked: { by: "ann" } },
   ]);
+}, 60_000);
+
+test("an approval on a condition holds for the requests that meet it, and records name it and what was not met", async () => {
+  const condition = 'request.headers["x-pilot"] == "yes"';
+  const vague = await approval("ann", "request", "atlas-v1", "caller", "--condition", "pilots only", "--reason", "x");
+  expect(vague).toMatchObject({ code: 1, stderr: expect.stringContaining("cannot be evaluated") });
+  const id = await requestApproval(as("ann"), { ...REQUEST, conditions: [condition] });
+  await grantApproval(as("bob"), id, "as asked");
+  await until(200, { "x-pilot": "yes" });
+  expect(await recordOf(await ask({ "x-pilot": "yes" }))).toMatchObject({
+    approvals: [{ approval: id, version: "atlas-v1", conditions: [condition] }],
+  });
+  // Another value is false, none is unknown.
+  for (const [headers, result] of [
+    [{ "x-pilot": "no" }, "is false"],
+    [{}, "is unknown"],
+  ] as const) {
+    const refused = await ask(headers);
+    expect(refused.status).toBe(403);
+    expect(refused.text).not.toContain("x-pilot");
+    const record = await recordOf(refused);
+    expect(record).toMatchObject({ code: "no_legal_target", removed: [{ rule: "chancery:approval" }] });
+    expect(record?.removed[0]?.detail).toContain(`approval/${id}: ${condition} ${result}`);
+    expect(record).not.toHaveProperty("approvals");
+  }
+  await revokeApproval(as("bob"), id, "the pilot is over");
+  await until(403, { "x-pilot": "yes" });
+}, 60_000);
+
+test("an ApprovalRule approves what satisfies it, on record by its name, until it ends by itself", async () => {
+  const rule = (end: string) => `
+apiVersion: chancery.dev/v1
+kind: ApprovalRule
+metadata: { name: auto }
+spec:
+  model: atlas
+  applications: [caller]
+  when: target.maturity == "production"
+  conditions: ['request.method == "POST"']
+  validFor: 1h
+  validUntil: ${end}
+  reason: In production
+  owner: board`;
+  await plane.write("auto.yaml", rule("2099-01-01T00:00:00Z"));
+  await until(200);
+  expect((await recordOf(await ask()))?.approvals).toEqual([
+    { approval: "auto:atlas-v1:caller", version: "atlas-v1", rule: "auto", conditions: ['request.method == "POST"'] },
+  ]);
+  // Nobody does anything at its end: the decision services hold it to their clock.
+  await plane.write("auto.yaml", rule(new Date(Date.now() + 3_000).toISOString()));
+  await until(403);
+  expect((await ask()).text).toContain("no valid approval");
 }, 60_000);
 
 test("what is granted and what is revoked stays so over a restart of everything", async () => {
