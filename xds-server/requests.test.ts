@@ -95,6 +95,28 @@ test("long lists of names are shared between streams", () => {
   expect(read()).toBe(read());
 });
 
+test("knows a list that comes again, and one that only begins like it", () => {
+  const names = (from: number, to: number) => {
+    const resourceNames = Array.from({ length: to - from }, (_, index) => `cluster-${from + index}`);
+    return Buffer.from(toBinary(DiscoveryRequestSchema, create(DiscoveryRequestSchema, { resourceNames })));
+  };
+  const rest = toBinary(DiscoveryRequestSchema, create(DiscoveryRequestSchema, { typeUrl: "t", responseNonce: "1" }));
+  const reader = new RequestReader("sotw", settings, new NameLists());
+  const read = (...parts: Uint8Array[]) => {
+    const { names } = reader.read(Buffer.concat(parts));
+    return names.protocol === "sotw" ? names.names : [];
+  };
+  const first = read(names(0, 20), rest);
+  // Some clients write fields in the order of their numbers, some do not.
+  expect(read(rest, names(0, 20))).toBe(first);
+  expect(read(names(0, 20), rest)).toBe(first);
+  expect(read(names(0, 20), names(20, 21), rest)).toHaveLength(21);
+  expect(read(rest, names(0, 20), names(0, 20))).toHaveLength(40);
+  expect(read(names(0, 20), rest, names(20, 40))).toHaveLength(40);
+  expect(read(rest, names(0, 19))).toHaveLength(19);
+  expect(read(names(1, 21), rest)).toEqual([...first.slice(1), "cluster-20"]);
+});
+
 test("bytes that are no request are refused", () => {
   for (const protocol of ["sotw", "delta"] as const) {
     const reader = new RequestReader(protocol, settings, new NameLists());

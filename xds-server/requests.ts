@@ -1,5 +1,4 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { NodeSchema } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
 import {
   type DeltaDiscoveryRequest,
@@ -20,6 +19,7 @@ const FIELDS = {
 /** Types whose last list of names is remembered; a stream has few. */
 const MAX_TYPES = 64;
 
+const NO_BYTES: Buffer = Buffer.alloc(0);
 const NO_NAMES: readonly string[] = [];
 const NO_CLAIMS: ReadonlyMap<string, string> = new Map();
 
@@ -43,7 +43,7 @@ export class RequestReader {
 
   /** @throws Error where the bytes are no request of the protocol */
   read(bytes: Buffer): SessionRequest {
-    const parts = scan(bytes, this.#protocol);
+    const parts = scan(bytes, this.#protocol, this.#lastNames.values());
     if (parts === undefined) return this.#decode(bytes);
     const typeUrl = this.#typeUrl(parts.typeUrl);
     const names = this.#names(typeUrl, parts.names);
@@ -92,56 +92,92 @@ export class RequestReader {
 interface Parts {
   readonly version: Buffer;
   readonly node: Buffer | undefined;
-  /** The repeated field as a whole. */
+  /** The repeated field as a whole; where it is that of a known list, the very buffer of that. */
   readonly names: Buffer;
   readonly typeUrl: Buffer;
   readonly nonce: Buffer;
 }
 
-/** Where the parts of a request lie; undefined where it has others, or has them in an order that none sends. */
-function scan(bytes: Buffer, protocol: Protocol): Parts | undefined {
+/** Wire type of strings, bytes and messages: a length comes first. */
+const LENGTH_DELIMITED = 2;
+/** A byte of a varint after which another one comes. */
+const MORE = 0x80;
+
+/**
+ * Where the parts of a request lie; undefined where it has others, or has them in an order that none sends.
+ *
+ * @param known  lists that came before in the stream: one that comes again is compared as a whole, not read name by name
+ */
+function scan(bytes: Buffer, protocol: Protocol, known: Iterable<NameList>): Parts | undefined {
   const field = FIELDS[protocol];
-  const none = bytes.subarray(0, 0);
-  let [version, names, typeUrl, nonce] = [none, none, none, none];
+  let [version, names, typeUrl, nonce] = [NO_BYTES, NO_BYTES, NO_BYTES, NO_BYTES];
   let node: Buffer | undefined;
   let namesFrom = -1;
   let namesTo = -1;
-  const reader = new BinaryReader(bytes);
-  while (reader.pos < reader.len) {
-    const start = reader.pos;
-    const [number, wireType] = reader.tag();
-    if (wireType !== WireType.LengthDelimited) return undefined;
-    const length = reader.uint32();
-    const from = reader.pos;
-    const to = from + length;
-    if (to > reader.len) return undefined;
-    reader.pos = to;
+  let at = 0;
+  while (at < bytes.length) {
+    const start = at;
+    const tag = bytes[at++] ?? 0;
+    // Tags of two bytes belong to fields that are decoded as a whole, if there are any.
+    if ((tag & MORE) !== 0 || (tag & 7) !== LENGTH_DELIMITED) return undefined;
+    const number = tag >>> 3;
+    if (number === field.names && namesFrom === -1) {
+      const list = listAt(bytes, start, tag, known);
+      if (list !== undefined) {
+        names = list.field;
+        namesFrom = start;
+        namesTo = at = start + names.length;
+        continue;
+      }
+    }
+    let length = 0;
+    let shift = 0;
+    let byte = MORE;
+    for (; (byte & MORE) !== 0; shift += 7) {
+      if (at === bytes.length || shift > 21) return undefined;
+      byte = bytes[at++] ?? 0;
+      length |= (byte & ~MORE) << shift;
+    }
+    const from = at;
+    at += length;
+    if (at > bytes.length) return undefined;
     switch (number) {
       case field.names:
         if (namesFrom === -1) namesFrom = start;
         else if (namesTo !== start) return undefined;
-        namesTo = to;
+        namesTo = at;
         break;
       case field.typeUrl:
-        typeUrl = bytes.subarray(from, to);
+        typeUrl = bytes.subarray(from, at);
         break;
       case field.nonce:
-        nonce = bytes.subarray(from, to);
+        nonce = bytes.subarray(from, at);
         break;
       case field.version:
-        version = bytes.subarray(from, to);
+        version = bytes.subarray(from, at);
         break;
       case field.node:
         // Two of them would have to be merged.
         if (node !== undefined) return undefined;
-        node = bytes.subarray(from, to);
+        node = bytes.subarray(from, at);
         break;
       default:
         return undefined;
     }
   }
-  if (namesFrom !== -1) names = bytes.subarray(namesFrom, namesTo);
+  if (namesFrom !== -1 && names === NO_BYTES) names = bytes.subarray(namesFrom, namesTo);
   return { version, node, names, typeUrl, nonce };
+}
+
+/** The list that is all of the names that begin here. */
+function listAt(bytes: Buffer, start: number, tag: number, known: Iterable<NameList>): NameList | undefined {
+  for (const list of known) {
+    const end = start + list.field.length;
+    // Where another name follows, it is a longer list.
+    if (end > bytes.length || bytes[end] === tag) continue;
+    if (list.field.compare(bytes, start, end) === 0) return list;
+  }
+  return undefined;
 }
 
 /** @throws Error for a name that is too long to be kept */
