@@ -1,16 +1,8 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import type { DecisionRecord, JournalRecord } from "../ext-authz/index.ts";
+import { temporaryDirectory } from "../test/support/index.ts";
 import { type AuditRecord, openDecisionJournal, readDecisions } from "./decision-journal.ts";
 import { openJournal } from "./journal.ts";
-
-async function newDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-decisions-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
-  return directory;
-}
 
 async function read(directory: string, from?: number): Promise<AuditRecord[]> {
   const records: AuditRecord[] = [];
@@ -45,7 +37,7 @@ const DECISION: DecisionRecord = {
 };
 
 it("gives records back as they were written", async () => {
-  const directory = await newDirectory();
+  const directory = await temporaryDirectory("decisions");
   const journal = await openDecisionJournal({ directory });
   const summary: JournalRecord = {
     format: 1,
@@ -68,7 +60,7 @@ it.each([
   ["corrupt", "{}"],
   ["unsupported-format", '{"format":2}'],
 ])("says %s of a record %s", async (code, payload) => {
-  const directory = await newDirectory();
+  const directory = await temporaryDirectory("decisions");
   const journal = await openJournal({ directory });
   await journal.append(Buffer.from(payload));
   await journal.close();

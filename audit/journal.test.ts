@@ -1,24 +1,17 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import { describe, expect, it, onTestFinished } from "vitest";
-import { closeAtEnd, waitFor } from "../test/support/index.ts";
+import { describe, expect, it } from "vitest";
+import { closeAtEnd, temporaryDirectory, waitFor } from "../test/support/index.ts";
 import { type JournalOptions, openJournal } from "./journal.ts";
 import { readJournal, verifyJournal } from "./read.ts";
 import { listSegments } from "./segments.ts";
 
 const WRITER = fileURLToPath(new URL("./writer-fixture.ts", import.meta.url));
 const text = (value: string) => Buffer.from(value);
-
-async function newDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-journal-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
-  return directory;
-}
 
 async function open(directory: string, options: Partial<JournalOptions> = {}) {
   return closeAtEnd(await openJournal({ directory, ...options }));
@@ -40,7 +33,7 @@ async function fill(directory: string, values: readonly string[], options: Parti
 
 describe("a journal", () => {
   it("reads back what was acknowledged, in order, also over restarts and segments", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     const values = Array.from({ length: 100 }, (_, index) => `record ${index}`);
     const { positions } = await fill(directory, values.slice(0, 60), { segmentBytes: 1 });
     expect(positions.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 60 }, (_, index) => index + 1));
@@ -61,7 +54,7 @@ describe("a journal", () => {
   });
 
   it("is empty before the first record, and takes empty records", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     const journal = await open(directory);
     expect(await payloads(directory)).toEqual([]);
     expect(await verifyJournal(directory)).toMatchObject({ records: 0, lastSequence: 0, problems: [] });
@@ -70,14 +63,14 @@ describe("a journal", () => {
   });
 
   it("is readable by its owner alone", async () => {
-    const directory = join(await newDirectory(), "deep", "journal");
+    const directory = join(await temporaryDirectory("journal"), "deep", "journal");
     await fill(directory, ["a"]);
     expect((await stat(directory)).mode & 0o077).toBe(0);
     for (const name of await readdir(directory)) expect((await stat(join(directory, name))).mode & 0o077).toBe(0);
   });
 
   it("refuses what it cannot hold: records over 1 MiB, a full queue, appends after the end", async () => {
-    const journal = await open(await newDirectory(), { queueBytes: 100 });
+    const journal = await open(await temporaryDirectory("journal"), { queueBytes: 100 });
     await expect(journal.append(Buffer.alloc(1024 * 1024 + 1))).rejects.toMatchObject({ code: "invalid-argument" });
     const first = journal.append(Buffer.alloc(60));
     await expect(journal.append(Buffer.alloc(60))).rejects.toMatchObject({ code: "unavailable" });
@@ -92,7 +85,7 @@ describe("a journal", () => {
   });
 
   it("goes on in a segment that was begun and never written to", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     await fill(directory, ["a"]);
     await fill(directory, ["b"]);
     await writeFile(join(directory, "0000000000000003.journal"), "CHAN");
@@ -113,7 +106,7 @@ describe("a journal", () => {
 
 describe("after a crash", () => {
   it("recovers a prefix, wherever the file was cut, and goes on behind it", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.string({ maxLength: 40 }), { minLength: 1, maxLength: 12 }),
@@ -143,7 +136,7 @@ describe("after a crash", () => {
   });
 
   it("keeps the bytes that it cuts off", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     await fill(directory, ["a", "b"]);
     const segment = join(directory, "0000000000000001.journal");
     const bytes = await readFile(segment);
@@ -156,7 +149,7 @@ describe("after a crash", () => {
   });
 
   it.each([0, 1, 2])("has every record that was acknowledged before a kill -9 (run %i)", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     const child = spawn(process.execPath, [WRITER, directory]);
     closeAtEnd({ close: () => child.kill("SIGKILL") });
     let printed = "";
@@ -179,7 +172,7 @@ describe("after a crash", () => {
 
 describe("tampering", () => {
   it("with any byte is found", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     await fill(directory, ["first", "second", ""], { segmentBytes: 1 });
     await fill(directory, ["third", "fourth"], { segmentBytes: 1 });
     await fc.assert(
@@ -202,8 +195,8 @@ describe("tampering", () => {
   });
 
   it("by putting another record, with all its sums, in the place of one is found", async () => {
-    const directory = await newDirectory();
-    const other = await newDirectory();
+    const directory = await temporaryDirectory("journal");
+    const other = await temporaryDirectory("journal");
     await fill(directory, ["one", "two", "six"]);
     await fill(other, ["one", "TWO", "six"]);
     const segment = join(directory, "0000000000000001.journal");
@@ -219,7 +212,7 @@ describe("tampering", () => {
   });
 
   it("by taking a record or a segment away is found", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     for (const value of ["a", "b", "c", "d"]) await fill(directory, [value], { segmentBytes: 1 });
     const [, second = ""] = await listSegments(directory);
     const bytes = await readFile(join(directory, second));
@@ -231,7 +224,7 @@ describe("tampering", () => {
   });
 
   it("in the middle of a segment costs no other record, and is left as evidence", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     await fill(directory, ["a", "b", "c"]);
     const segment = join(directory, "0000000000000001.journal");
     const bytes = await readFile(segment);
@@ -248,7 +241,7 @@ describe("tampering", () => {
 
 describe("a disk that does not take more", () => {
   it("refuses the append, loses nothing that was acknowledged, and goes on where it can", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     // The kernel refuses to let a file grow over the limit (EFBIG), as it refuses on a full disk (ENOSPC).
     const script = `trap '' XFSZ; ulimit -f 32; exec "$@"`;
     const child = spawn("bash", ["-c", script, "bash", process.execPath, WRITER, directory, "400", "400"]);
@@ -273,7 +266,7 @@ describe("a disk that does not take more", () => {
 
 describe("two writers", () => {
   it("cannot write to one directory, in one process or in two", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     const journal = await open(directory);
     await expect(openJournal({ directory })).rejects.toMatchObject({ code: "conflict" });
     await journal.close();
@@ -292,7 +285,7 @@ describe("two writers", () => {
   });
 
   it("are told apart from a dead process whose number was used again, or that ran elsewhere", async () => {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("journal");
     await fill(directory, ["a"]);
     const lock = join(directory, "lock");
     const dead = { pid: process.pid, started: "1", machine: "another boot", nonce: "n" };

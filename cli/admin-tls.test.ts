@@ -1,5 +1,3 @@
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { fileURLToPath } from "node:url";
@@ -10,7 +8,9 @@ import {
   createCertificateAuthority,
   freePort,
   runChancery,
+  save,
   startChancery,
+  temporaryDirectory,
   waitFor,
 } from "../test/support/index.ts";
 import { openAdminCertificate } from "./admin-tls.ts";
@@ -22,15 +22,9 @@ const LOOPBACK = { host: "127.0.0.1", port: 0 };
 const quiet = { info: () => undefined, error: () => undefined };
 
 async function setting() {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-admin-tls-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const directory = await temporaryDirectory("admin-tls");
   const authority = createCertificateAuthority();
-  const put = async (name: string, text: string): Promise<string> => {
-    const file = join(directory, name);
-    await writeFile(`${file}.new`, text);
-    await rename(`${file}.new`, file);
-    return file;
-  };
+  const put = (name: string, text: string): Promise<string> => save(directory, name, text);
   const issue = async (names: readonly string[] = ["127.0.0.1"]) => {
     const { certificate, privateKey } = authority.issue(names);
     return { certificate: await put("tls.crt", certificate), privateKey: await put("tls.key", privateKey) };

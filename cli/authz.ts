@@ -1,21 +1,15 @@
 import { join } from "node:path";
 import { Command } from "commander";
-import { createRegistry, startAdminServer } from "../admin/index.ts";
+import { startAdminServer } from "../admin/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
-import { openAdminCertificate } from "./admin-tls.ts";
-import { addTlsOptions, openCertificateFiles, type TlsOptions } from "./certificate-files.ts";
+import { addTlsOptions } from "./certificate-files.ts";
+import { addDataPathOptions, type DataPath, type DataPathOptions, runDataPath } from "./data-path.ts";
 import { startDecisionProcess } from "./decision-process.ts";
 import { addNatsOptions } from "./nats-options.ts";
-import { addressListOption } from "./options.ts";
-import { type ApiOptions, addApiOptions, addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
+import { type ApiOptions, addApiOptions, addProcessOptions } from "./process-options.ts";
 import { restrictionOptions } from "./restrictions.ts";
-import { demandOneSource, openRevisionSource, type SourceOptions } from "./revision-source.ts";
-import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
 
-interface AuthzOptions extends SourceOptions, ProcessOptions, ApiOptions, TlsOptions {
-  readonly listen: readonly [string];
-  readonly name: string;
-  readonly state: string;
+interface AuthzOptions extends DataPathOptions, ApiOptions {
   readonly journal?: string;
 }
 
@@ -31,60 +25,37 @@ Examples:
 
 /** `chancery authz` */
 export function authzCommand(): Command {
-  const command = new Command("authz")
-    .option("--resources <dir>", "root of a resource tree")
-    .option("--bus <dir>", "directory of a bus that a control plane publishes to")
-    .option("--trust <file>", "trust file that revisions from the bus must satisfy")
-    .option("--listen <addr>", "where Envoys ask: HOST:PORT or unix:/path", addressListOption, [
-      DEFAULT_ADDRESSES.authz[0],
-    ])
-    .option("--name <name>", "name of this process in records and reports", "authz")
-    .option("--state <dir>", "where revisions are kept over restarts", join(".chancery", "authz"))
-    .option("--journal <dir>", "where decisions are recorded (default: journal in the state directory)");
+  const words = {
+    listen: "where Envoys ask",
+    name: "name of this process in records and reports",
+    address: DEFAULT_ADDRESSES.authz[0],
+  };
+  const command = addDataPathOptions(new Command("authz"), "authz", words).option(
+    "--journal <dir>",
+    "where decisions are recorded (default: journal in the state directory)",
+  );
   return addProcessOptions(addTlsOptions(addApiOptions(addNatsOptions(command))))
     .addHelpText("after", HELP)
-    .action(async (options: AuthzOptions) => {
-      demandOneSource(options);
-      const log = loggerOf(options, options.name);
-      const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
-      try {
-        const adminTls = await openAdminCertificate(options, options.admin, log);
-        if (adminTls !== undefined) stack.add({ name: "admin certificate", close: () => adminTls.close() });
-        const tls = await openCertificateFiles(options, log);
-        if (tls !== undefined) stack.add({ name: "certificates", close: () => tls.close() });
-        const metrics = createRegistry();
-        const source = await openRevisionSource(options, options.state, { role: "authz", name: options.name }, log);
-        stack.add({ name: "revisions", close: () => source.close() });
-        const authz = await startDecisionProcess({
-          source,
-          name: options.name,
-          listen: options.listen[0],
-          journal: options.journal ?? join(options.state, "journal"),
-          log,
-          metrics,
-          tls,
-          restrictions:
-            source.trust === undefined
-              ? undefined
-              : // On NATS, a decision service may not write restrictions.
-                { trust: source.trust, state: options.state, spreads: false },
-        });
-        stack.add({ name: "decisions", close: () => authz.close() });
-        if (options.admin !== undefined) {
-          const notReady = (): string[] => (authz.ready() ? [] : ["no revision yet"]);
-          const admin = await startAdminServer({
-            ...options.admin,
-            ...(adminTls === undefined ? {} : { tls: adminTls }),
-            notReady,
-            metrics,
-            ...(await restrictionOptions(options, source.trust, authz.restrictions, [], () => authz.program())),
-          });
-          stack.add({ name: "admin", close: () => admin.close() });
-        }
-        authz.onReady(() => process.stdout.write(`ready  authz ${authz.address}\n`));
-        await runUntilStopped(log, stack);
-      } finally {
-        await stack.close();
-      }
+    .action((options: AuthzOptions) => runDataPath(options, "authz", (opened) => startAuthz(options, opened)));
+}
+
+async function startAuthz(options: AuthzOptions, opened: DataPath): Promise<void> {
+  const { log, metrics, source, tls, stack } = opened;
+  const { name, state, journal = join(state, "journal") } = options;
+  const { trust } = source;
+  // On NATS, a decision service may not write restrictions.
+  const restrictions = trust === undefined ? undefined : { trust, state, spreads: false };
+  const listen = options.listen[0];
+  const authz = await startDecisionProcess({ source, name, listen, journal, log, metrics, tls, restrictions });
+  stack.add({ name: "decisions", close: () => authz.close() });
+  if (opened.admin !== undefined) {
+    const admin = await startAdminServer({
+      ...opened.admin,
+      notReady: () => (authz.ready() ? [] : ["no revision yet"]),
+      metrics,
+      ...(await restrictionOptions(options, trust, authz.restrictions, [], () => authz.program())),
     });
+    stack.add({ name: "admin", close: () => admin.close() });
+  }
+  authz.onReady(() => process.stdout.write(`ready  authz ${authz.address}\n`));
 }

@@ -1,10 +1,16 @@
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
-import { closeAtEnd, createCertificateAuthority, freePort, startChancery, waitFor } from "../test/support/index.ts";
+import {
+  closeAtEnd,
+  createCertificateAuthority,
+  freePort,
+  save,
+  startChancery,
+  temporaryDirectory,
+  waitFor,
+} from "../test/support/index.ts";
 import { openCertificateFiles } from "./certificate-files.ts";
 
 const QUICKSTART = fileURLToPath(new URL("../examples/quickstart/resources", import.meta.url));
@@ -21,15 +27,9 @@ test("a certificate goes with its key and the clients' CA", async () => {
 });
 
 test("a renewed certificate is taken, one that does not hold together is not", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-tls-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const directory = await temporaryDirectory("tls");
   const authority = createCertificateAuthority();
-  const put = async (name: string, text: string): Promise<string> => {
-    const file = join(directory, name);
-    await writeFile(`${file}.new`, text);
-    await rename(`${file}.new`, file);
-    return file;
-  };
+  const put = (name: string, text: string): Promise<string> => save(directory, name, text);
   const first = authority.issue(["localhost"]);
   const options = {
     tlsCertificate: await put("tls.crt", first.certificate),
@@ -62,21 +62,17 @@ test("a renewed certificate is taken, one that does not hold together is not", a
 });
 
 test("off loopback xDS hears only clients with a certificate", { timeout: 120_000 }, async () => {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-tls-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const directory = await temporaryDirectory("tls");
   const authority = createCertificateAuthority();
   const server = authority.issue(["localhost"]);
-  const file = async (name: string, text: string): Promise<string> => {
-    await writeFile(join(directory, name), text);
-    return join(directory, name);
-  };
+  const put = (name: string, text: string): Promise<string> => save(directory, name, text);
   const port = await freePort();
   const child = closeAtEnd(
     await startChancery([
       ...["xds", "--resources", QUICKSTART, "--state", join(directory, "state"), "--listen", `0.0.0.0:${port}`],
-      ...["--tls-certificate", await file("server.pem", server.certificate)],
-      ...["--tls-key", await file("server.key", server.privateKey)],
-      ...["--client-ca", await file("ca.pem", authority.certificate)],
+      ...["--tls-certificate", await put("server.pem", server.certificate)],
+      ...["--tls-key", await put("server.key", server.privateKey)],
+      ...["--client-ca", await put("ca.pem", authority.certificate)],
     ]),
   );
   await child.waitForOutput(/^ready {2}xds /m, 60_000);

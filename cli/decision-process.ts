@@ -57,8 +57,8 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
   });
   for (const finding of journal.findings) log.warn({ finding }, "the journal was repaired when it was opened");
   let follower: RevisionFollower | undefined;
-  // The newest trust file lies with the newest revision: what a key signed that it retires must not be in force before.
-  if (options.restrictions !== undefined) await source.store.lastGood();
+  // The newest trust file lies with it: what a key signed that is retired there must not be in force before.
+  const newest = await source.store.lastGood();
   const restrictions =
     options.restrictions === undefined
       ? undefined
@@ -87,10 +87,11 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     onUnknownLayout: () => source.lookAgain(),
     ...(restrictions === undefined ? {} : { restrictions: () => restrictions.active() }),
   });
-  await keepOlderLayouts(source.store, (revision) => service.keepLayouts(revision));
+  await keepOlderLayouts(source.store, newest?.revision.number, (revision) => service.keepLayouts(revision));
   const followed = await startFollower({
     bus: source.bus,
     store: source.store,
+    newest,
     reporter: name,
     role: "authz",
     onRevision: async (revision) => {
@@ -154,8 +155,12 @@ function recordOf(event: RestrictionEvent, service: string): RestrictionRecord |
 
 type Keep = Parameters<ReturnType<typeof createDecisionService>["keepLayouts"]>[0];
 
-async function keepOlderLayouts(store: RevisionStore, keep: (revision: Keep) => void): Promise<void> {
-  let below = (await store.lastGood())?.revision.number;
+async function keepOlderLayouts(
+  store: RevisionStore,
+  newest: number | undefined,
+  keep: (revision: Keep) => void,
+): Promise<void> {
+  let below = newest;
   for (let count = 0; count < OLDER_REVISIONS && below !== undefined; count += 1) {
     const older = (await store.lastGood(below))?.revision;
     if (older !== undefined) keep(older);

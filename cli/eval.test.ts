@@ -1,12 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
-import { runChancery } from "../test/support/index.ts";
+import { runChancery, temporaryDirectory } from "../test/support/index.ts";
 
 test("prints the value and the type", async () => {
   const run = await runChancery("eval", "a + b.size()", "--vars", '{"a": 40, "b": ["x", "y"]}');
@@ -14,8 +13,7 @@ test("prints the value and the type", async () => {
 });
 
 test("reads variables from a file, and prints JSON", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-eval-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const directory = await temporaryDirectory("eval");
   const file = join(directory, "variables.json");
   await writeFile(file, '{"prices": {"input": 1.5, "output": 2.0}, "count": 5}');
   const run = await runChancery("eval", "--format", "json", "prices.output / count > 1.0", "--vars", `@${file}`);

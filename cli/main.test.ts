@@ -1,15 +1,8 @@
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { createRegistry, startAdminServer } from "../admin/index.ts";
-import { freePort, runChancery } from "../test/support/index.ts";
-
-async function temporaryDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-cli-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
-  return directory;
-}
+import { freePort, runChancery, temporaryDirectory } from "../test/support/index.ts";
 
 test("explains itself", async () => {
   const help = await runChancery("--help");
@@ -53,7 +46,7 @@ test("a node off loopback must show a certificate", async () => {
 });
 
 test("rotates keys, and shows what a trust file trusts", async () => {
-  const directory = join(await temporaryDirectory(), "keys");
+  const directory = join(await temporaryDirectory("cli"), "keys");
   await runChancery("keys", "init", directory);
   const rotated = await runChancery("keys", "rotate", directory, "--for", "revision", "--for", "log");
   expect(rotated).toMatchObject({
@@ -69,7 +62,7 @@ test("rotates keys, and shows what a trust file trusts", async () => {
 });
 
 test("makes NATS users, with seeds that their owner alone reads", async () => {
-  const directory = join(await temporaryDirectory(), "nkeys");
+  const directory = join(await temporaryDirectory("cli"), "nkeys");
   const made = await runChancery("keys", "nats", directory, "control", "eu-west");
   expect(made.stdout).toMatch(/^CONTROL_NKEY=U[A-Z2-7]{55}\nEU_WEST_NKEY=U[A-Z2-7]{55}\n$/);
   const seed = join(directory, "eu-west.nk");
@@ -79,7 +72,7 @@ test("makes NATS users, with seeds that their owner alone reads", async () => {
 });
 
 test("makes keys once, private ones readable by their owner alone", async () => {
-  const directory = join(await temporaryDirectory(), "keys");
+  const directory = join(await temporaryDirectory("cli"), "keys");
   expect((await runChancery("keys", "init", directory)).code).toBe(0);
   expect((await stat(join(directory, "signing-1.pem"))).mode & 0o777).toBe(0o600);
   const trust = await readFile(join(directory, "trust.json"), "utf8");

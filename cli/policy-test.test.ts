@@ -1,23 +1,16 @@
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { openDecisionJournal } from "../audit/index.ts";
 import type { DecisionRecord } from "../ext-authz/index.ts";
-import { runChancery } from "../test/support/index.ts";
+import { runChancery, temporaryDirectory } from "../test/support/index.ts";
 
 const EXAMPLE = fileURLToPath(new URL("../examples/eu-residency/resources", import.meta.url));
 
-async function directory(): Promise<string> {
-  const made = await mkdtemp(join(tmpdir(), "chancery-test-"));
-  onTestFinished(() => rm(made, { recursive: true, force: true }));
-  return made;
-}
-
 /** The example with one more file. */
 async function changed(file: string, text: string): Promise<string> {
-  const tree = join(await directory(), "tree");
+  const tree = join(await temporaryDirectory("test"), "tree");
   await cp(EXAMPLE, tree, { recursive: true });
   await writeFile(join(tree, file), text);
   return tree;
@@ -104,7 +97,7 @@ test("diff exits by what it finds: nothing, a tightening, a loosening", async ()
 });
 
 test("diff asks for what a journal recorded, as often as it came", async () => {
-  const journal = join(await directory(), "journal");
+  const journal = join(await temporaryDirectory("test"), "journal");
   const writer = await openDecisionJournal({ directory: journal });
   for (const id of ["1", "2", "3"]) await writer.append(record(id));
   await writer.close();

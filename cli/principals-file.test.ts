@@ -1,10 +1,7 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { createRegistry, getStatus, startAdminServer } from "../admin/index.ts";
-import { waitFor } from "../test/support/index.ts";
+import { save, temporaryDirectory, waitFor } from "../test/support/index.ts";
 import { openPrincipalsFile } from "./principals-file.ts";
 
 const DEADLINE = 10_000;
@@ -23,14 +20,9 @@ test("a principals file that is not there, or wrong, is refused at the start", a
 });
 
 test("who may call changes with the file, a bad file changes nothing, and an empty list lets nobody in", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-principals-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
-  const file = join(directory, "principals.json");
-  const put = async (text: string): Promise<void> => {
-    await writeFile(`${file}.new`, text);
-    await rename(`${file}.new`, file);
-  };
-  await put(list(["alice", ALICE]));
+  const directory = await temporaryDirectory("principals");
+  const put = (text: string): Promise<string> => save(directory, "principals.json", text);
+  const file = await put(list(["alice", ALICE]));
   const errors: unknown[] = [];
   const log = { info: () => undefined, error: (fields: unknown) => errors.push(fields) };
   const principals = await openPrincipalsFile(file, log, 5);

@@ -1,10 +1,9 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { compile } from "../compiler/index.ts";
 import { createInProcessBus, startPublisher } from "../distribution/index.ts";
-import { runChancery } from "../test/support/index.ts";
+import { runChancery, temporaryDirectory } from "../test/support/index.ts";
 
 const TREE = `apiVersion: chancery.dev/v1
 kind: Model
@@ -30,8 +29,7 @@ spec: { version: atlas-v1, application: chat, approvers: [alice, bob], validUnti
 test("tells what was in force at a time, by whose approval, and since which revision", {
   timeout: 90_000,
 }, async () => {
-  const root = await mkdtemp(join(tmpdir(), "chancery-registry-"));
-  onTestFinished(() => rm(root, { recursive: true, force: true }));
+  const root = await temporaryDirectory("registry");
   const [directory, state] = [join(root, "tree"), join(root, "state")];
   await mkdir(directory);
   await writeFile(join(directory, "tree.yaml"), TREE);

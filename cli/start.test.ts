@@ -1,8 +1,7 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -22,6 +21,7 @@ import {
   type SpawnedProcess,
   startChancery,
   startEnvoy,
+  temporaryDirectory,
   waitFor,
 } from "../test/support/index.ts";
 import { nodeStatus } from "./status-node.ts";
@@ -32,8 +32,7 @@ const START_MS = 60_000;
 
 /** The quick start's tree on ports of its own, and a directory for state. */
 async function setting() {
-  const root = await mkdtemp(join(tmpdir(), "chancery-start-"));
-  onTestFinished(() => rm(root, { recursive: true, force: true }));
+  const root = await temporaryDirectory("start");
   const resources = join(root, "resources");
   await cp(QUICKSTART, resources, { recursive: true });
   const web = closeAtEnd(await startWebServer({ name: "web" }));

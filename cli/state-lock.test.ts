@@ -1,17 +1,11 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
+import { temporaryDirectory } from "../test/support/index.ts";
 import { lockState } from "./state-lock.ts";
 
-async function directory(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), "chancery-lock-"));
-  onTestFinished(() => rm(path, { recursive: true, force: true }));
-  return path;
-}
-
 test("gives a state directory to one process at a time", async () => {
-  const path = join(await directory(), "state");
+  const path = join(await temporaryDirectory("lock"), "state");
   const lock = await lockState(path);
   await expect(lockState(path)).rejects.toMatchObject({
     code: "unavailable",
@@ -23,7 +17,7 @@ test("gives a state directory to one process at a time", async () => {
 });
 
 test.each(["", "nonsense", "999999999 1", `${process.pid} 1`])("takes over a lock that says %j", async (content) => {
-  const path = await directory();
+  const path = await temporaryDirectory("lock");
   await writeFile(join(path, "lock"), content);
   const lock = await lockState(path);
   expect(JSON.parse(await readFile(join(path, "lock"), "utf8"))).toMatchObject({ pid: process.pid });

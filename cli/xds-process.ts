@@ -5,6 +5,7 @@ import {
   LayoutGate,
   type NodeReport,
   type RevisionFollower,
+  RevisionTimes,
   startFollower,
   type WaitingLayouts,
 } from "../distribution/index.ts";
@@ -187,23 +188,21 @@ export async function startXdsProcess(options: XdsProcessOptions): Promise<XdsPr
     options.onRevision?.(revision);
     return true;
   };
-  const since = new Map<string, string>();
+  const since = new RevisionTimes();
   follower = await startFollower({
     bus: source.bus,
     store: source.store,
     reporter: name,
     role: "xds",
     onRevision: async (revision) => {
-      if (!(await onRevision(revision))) return;
-      since.set(String(revision.number), new Date().toISOString());
-      for (const number of [...since.keys()].slice(0, -16)) since.delete(number);
+      if (await onRevision(revision)) since.set(revision.number, Date.now());
     },
     state: () => ({
       ...nodeReports.summaries(server.nodes()),
       active: active?.number ?? 0,
       layouts: active?.layouts.map((layout) => layout.hash) ?? [],
       firstDecisions: {},
-      activeSince: Object.fromEntries(since),
+      activeSince: since.report(),
       decisions: 0,
     }),
     onAlarm: (alarm) => log.error({ code: alarm.code }, alarm.message),

@@ -16,6 +16,8 @@ export interface FollowerOptions {
   readonly bus: Bus;
   /** Opened with the trust file, or as `unsigned-local` where the bus does not leave the machine. Stays the caller's. */
   readonly store: RevisionStore;
+  /** What `store.lastGood()` gave, where it was read before. */
+  readonly newest?: StoredRevision | undefined;
   /** Name of this process in reports. */
   readonly reporter: string;
   readonly role: NodeReport["role"];
@@ -116,12 +118,12 @@ class HeadFollower implements RevisionFollower {
 
   /** The newest revision on disk that this process can take in. */
   async #startFromDisk(): Promise<void> {
-    const { store, onRevision } = this.#options;
+    const { store, newest, onRevision } = this.#options;
     let below: number | undefined;
     for (;;) {
-      let stored: StoredRevision | undefined;
+      let stored = below === undefined ? newest : undefined;
       try {
-        stored = await store.lastGood(below);
+        stored ??= await store.lastGood(below);
         if (stored === undefined) return;
         await onRevision(stored.revision);
         this.#current = stored;

@@ -17,6 +17,7 @@ import {
   type SigningKey,
   type Trust,
 } from "../revision/index.ts";
+import { save } from "../test/support/save.ts";
 import type { Bus } from "./bus.ts";
 import { startFollower } from "./follower.ts";
 import { isCovered } from "./head-check.ts";
@@ -26,7 +27,7 @@ import { startRelay } from "./nats-relay.ts";
 import { publish } from "./publish.ts";
 import { startPublisher } from "./publisher.ts";
 import { openPublisherState } from "./publisher-state.ts";
-import { compileLoaded, partsOf, policy, save } from "./tree-fixture.ts";
+import { compileLoaded, partsOf, policy } from "./tree-fixture.ts";
 
 const DEADLINE = { timeout: 15_000, interval: 5 };
 const GREATEST = Number.MAX_SAFE_INTEGER;

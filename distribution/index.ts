@@ -64,3 +64,4 @@ export {
   type RestrictionsOptions,
   startRestrictions,
 } from "./restrictions.ts";
+export { RevisionTimes } from "./revision-times.ts";

@@ -1,9 +1,9 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { nkeys } from "@nats-io/nats-core";
 import fc from "fast-check";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
+import { temporaryDirectory } from "../test/support/index.ts";
 import { natsCredentials } from "./nats-credentials.ts";
 import { demandSafeServers } from "./nats-servers.ts";
 import { natsNames } from "./nats-streams.ts";
@@ -29,8 +29,7 @@ test.each([
 });
 
 test("takes credentials as they are at each connection, and says what is no credential", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-nats-creds-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const directory = await temporaryDirectory("nats-creds");
   const file = join(directory, "user.nk");
   expect(() => natsCredentials(file)).toThrow("cannot be read");
   await writeFile(file, "secret that is none");

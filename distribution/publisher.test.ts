@@ -15,12 +15,13 @@ import {
   type SignedManifest,
   verifyManifest,
 } from "../revision/index.ts";
+import { save } from "../test/support/save.ts";
 import type { Bus } from "./bus.ts";
 import { delegate } from "./bus-fixture.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
 import { type Publisher, type PublisherEvent, type PublisherOptions, startPublisher } from "./publisher.ts";
 import { readRegistry } from "./registry-file.ts";
-import { compileLoaded, policy, save, upstream } from "./tree-fixture.ts";
+import { compileLoaded, policy, upstream } from "./tree-fixture.ts";
 
 const DEADLINE = { timeout: 15_000, interval: 5 };
 

@@ -1,10 +1,10 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type Maturity, parseResources } from "../resources/index.ts";
 import { durableFiles, ensureDirectory } from "../revision/index.ts";
+import { temporaryDirectory } from "../test/support/index.ts";
 import { type Registry, recordIdentities, recordRevision, registryAt } from "./registry.ts";
 import { openRegistryFile, readRegistry } from "./registry-file.ts";
 
@@ -114,8 +114,7 @@ describe("the registry", () => {
   });
 
   test("is on disk whole, or told to be damaged", async () => {
-    const directory = await mkdtemp(join(tmpdir(), "chancery-registry-"));
-    onTestFinished(() => rm(directory, { recursive: true, force: true }));
+    const directory = await temporaryDirectory("registry");
     await ensureDirectory(join(directory, "tmp"));
     const durable = durableFiles(join(directory, "tmp"));
     expect(await readRegistry(directory)).toBeUndefined();

@@ -1,5 +1,3 @@
-import { mkdir, rename, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import type { RevisionParts } from "../compiler/index.ts";
 import { compile } from "../compiler/index.ts";
 import { type LoadResult, parseResources } from "../resources/index.ts";
@@ -23,14 +21,6 @@ spec:
   rules:
     - { id: no, effect: deny, when: '${when}', reason: Nobody may }
 `;
-}
-
-/** As editors save: the file is there whole, or as it was. */
-export async function save(root: string, path: string, text: string): Promise<void> {
-  const file = join(root, path);
-  await mkdir(dirname(file), { recursive: true });
-  await writeFile(`${file}.saving`, text);
-  await rename(`${file}.saving`, file);
 }
 
 /** The real compiler, without keys of token issuers. */

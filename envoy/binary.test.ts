@@ -1,15 +1,9 @@
-import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import tools from "../setup/tools.json" with { type: "json" };
+import { temporaryDirectory } from "../test/support/index.ts";
 import { findEnvoy, findProgram } from "./binary.ts";
-
-async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "chancery-binary-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 /** A program that says it is Envoy of this version. */
 async function writeEnvoy(path: string, version: string): Promise<string> {
@@ -29,7 +23,7 @@ test("finds the real Envoy that set-up brought or the machine has", async () => 
 });
 
 test("prefers the environment variable, then PATH, then what set-up fetched", async () => {
-  const folder = await temporaryFolder();
+  const folder = await temporaryDirectory("binary");
   const fetched = await writeEnvoy(join(folder, "envoy-1.40.0/envoy"), "1.40.0");
   expect(await find({ PATH: "/nowhere" }, folder)).toEqual({ path: fetched, version: "1.40.0" });
   const onPath = await writeEnvoy(join(folder, "bin/envoy"), "1.40.3");
@@ -40,14 +34,14 @@ test("prefers the environment variable, then PATH, then what set-up fetched", as
 });
 
 test("passes over another version on PATH", async () => {
-  const folder = await temporaryFolder();
+  const folder = await temporaryDirectory("binary");
   await writeEnvoy(join(folder, "bin/envoy"), "1.39.3");
   const fetched = await writeEnvoy(join(folder, "envoy-1.40.0/envoy"), "1.40.0");
   expect(await find({ PATH: join(folder, "bin") }, folder)).toEqual({ path: fetched, version: "1.40.0" });
 });
 
 test("says what is wrong with a named program, without looking elsewhere", async () => {
-  const folder = await temporaryFolder();
+  const folder = await temporaryDirectory("binary");
   await writeEnvoy(join(folder, "envoy-1.40.0/envoy"), "1.40.0");
   const old = await writeEnvoy(join(folder, "old"), "1.39.3");
   await expect(find({ ENVOY_BIN: old }, folder)).rejects.toMatchObject({

@@ -23,7 +23,7 @@ const [A, B, C, OWN] = [
   upstreamTarget("a"),
   upstreamTarget("b"),
   upstreamTarget("c"),
-  upstreamTarget("o", "passThrough"),
+  upstreamTarget("o", { credential: "passThrough" }),
 ];
 const M1 = modelTarget("m", 1);
 const M2 = modelTarget("m", 2);

@@ -1,16 +1,24 @@
 import { createHash } from "node:crypto";
 import { create, fromBinary, type JsonObject, toBinary } from "@bufbuild/protobuf";
 import type { Layout, LayoutGroup, LayoutRoute } from "../compiler/index.ts";
-import type { ApplicationFacts, ModelFacts, ModelTarget, PolicyProgram, ProgramRule, Target } from "../policy/index.ts";
+import type { ModelFacts, ModelTarget, PolicyProgram, Target } from "../policy/index.ts";
 import {
   CheckRequestSchema,
   type CheckResponse,
   CheckResponseSchema,
 } from "../protos/gen/envoy/service/auth/v3/external_auth_pb.ts";
+import {
+  applicationFacts as application,
+  modelFacts,
+  modelTarget as programTarget,
+  programRule as rule,
+  upstreamTarget,
+} from "../test/support/program.ts";
 import { decodeCheck, type WireCheck } from "./check-request.ts";
 import type { ActiveRevision } from "./tables.ts";
 
 /** Building blocks for the tests of this folder. */
+export { application, rule, upstreamTarget };
 
 export const NOW = Date.parse("2026-11-21T12:00:00Z");
 export const LAYOUT = "0123456789abcdef0123456789abcdef";
@@ -106,35 +114,8 @@ export function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-export function application(key: string, changes: Partial<ApplicationFacts> = {}): ApplicationFacts {
-  return {
-    key,
-    scope: ".",
-    mode: "enforce",
-    purpose: "",
-    riskTier: "limited",
-    dataClasses: [],
-    jurisdictions: [],
-    minimumScores: [],
-    durability: "strict",
-    substitutes: [],
-    apiKeys: [],
-    jwt: [],
-    anonymous: false,
-    labels: {},
-    ...changes,
-  };
-}
-
 export function model(key: string, names: readonly string[] = [key]): ModelFacts {
-  return {
-    key,
-    scope: "acme",
-    names,
-    source: { type: "body", pointer: "/model" },
-    approval: "notRequired",
-    labels: {},
-  };
+  return modelFacts(key, { scope: "acme", names });
 }
 
 /** The deployment `<model>-<age>` of the version `<model>@v<age>`. */
@@ -144,41 +125,12 @@ export function modelTarget(
   changes: Partial<ModelTarget> = {},
   target: Partial<Target> = {},
 ): Target {
-  const deployment = changes.deployment ?? `${of}-${age}`;
-  return {
-    pool: `model/${deployment}`,
-    kind: "model",
-    upstream: "provider",
-    labels: {},
-    credential: "inject",
-    ...target,
-    model: {
-      model: of,
-      version: `${of}@v${age}`,
-      versionName: `v${age}`,
-      age,
-      deployment,
-      provider: "acme",
-      maturity: "production",
-      region: "eu-west-1",
-      country: "IE",
-      api: "openai-chat",
-      wireName: `wire-${deployment}`,
-      weight: 1,
-      trainingData: { gdprBasis: "consent" },
-      certifications: [],
-      scores: [],
-      ...changes,
-    },
+  const names = {
+    version: `${of}@v${age}`,
+    versionName: `v${age}`,
+    wireName: `wire-${changes.deployment ?? `${of}-${age}`}`,
   };
-}
-
-export function upstreamTarget(upstream: string, credential: Target["credential"] = "none"): Target {
-  return { pool: `upstream/${upstream}`, kind: "upstream", upstream, labels: {}, credential };
-}
-
-export function rule(id: string, changes: Partial<ProgramRule> & Pick<ProgramRule, "effect">): ProgramRule {
-  return { id, scope: ".", mode: "enforce", reason: `because of ${id}`, references: [], ...changes };
+  return programTarget(of, age, { ...names, ...changes }, target);
 }
 
 export const single = (pool: string): LayoutGroup => ({ name: pool, clusters: [{ name: pool, weight: 1 }] });
@@ -207,7 +159,7 @@ const TARGETS = [
   modelTarget("embed", 1, { api: "openai-embeddings" }),
   upstreamTarget("web-a"),
   upstreamTarget("web-b"),
-  upstreamTarget("own", "passThrough"),
+  upstreamTarget("own", { credential: "passThrough" }),
 ];
 
 export const PROGRAM: PolicyProgram = {

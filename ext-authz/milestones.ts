@@ -1,15 +1,14 @@
-/** How many revisions `activeSince` and `decidedSince` report. */
-const REPORTED_REVISIONS = 16;
+import { RevisionTimes } from "../distribution/index.ts";
 
 /** When something was in force, or decided, for the first time; times in RFC 3339. */
 export class Milestones {
   readonly #firstDecisions = new Map<string, string>();
-  readonly #activeSince = new Map<number, string>();
-  readonly #decidedSince = new Map<number, string>();
+  readonly #activeSince = new RevisionTimes();
+  readonly #decidedSince = new RevisionTimes();
 
   /** @param now  milliseconds since the epoch */
   activated(revision: number, now: number): void {
-    keepLatest(this.#activeSince, revision, now);
+    this.#activeSince.set(revision, now);
   }
 
   /**
@@ -19,9 +18,7 @@ export class Milestones {
    */
   decided(revision: number, layout: string, now: number): void {
     if (!this.#firstDecisions.has(layout)) this.#firstDecisions.set(layout, new Date(now).toISOString());
-    if (this.#activeSince.has(revision) && !this.#decidedSince.has(revision)) {
-      keepLatest(this.#decidedSince, revision, now);
-    }
+    if (this.#activeSince.has(revision) && !this.#decidedSince.has(revision)) this.#decidedSince.set(revision, now);
   }
 
   /** Forgets layouts that are not kept any more. */
@@ -35,13 +32,8 @@ export class Milestones {
   report(): Readonly<Record<"firstDecisions" | "activeSince" | "decidedSince", Readonly<Record<string, string>>>> {
     return {
       firstDecisions: Object.fromEntries(this.#firstDecisions),
-      activeSince: Object.fromEntries(this.#activeSince),
-      decidedSince: Object.fromEntries(this.#decidedSince),
+      activeSince: this.#activeSince.report(),
+      decidedSince: this.#decidedSince.report(),
     };
   }
-}
-
-function keepLatest(times: Map<number, string>, revision: number, now: number): void {
-  times.set(revision, new Date(now).toISOString());
-  for (const number of [...times.keys()].slice(0, -REPORTED_REVISIONS)) times.delete(number);
 }

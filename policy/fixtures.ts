@@ -1,27 +1,26 @@
+import {
+  applicationFacts,
+  modelFacts,
+  modelTarget,
+  programRule as rule,
+  upstreamTarget as withoutCredential,
+} from "../test/support/program.ts";
 import { compilePolicy } from "./decide.ts";
 import type { Allow, DecisionInput, Deny, Subject, Verdict } from "./decision.ts";
-import type { ApplicationFacts, ModelFacts, ModelTarget, PolicyProgram, ProgramRule, Target } from "./program.ts";
+import type { ApplicationFacts, PolicyProgram, Target } from "./program.ts";
 
 /** Plain building blocks for the tests of this folder. */
+export { modelFacts, modelTarget, rule };
 
 export const NOW = Date.parse("2026-11-21T12:00:00Z");
 
-export const APPLICATION: ApplicationFacts = {
-  key: "bank/retail/chat",
+export const APPLICATION = applicationFacts("bank/retail/chat", {
   scope: "bank/retail",
-  mode: "enforce",
   purpose: "customer service",
-  riskTier: "limited",
   dataClasses: ["pii"],
   jurisdictions: ["EU"],
-  minimumScores: [],
-  durability: "strict",
-  substitutes: [],
-  apiKeys: [],
-  jwt: [],
-  anonymous: false,
   labels: { tier: "gold" },
-};
+});
 
 export function application(changes: Partial<ApplicationFacts> = {}): ApplicationFacts {
   return { ...APPLICATION, ...changes };
@@ -34,67 +33,8 @@ export const SUBJECT: Subject = {
   fields: { region: "EU", tenant: "acme" },
 };
 
-export function modelFacts(key: string, changes: Partial<ModelFacts> = {}): ModelFacts {
-  return {
-    key,
-    scope: ".",
-    names: [key],
-    source: { type: "body", pointer: "/model" },
-    approval: "notRequired",
-    labels: {},
-    ...changes,
-  };
-}
-
-/** `modelTarget("m", 2)`: the deployment "m-2" of the version "m@2" of age 2. */
-export function modelTarget(
-  model: string,
-  age: number,
-  changes: Partial<ModelTarget> = {},
-  target: Partial<Target> = {},
-): Target {
-  const deployment = changes.deployment ?? `${model}-${age}`;
-  return {
-    pool: `model/${deployment}`,
-    kind: "model",
-    upstream: "provider",
-    labels: {},
-    credential: "inject",
-    ...target,
-    model: {
-      model,
-      version: `${model}@${age}`,
-      versionName: String(age),
-      age,
-      deployment,
-      provider: "acme",
-      maturity: "production",
-      region: "eu-west-1",
-      country: "IE",
-      api: "openai-chat",
-      wireName: `${model}-${age}`,
-      weight: 1,
-      trainingData: { gdprBasis: "consent" },
-      certifications: [],
-      scores: [],
-      ...changes,
-    },
-  };
-}
-
 export function upstreamTarget(upstream: string, changes: Partial<Target> = {}): Target {
-  return {
-    pool: `upstream/${upstream}`,
-    kind: "upstream",
-    upstream,
-    labels: {},
-    credential: "passThrough",
-    ...changes,
-  };
-}
-
-export function rule(id: string, changes: Partial<ProgramRule> & Pick<ProgramRule, "effect">): ProgramRule {
-  return { id, scope: ".", mode: "enforce", reason: `because of ${id}`, references: [], ...changes };
+  return withoutCredential(upstream, { credential: "passThrough", ...changes });
 }
 
 export const ALLOW_ALL = rule("allow-all", { effect: "allow" });

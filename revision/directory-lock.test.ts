@@ -1,17 +1,11 @@
-import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { ChanceryError } from "../resources/index.ts";
+import { temporaryDirectory } from "../test/support/index.ts";
 import { lockDirectory } from "./directory-lock.ts";
 
 const inUse = (pid: number) => new ChanceryError("conflict", `in use by ${pid}`);
-
-async function newDirectory(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), "chancery-lock-"));
-  onTestFinished(() => rm(path, { recursive: true, force: true }));
-  return path;
-}
 
 test.each([
   ["nobody has", undefined],
@@ -22,7 +16,7 @@ test.each([
   ["was damaged", "999999999 1"],
 ])("of many that want a directory at once, which %s, exactly one gets it", async (_, left) => {
   for (let round = 0; round < 20; round += 1) {
-    const directory = await newDirectory();
+    const directory = await temporaryDirectory("lock");
     if (left !== undefined) {
       await writeFile(join(directory, "lock"), left);
       await age(join(directory, "lock"));
@@ -37,7 +31,7 @@ test.each([
 });
 
 test("a guard that was left in the middle of a takeover keeps nobody out", async () => {
-  const directory = await newDirectory();
+  const directory = await temporaryDirectory("lock");
   const dead = JSON.stringify({ pid: 999_999_999, started: "1", machine: "an earlier boot", nonce: "n" });
   for (const name of ["lock", "lock.takeover"]) {
     await writeFile(join(directory, name), dead);

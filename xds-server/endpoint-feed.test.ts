@@ -1,15 +1,14 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { fedEndpoints, type NodeGroup } from "../compiler/index.ts";
 import { TYPE_URLS } from "../envoy/index.ts";
 import type { Target } from "../policy/index.ts";
 import { ClusterLoadAssignmentSchema } from "../protos/gen/envoy/config/endpoint/v3/endpoint_pb.ts";
-import { closeAtEnd, waitFor } from "../test/support/index.ts";
+import { closeAtEnd, temporaryDirectory, waitFor } from "../test/support/index.ts";
 import { systemClock } from "./clock.ts";
 import { createEndpointFeed, type EndpointFeedOptions } from "./endpoint-feed.ts";
 import { watchEndpointFiles } from "./endpoint-files.ts";
@@ -157,8 +156,7 @@ test("a revision keeps what was fed, unless its ranges no longer have it", () =>
 });
 
 test("files are read as they change, and what they said last is in force after a restart without them", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-endpoints-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const directory = await temporaryDirectory("endpoints");
   const memory = await openEndpointMemory(join(directory, "state"), log);
   const { feed, changes } = start({ memory, remembered: memory.remembered, updatesPerSecond: 100 });
   const files = closeAtEnd(watchEndpointFiles({ directory, feed, log, clock: systemClock, pollMs: 20 }));

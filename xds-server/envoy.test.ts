@@ -3,8 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { pino } from "pino";
-import { expect, onTestFinished, test } from "vitest";
-import { closeAtEnd, createCertificateAuthority, freePort, http, waitFor } from "../test/support/index.ts";
+import { expect, test } from "vitest";
+import {
+  closeAtEnd,
+  createCertificateAuthority,
+  freePort,
+  http,
+  temporaryDirectory,
+  waitFor,
+} from "../test/support/index.ts";
 import { systemClock } from "./clock.ts";
 import { get, portOf, pushes, runs, startNode, startServer, startUpstream } from "./envoy-fixture.ts";
 import { openQuarantineMemory } from "./quarantine-memory.ts";
@@ -212,8 +219,7 @@ test("a listener that moves to a port that is taken stays where it was", async (
 });
 
 test("a restarted server sends no node what it refused, keeps it on its last good, and takes new content up", async () => {
-  const state = await mkdtemp(join(tmpdir(), "chancery-held-back-"));
-  onTestFinished(() => rm(state, { recursive: true, force: true }));
+  const state = await temporaryDirectory("held-back");
   const log = pino({ level: "silent" });
   const upstream = await startUpstream("good");
   const base = [cluster("a"), endpoints("a", upstream), listener()];

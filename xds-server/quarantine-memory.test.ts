@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { pino } from "pino";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { TYPE_URLS } from "../envoy/index.ts";
+import { temporaryDirectory } from "../test/support/index.ts";
 import { DEFAULT_QUARANTINE_SETTINGS, NO_QUARANTINE, type Quarantine, quarantine, recalled } from "./quarantine.ts";
 import { type HeldBack, NOTHING_HELD_BACK, openQuarantineMemory } from "./quarantine-memory.ts";
 
@@ -25,12 +26,6 @@ function quarantineOf(refused: readonly Refused[]): Quarantine {
     const refusal = { ...resource, revision: 7, message: "no", node: { id: node, build }, at: 5 };
     return quarantine(before, refusal, { connected: 9, canary, acceptedByBuild: false }, DEFAULT_QUARANTINE_SETTINGS);
   }, NO_QUARANTINE);
-}
-
-async function directory(): Promise<string> {
-  const made = await mkdtemp(join(tmpdir(), "chancery-held-back-"));
-  onTestFinished(() => rm(made, { recursive: true, force: true }));
-  return made;
 }
 
 const resource = (typeUrl: string, name: string, content: string) => {
@@ -83,7 +78,7 @@ test("what was kept is remembered as it was, and the newest counts", async () =>
 });
 
 test("secrets are not written, and files that cannot be read are left out", async () => {
-  const at = await directory();
+  const at = await temporaryDirectory("held-back");
   const memory = await openQuarantineMemory(at, log);
   const of = { name: "key", version: "1", node: "n", build: "b", canary: false };
   const secret = resource(TYPE_URLS.secret, "key", "hush");

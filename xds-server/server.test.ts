@@ -1,13 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { type EncodedResource, reducedGroupName } from "../compiler/index.ts";
 import { fixedCertificate, REQUIRED_EXTENSIONS, serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
 import { ClientResourceStatus } from "../protos/gen/envoy/admin/v3/config_dump_shared_pb.ts";
@@ -25,7 +24,7 @@ import {
   ClientStatusRequestSchema,
   type ClientStatusResponse,
 } from "../protos/gen/envoy/service/status/v3/csds_pb.ts";
-import { closeAtEnd, createCertificateAuthority, waitFor } from "../test/support/index.ts";
+import { closeAtEnd, createCertificateAuthority, temporaryDirectory, waitFor } from "../test/support/index.ts";
 import { createXdsServer, type XdsServer, type XdsServerOptions } from "./server.ts";
 import { cluster, endpoints, listener, route, secret } from "./session-driver.ts";
 import type { GroupSnapshot } from "./snapshot.ts";
@@ -559,8 +558,7 @@ test("CSDS tells what nodes hold, lack and refused, without contents and without
 });
 
 test("a Unix socket, over which private keys go, is for its owner and group alone", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-xds-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const directory = await temporaryDirectory("xds");
   const { server } = await start();
   const path = join(directory, "xds.sock");
   expect(await server.listen(`unix:${path}`)).toBe(0);
@@ -570,8 +568,7 @@ test("a Unix socket, over which private keys go, is for its owner and group alon
 });
 
 test("a Unix socket that a killed process left behind is taken over", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-xds-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const directory = await temporaryDirectory("xds");
   const path = join(directory, "xds.sock");
   const listening = `require("net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`;
   await once(spawn(process.execPath, ["-e", listening]), "exit");

@@ -1,10 +1,9 @@
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, onTestFinished, test } from "vitest";
-import { closeAtEnd, freePorts, runProcess, spawnProcess } from "../../test/support/index.ts";
+import { expect, test } from "vitest";
+import { closeAtEnd, freePorts, runProcess, spawnProcess, temporaryDirectory } from "../../test/support/index.ts";
 import { commandsToTry } from "./to-try.ts";
 
 const START = fileURLToPath(new URL("./start.ts", import.meta.url));
@@ -14,8 +13,7 @@ const START_MS = 60_000;
 
 /** The resources on free ports. */
 async function setting() {
-  const root = await mkdtemp(join(tmpdir(), "chancery-quickstart-"));
-  onTestFinished(() => rm(root, { recursive: true, force: true }));
+  const root = await temporaryDirectory("quickstart");
   const resources = join(root, "resources");
   await cp(RESOURCES, resources, { recursive: true });
   const [xds = 0, one = 0, two = 0, control = 0, admin = 0, ...own] = await freePorts(5 + PORTS.length);

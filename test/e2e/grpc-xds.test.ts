@@ -1,6 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { register } from "@grpc/grpc-js-xds";
@@ -13,6 +12,7 @@ import {
   spawnProcess,
   startChancery,
   startGrpcEcho,
+  temporaryDirectory,
   waitFor,
 } from "../support/index.ts";
 import { ALLOW_ALL, gateway, plainRoute, policy } from "../support/resources.ts";
@@ -22,8 +22,7 @@ const run = promisify(execFile);
 
 /** The tree of a gateway with the upstream "echo", which clients reach without a decision, and "closed". */
 async function serveEcho(echoes: readonly GrpcEcho[]) {
-  const directory = await mkdtemp(join(tmpdir(), "chancery-grpc-xds-"));
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const directory = await temporaryDirectory("grpc-xds");
   const write = (file: string, text: string) => writeFile(join(directory, file), text);
   const endpoints = (list: readonly GrpcEcho[]) =>
     `[${list.map(({ port }) => `{ address: 127.0.0.1, port: ${port} }`).join(", ")}]`;
@@ -109,8 +108,7 @@ const GRPC_FOR_PYTHON = "grpcio==1.85.1";
 
 /** @returns the folder it was installed to; what stands in the way, as a string with that said */
 async function installPythonGrpc(): Promise<{ readonly folder: string } | { readonly missing: string }> {
-  const folder = await mkdtemp(join(tmpdir(), "chancery-python-grpc-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const folder = await temporaryDirectory("python-grpc");
   const options = ["--quiet", "--no-input", "--disable-pip-version-check", "--only-binary=:all:", "--target", folder];
   try {
     await run("python3", ["-m", "pip", "install", ...options, GRPC_FOR_PYTHON], { timeout: 60_000 });

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -11,6 +11,7 @@ import { readMetric } from "../support/fleet.ts";
 import { freePorts } from "../support/free-port.ts";
 import { http } from "../support/http-client.ts";
 import { ALLOW_ALL, anonymous, gateway, plainRoute, policy, upstream, yaml } from "../support/resources.ts";
+import { save } from "../support/save.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 // xDS and decisions off loopback (on every address of this machine): mutual TLS, by the delivered bootstrap.
@@ -32,13 +33,8 @@ let envoy: RunningEnvoy;
 
 /** Into place as certificate agents do it. The key comes first: until both are there, neither side takes them. */
 async function place(directory: string, { certificate, privateKey }: KeyedCertificate): Promise<void> {
-  await mkdir(join(root, directory), { recursive: true });
   const files = { "tls.key": privateKey, "tls.crt": certificate, "ca.crt": authority.certificate };
-  for (const [name, text] of Object.entries(files)) {
-    const file = join(root, directory, name);
-    await writeFile(`${file}.new`, text, { mode: 0o600 });
-    await rename(`${file}.new`, file);
-  }
+  for (const [name, text] of Object.entries(files)) await save(join(root, directory), name, text);
 }
 
 async function bootstrapOf(nodeId: string, authzIdentity = AUTHZ_IDENTITY): Promise<object> {

@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { readDecisions } from "../../audit/index.ts";
 import { startWebServer } from "../../examples/quickstart/web-server.ts";
+import { Closables } from "../support/closables.ts";
 import { freePorts } from "../support/free-port.ts";
 import { runProcess } from "../support/spawn-process.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -27,7 +28,7 @@ export interface RegionCalls {
   close(): Promise<void>;
 }
 
-const things: { close(): unknown }[] = [];
+const things = new Closables();
 let root: string | undefined;
 let ports: readonly number[] = [];
 let region: RegionProcesses | undefined;
@@ -59,16 +60,13 @@ const calls: RegionCalls = {
     await run("ip", "address", "add", address, "dev", "uplink");
     await run("ip", "link", "set", "uplink", "up");
     const web = await startWebServer({ name: "web" });
-    things.push(web);
+    things.keep(web);
     ports = await freePorts(PORTS);
     return { gateway: ports[0] ?? 0, web: web.port };
   },
   start: async (files, hub) => {
     root = files.root;
-    region = await startRegion(files, { hub, ports }, (thing) => {
-      things.push(thing);
-      return thing;
-    });
+    region = await startRegion(files, { hub, ports }, things.keep);
     await isOpen(region);
   },
   load: async () => {
@@ -86,7 +84,7 @@ const calls: RegionCalls = {
   },
   ask: (path) => started().ask(path),
   close: async () => {
-    for (const thing of things.splice(0).reverse()) await thing.close();
+    await things.close();
     if (root !== undefined) await rm(root, { recursive: true, force: true });
   },
 };

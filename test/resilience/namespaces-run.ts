@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { save } from "../../distribution/tree-fixture.ts";
 import { initKeys } from "../../revision/index.ts";
+import { Closables } from "../support/closables.ts";
 import { freePorts } from "../support/free-port.ts";
 import { startNats } from "../support/nats.ts";
 import { ALLOW_ALL, policy } from "../support/resources.ts";
+import { save } from "../support/save.ts";
 import { runProcess } from "../support/spawn-process.ts";
 import { startTcpRelay, type TcpRelay } from "../support/tcp-relay.ts";
 import type { RegionCalls } from "./namespaces-region.ts";
@@ -67,7 +68,7 @@ function callsOf(child: ChildProcess): RegionCalls {
 
 const root = await mkdtemp(join(tmpdir(), "chancery-namespaces-"));
 const tree = join(root, "tree");
-const things: { close(): unknown }[] = [];
+const things = new Closables();
 let edits = 0;
 
 async function edit(): Promise<string> {
@@ -133,7 +134,7 @@ try {
   await ip("link", "set", "hub", "up");
   const file = fileURLToPath(new URL("./namespaces-region.ts", import.meta.url));
   const child = spawn("unshare", ["--net", process.execPath, file], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-  things.push({ close: () => child.kill("SIGKILL") });
+  things.keep({ close: () => child.kill("SIGKILL") });
   const region = callsOf(child);
   // It has its own network by then.
   await region.running();
@@ -141,22 +142,22 @@ try {
   await ip("link", "set", PORT, "master", "hub");
   await ip("link", "set", PORT, "up");
   const { gateway, web } = await region.network(`${REGION}/24`);
-  things.push({ close: () => region.close() });
+  things.keep({ close: () => region.close() });
 
   const keys = await initKeys(join(root, "keys"), { now: Date.now() });
   await save(tree, "tree.yaml", regionTree(new Map([["eu", gateway]]), web));
   await edit();
   const nats = await startNats({ domain: "hub", leafNodes: true, config: PINGS });
-  things.push(nats);
+  things.keep(nats);
   const [port] = await freePorts(1);
   const control = new Child("control", `127.0.0.1:${port}`, [
     ...["control", "--resources", tree, "--nats", nats.url, "--control", `127.0.0.1:${port}`],
     ...["--state", join(root, "control"), ...keys.signing.flatMap(({ file: key }) => ["--key", key])],
   ]);
-  things.push(control);
+  things.keep(control);
   await control.start();
   const link = await startTcpRelay(Number(new URL(nats.leafUrl).port), HUB);
-  things.push(link);
+  things.keep(link);
   link.delay(LINK_MS);
   const files = { name: "eu", root: join(root, "eu"), trust: keys.trust, secrets: tree };
   await region.start(files, `${HUB}:${link.port}`);
@@ -170,7 +171,7 @@ try {
   }
   process.stdout.write(`${faultTable(results)}\n${JSON.stringify(results)}\n`);
 } finally {
-  for (const thing of things.splice(0).reverse()) await thing.close();
+  await things.close();
   await rm(root, { recursive: true, force: true });
 }
 process.exit(0);

@@ -7,7 +7,6 @@ import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { grantApproval, listApprovals, requestApproval, revokeApproval } from "../../admin/index.ts";
 import { type Bus, openNatsBus } from "../../distribution/index.ts";
-import { save } from "../../distribution/tree-fixture.ts";
 import { decodeRevision, initKeys, parseSignedManifest } from "../../revision/index.ts";
 import {
   freePort,
@@ -18,6 +17,7 @@ import {
   waitFor,
 } from "../support/index.ts";
 import { apiKey, application, gateway, model, modelRoute, upstream, version, yaml } from "../support/resources.ts";
+import { save } from "../support/save.ts";
 
 /** Approvals where two control planes share one NATS: whichever is asked, the leader publishes them. */
 const WAIT_MS = 30_000;

@@ -13,7 +13,7 @@ import {
   startFollower,
   startPublisher,
 } from "../../distribution/index.ts";
-import { compileLoaded, policy, save } from "../../distribution/tree-fixture.ts";
+import { compileLoaded, policy } from "../../distribution/tree-fixture.ts";
 import type { ChanceryError } from "../../resources/index.ts";
 import {
   digestOf,
@@ -25,7 +25,8 @@ import {
   type SigningKey,
   type Trust,
 } from "../../revision/index.ts";
-import { type RunningNats, startNats, waitFor } from "../support/index.ts";
+import { Closables, type RunningNats, startNats, waitFor } from "../support/index.ts";
+import { save } from "../support/save.ts";
 
 const WAIT_MS = 30_000;
 
@@ -34,7 +35,8 @@ let nats: RunningNats;
 let signers: SigningKey[];
 let trust: Trust;
 const alarms: string[] = [];
-const things: { close(): unknown }[] = [];
+const things = new Closables();
+const { keep } = things;
 beforeEach(async () => {
   alarms.length = 0;
   root = await mkdtemp(join(tmpdir(), "chancery-nats-bus-"));
@@ -44,15 +46,10 @@ beforeEach(async () => {
   nats = await startNats();
 });
 afterEach(async () => {
-  for (const thing of things.splice(0).reverse()) await thing.close();
+  await things.close();
   await nats.close();
   await rm(root, { recursive: true, force: true });
 });
-
-function keep<T extends { close(): unknown }>(thing: T): T {
-  things.push(thing);
-  return thing;
-}
 
 const onAlarm = (alarm: ChanceryError): void => void alarms.push(alarm.message);
 
@@ -114,7 +111,7 @@ async function publishing(): Promise<Publisher> {
   return publisher;
 }
 
-const write = (when: string): Promise<void> => save(join(root, "tree"), "limits.yaml", policy("limits", when));
+const write = (when: string) => save(join(root, "tree"), "limits.yaml", policy("limits", when));
 
 /** Waits until a follower decides by this condition, and returns how many milliseconds that took. */
 async function decidesBy({ follower }: Following, when: string): Promise<number> {

@@ -6,9 +6,10 @@ import { connect } from "@nats-io/transport-node";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { getStatus } from "../../admin/index.ts";
 import { type Bus, openNatsBus } from "../../distribution/index.ts";
-import { policy, save } from "../../distribution/tree-fixture.ts";
+import { policy } from "../../distribution/tree-fixture.ts";
 import { decodeRevision, initKeys, type KeyFiles, parseSignedManifest } from "../../revision/index.ts";
 import {
+  Closables,
   freePort,
   type RunningNats,
   type SpawnedProcess,
@@ -16,6 +17,7 @@ import {
   startNats,
   waitFor,
 } from "../support/index.ts";
+import { save } from "../support/save.ts";
 
 const WAIT_MS = 30_000;
 const LEASE_SECONDS = 2;
@@ -31,7 +33,7 @@ let root: string;
 let nats: RunningNats;
 let keys: KeyFiles;
 let bus: Bus;
-const things: { close(): unknown }[] = [];
+const things = new Closables();
 
 /** Each has a checkout of its own, so that they can be told apart by what they publish. */
 async function startControl(name: string, child?: Control): Promise<Control> {
@@ -42,13 +44,12 @@ async function startControl(name: string, child?: Control): Promise<Control> {
     ...["--control", address, "--lease-seconds", String(LEASE_SECONDS), "--log-format", "json"],
     ...keys.signing.flatMap(({ file }) => ["--key", file]),
   ]);
-  things.push(started);
+  things.keep(started);
   await started.waitForOutput(/^ready /m, WAIT_MS);
   return { name, tree, address, child: started };
 }
 
-const edit = (control: Control, when: string): Promise<void> =>
-  save(control.tree, "limits.yaml", policy("limits", when));
+const edit = (control: Control, when: string) => save(control.tree, "limits.yaml", policy("limits", when));
 
 /** The rule of the newest revision on the bus. */
 async function inForce(): Promise<string | undefined> {
@@ -109,7 +110,7 @@ beforeEach(async () => {
   b = await startControl("b");
 });
 afterEach(async () => {
-  for (const thing of things.splice(0).reverse()) await thing.close();
+  await things.close();
   await bus.close();
   await nats.close();
   await rm(root, { recursive: true, force: true });

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Bus, natsCredentials, openNatsBus } from "../../distribution/index.ts";
 import { findNatsServer } from "../../envoy/index.ts";
 import { digestOf } from "../../revision/index.ts";
-import { createCertificateAuthority, freePorts, http, spawnProcess, waitFor } from "../support/index.ts";
+import { Closables, createCertificateAuthority, freePorts, http, spawnProcess, waitFor } from "../support/index.ts";
 
 const WAIT_MS = 20_000;
 const DEPLOY = join(import.meta.dirname, "../../deploy/nats");
@@ -16,7 +16,7 @@ let root: string;
 let hub: string;
 let region: string;
 const alarms: string[] = [];
-const things: { close(): unknown }[] = [];
+const things = new Closables();
 
 /** Runs both servers by the configurations that are delivered, with paths and ports of this test. */
 beforeAll(async () => {
@@ -49,7 +49,7 @@ beforeAll(async () => {
   }
   for (const [name, [, monitor]] of Object.entries(ports)) {
     const child = await spawnProcess(path, ["-c", join(root, `${name}.conf`)], { env });
-    things.push(child);
+    things.keep(child);
     const healthy = async (): Promise<boolean> => (await http(`http://127.0.0.1:${monitor}/healthz`)).status === 200;
     await waitFor(healthy, WAIT_MS, () => `${name}: ${child.stderr()}`);
   }
@@ -58,7 +58,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const thing of things.reverse()) await thing.close();
+  await things.close();
   await rm(root, { recursive: true, force: true });
 });
 
@@ -82,7 +82,7 @@ async function openAs(
     onAlarm: (alarm) => alarms.push(alarm.message),
     ...more,
   });
-  things.push(bus);
+  things.keep(bus);
   return bus;
 }
 

@@ -6,6 +6,7 @@ import { bootstrapJson, findEnvoy } from "../../envoy/index.ts";
 import { startWebServer } from "../../examples/quickstart/web-server.ts";
 import { initKeys } from "../../revision/index.ts";
 import {
+  Closables,
   freePort,
   freePorts,
   http,
@@ -27,7 +28,7 @@ let control: SpawnedProcess;
 let startControl: () => Promise<SpawnedProcess>;
 let startAuthz: (index: number) => Promise<SpawnedProcess>;
 const authz: SpawnedProcess[] = [];
-const things: { close(): unknown }[] = [];
+const things = new Closables();
 
 /** Denies these paths. */
 function denying(...paths: readonly string[]): string {
@@ -45,7 +46,7 @@ async function write(path: string, text: string): Promise<void> {
 
 async function start(ready: boolean, ...args: readonly string[]): Promise<SpawnedProcess> {
   const child = await startChancery([...args, "--log-format", "json"]);
-  things.push(child);
+  things.keep(child);
   if (ready) await child.waitForOutput(/^ready /m, WAIT_MS);
   return child;
 }
@@ -69,9 +70,9 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "chancery-nats-fleet-"));
   const keys = await initKeys(join(root, "keys"), { now: Date.now() });
   const web = await startWebServer({ name: "web" });
-  things.push(web);
+  things.keep(web);
   nats = await startNats();
-  things.push(nats);
+  things.keep(nats);
   const port = await freePort();
   url = `http://127.0.0.1:${port}`;
   await write(
@@ -110,12 +111,12 @@ beforeAll(async () => {
       admin: "127.0.0.1:0",
     }),
   });
-  things.push(envoy);
+  things.keep(envoy);
   await waitFor(async () => (await ask("open")) === 200, WAIT_MS, "an Envoy that lets /open through");
 });
 
 afterAll(async () => {
-  for (const thing of things.reverse()) await thing.close();
+  await things.close();
   await rm(root, { recursive: true, force: true });
 });
 

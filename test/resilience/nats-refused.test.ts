@@ -8,7 +8,6 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { getStatus } from "../../admin/index.ts";
 import { compile, type RevisionParts } from "../../compiler/index.ts";
 import { type Bus, natsCredentials, openNatsBus } from "../../distribution/index.ts";
-import { save } from "../../distribution/tree-fixture.ts";
 import { parseResources } from "../../resources/index.ts";
 import {
   createManifest,
@@ -23,8 +22,9 @@ import {
   signManifest,
 } from "../../revision/index.ts";
 import { readMetric } from "../support/fleet.ts";
-import { freePorts, runChancery, waitFor } from "../support/index.ts";
+import { Closables, freePorts, runChancery, waitFor } from "../support/index.ts";
 import { ALLOW_ALL, anonymous, gateway, plainRoute, policy, upstream, yaml } from "../support/resources.ts";
+import { save } from "../support/save.ts";
 import { type Place, startPlace } from "./nats-users.ts";
 import { Child } from "./region-processes.ts";
 
@@ -41,13 +41,13 @@ let atHub: Bus;
 let atRegion: Bus;
 let control: Child;
 const children: Child[] = [];
-const things: { close(): unknown }[] = [];
+const things = new Closables();
 
 async function openAs(place: Place, user: string, role: string): Promise<Bus> {
   const authenticator = natsCredentials(await place.credentials(user, root));
   const names = { name: user, prefix: place.prefix, inboxPrefix: `_INBOX_${role}` };
   const bus = await openNatsBus({ servers: [place.nats.url], ...names, authenticator });
-  things.push(bus);
+  things.keep(bus);
   return bus;
 }
 
@@ -71,9 +71,9 @@ beforeAll(async () => {
   const others = await initKeys(join(root, "others"), { now: Date.now() });
   stranger = await loadSigningKey(others.signing[0]?.file ?? "");
   hub = await startPlace("hub");
-  things.push(hub.nats);
+  things.keep(hub.nats);
   region = await startPlace("region");
-  things.push(region.nats);
+  things.keep(region.nats);
   atHub = await openAs(hub, "CONTROL", "control");
   atRegion = await openAs(region, "RELAY", "relay");
   await save(join(root, "tree"), "tree.yaml", tree("first"));
@@ -84,13 +84,13 @@ beforeAll(async () => {
     ...["--nats-creds", await hub.credentials("CONTROL", root), "--state", join(root, "control"), "--services", "2"],
     ...keys.signing.flatMap(({ file }) => ["--key", file]),
   ]);
-  children.push(control);
+  children.push(things.keep(control));
   const process = async (name: string, place: Place, args: readonly string[], user = args[0]?.toUpperCase() ?? "") => {
     const own = [...args, "--trust", keys.trust, "--state", join(root, name)];
 
     const bus = ["--nats", place.nats.url, "--nats-creds", await place.credentials(user, root)];
     const prefix = place === region ? ["--nats-prefix", place.prefix] : [];
-    children.push(new Child(name, "", [...own, ...bus, ...prefix]));
+    children.push(things.keep(new Child(name, "", [...own, ...bus, ...prefix])));
   };
   const listen = (index: number): string[] => ["--listen", `127.0.0.1:${ports[index]}`];
   const relayed = ["--region", "eu", "--region-creds", await region.credentials("RELAY", root)];
@@ -104,7 +104,7 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  for (const thing of [...things, ...children].reverse()) await thing.close();
+  await things.close();
   await rm(root, { recursive: true, force: true });
 }, 60_000);
 

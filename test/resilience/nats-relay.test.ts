@@ -6,6 +6,7 @@ import { getStatus } from "../../admin/index.ts";
 import { policy } from "../../distribution/tree-fixture.ts";
 import { initKeys } from "../../revision/index.ts";
 import {
+  Closables,
   freePorts,
   http,
   type RunningNats,
@@ -24,11 +25,11 @@ let controlAddress: string;
 let relay: SpawnedProcess;
 let startRelay: () => Promise<SpawnedProcess>;
 let published = 0;
-const things: { close(): unknown }[] = [];
+const things = new Closables();
 
 async function start(...args: readonly string[]): Promise<SpawnedProcess> {
   const child = await startChancery([...args, "--log-format", "json"]);
-  things.push(child);
+  things.keep(child);
   await child.waitForOutput(/^ready /m, WAIT_MS);
   return child;
 }
@@ -61,12 +62,12 @@ beforeAll(async () => {
   await mkdir(join(root, "tree"));
   const keys = await initKeys(join(root, "keys"), { now: Date.now() });
   hub = await startNats({ domain: "hub", leafNodes: true });
-  things.push(hub);
+  things.keep(hub);
   region = await startNats({
     domain: "eu",
     config: `leafnodes { remotes: [{ url: "${hub.leafUrl}" }], reconnect: "1s" }`,
   });
-  things.push(region);
+  things.keep(region);
   await edit();
   const [controlPort, authzPort] = await freePorts(2);
   controlAddress = `127.0.0.1:${controlPort}`;
@@ -87,7 +88,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const thing of things.reverse()) await thing.close();
+  await things.close();
   await rm(root, { recursive: true, force: true });
 });
 

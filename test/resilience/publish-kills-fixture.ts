@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { type Bus, type NodeReport, openNatsBus, type SequencedHead, startFollower } from "../../distribution/index.ts";
-import { policy, save } from "../../distribution/tree-fixture.ts";
+import { policy } from "../../distribution/tree-fixture.ts";
 import {
   decodeRevision,
   initKeys,
@@ -17,8 +17,9 @@ import {
   parseSignedManifest,
   type SigningKey,
 } from "../../revision/index.ts";
-import { freePorts, startNats, waitFor } from "../support/index.ts";
+import { Closables, freePorts, startNats, waitFor } from "../support/index.ts";
 import { apiKey, application, gateway, model, modelRoute, upstream, version, yaml } from "../support/resources.ts";
+import { save } from "../support/save.ts";
 import { type NatsTap, startNatsTap } from "./nats-tap.ts";
 import { Child } from "./region-processes.ts";
 
@@ -62,15 +63,9 @@ interface Head {
 export async function startPublishFleet(controls: number): Promise<PublishFleet> {
   const root = await mkdtemp(join(tmpdir(), "chancery-publish-kills-"));
   const tree = join(root, "tree");
-  const things: { close(): unknown }[] = [];
-  const close = async (): Promise<void> => {
-    for (const thing of things.splice(0).reverse()) await thing.close();
-    await rm(root, { recursive: true, force: true });
-  };
-  const keep = <T extends { close(): unknown }>(thing: T): T => {
-    things.push(thing);
-    return thing;
-  };
+  const things = new Closables();
+  const { keep } = things;
+  keep({ close: () => rm(root, { recursive: true, force: true }) });
   const git = async (...args: readonly string[]): Promise<string> => {
     const who = ["-c", "user.name=Test", "-c", "user.email=test@acme.example", "-c", "init.defaultBranch=main"];
     return (await promisify(execFile)("git", ["-C", tree, ...who, ...args])).stdout.trim();
@@ -145,7 +140,7 @@ export async function startPublishFleet(controls: number): Promise<PublishFleet>
         .then(() => look(head))
         .catch((error) => void faults.push(`head ${head.number} cannot be looked at: ${error}`));
     });
-    things.push({
+    keep({
       close: async () => {
         watch.close();
         await looking;
@@ -222,7 +217,7 @@ export async function startPublishFleet(controls: number): Promise<PublishFleet>
         await connection.close();
       }
     };
-    things.push(reports);
+    keep(reports);
     return {
       ...{
         bus,
@@ -233,12 +228,12 @@ export async function startPublishFleet(controls: number): Promise<PublishFleet>
         published,
         git,
         headsInOrder,
-        close,
+        close: things.close,
       },
       signer: await loadSigningKey(keys.restriction[0]?.file ?? ""),
     };
   } catch (error) {
-    await close();
+    await things.close();
     throw error;
   }
 }

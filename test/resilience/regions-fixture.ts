@@ -1,13 +1,15 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { getStatus } from "../../admin/index.ts";
 import { readDecisions } from "../../audit/index.ts";
 import { startWebServer } from "../../examples/quickstart/web-server.ts";
 import { initKeys, loadSigningKey, type SigningKey } from "../../revision/index.ts";
+import { Closables } from "../support/closables.ts";
 import { freePorts } from "../support/free-port.ts";
 import { type RunningNats, startNats } from "../support/nats.ts";
 import { ALLOW_ALL, anonymous, policy, upstream, yaml } from "../support/resources.ts";
+import { save } from "../support/save.ts";
 import { startTcpRelay, type TcpRelay } from "../support/tcp-relay.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { Child, isOpen, PINGS, PORTS, type RegionProcesses, startRegion, WAIT_MS } from "./region-processes.ts";
@@ -71,20 +73,11 @@ spec:
  */
 export async function startRegions(names: readonly string[] = ["eu", "us"]): Promise<Regions> {
   const root = await mkdtemp(join(tmpdir(), "chancery-regions-"));
-  const things: { close(): unknown }[] = [];
-  const close = async (): Promise<void> => {
-    for (const thing of things.splice(0).reverse()) await thing.close();
-    await rm(root, { recursive: true, force: true });
-  };
-  const keep = <T extends { close(): unknown }>(thing: T): T => {
-    things.push(thing);
-    return thing;
-  };
+  const things = new Closables();
+  const { keep } = things;
+  keep({ close: () => rm(root, { recursive: true, force: true }) });
   const write = async (path: string, text: string): Promise<void> => {
-    const file = join(root, "tree", path);
-    await mkdir(dirname(file), { recursive: true });
-    await writeFile(`${file}.saving`, text);
-    await rename(`${file}.saving`, file);
+    await save(join(root, "tree"), path, text);
   };
   const deny = async (...paths: readonly string[]): Promise<void> => {
     const rules = ["closed", ...paths].map(
@@ -166,10 +159,10 @@ export async function startRegions(names: readonly string[] = ["eu", "us"]): Pro
         }
         return count;
       },
-      close,
+      close: things.close,
     };
   } catch (error) {
-    await close();
+    await things.close();
     throw error;
   }
 }

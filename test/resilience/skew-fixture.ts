@@ -6,7 +6,15 @@ import { readDecisions } from "../../audit/index.ts";
 import { bootstrapJson, findEnvoy } from "../../envoy/index.ts";
 import { startWebServer } from "../../examples/quickstart/web-server.ts";
 import type { DecisionRecord } from "../../ext-authz/index.ts";
-import { freePorts, startChancery, startEnvoy, startTcpRelay, type TcpRelay, waitFor } from "../support/index.ts";
+import {
+  Closables,
+  freePorts,
+  startChancery,
+  startEnvoy,
+  startTcpRelay,
+  type TcpRelay,
+  waitFor,
+} from "../support/index.ts";
 import { compiledTree, FIRST_TREE, SERVERS, type SkewTree, treeText } from "./skew-tree.ts";
 
 export const WAIT_MS = 30_000;
@@ -61,15 +69,9 @@ export async function startSkewFleet(): Promise<SkewFleet> {
   const root = await mkdtemp(join(tmpdir(), "chancery-skew-"));
   const resources = join(root, "resources");
   const state = join(root, "state");
-  const things: { close(): unknown }[] = [];
-  const close = async (): Promise<void> => {
-    for (const thing of things.splice(0).reverse()) await thing.close();
-    await rm(root, { recursive: true, force: true });
-  };
-  const keep = <T extends { close(): unknown }>(thing: T): T => {
-    things.push(thing);
-    return thing;
-  };
+  const things = new Closables();
+  const { keep } = things;
+  keep({ close: () => rm(root, { recursive: true, force: true }) });
   try {
     const servers = await Promise.all(SERVERS.map((name) => startWebServer({ name })));
     servers.forEach(keep);
@@ -177,10 +179,10 @@ export async function startSkewFleet(): Promise<SkewFleet> {
         }
         return found;
       },
-      close,
+      close: things.close,
     };
   } catch (error) {
-    await close();
+    await things.close();
     throw error;
   }
 }

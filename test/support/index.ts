@@ -8,6 +8,7 @@ export {
   type KeyedCertificate,
 } from "./certificates.ts";
 export { runChancery, startChancery } from "./chancery.ts";
+export { Closables } from "./closables.ts";
 export { type Closable, closeAtEnd } from "./close-at-end.ts";
 export { type DnsRecord, type DnsServer, startDnsServer } from "./dns-server.ts";
 export { type EnvoyOptions, type RunningEnvoy, startEnvoy } from "./envoy.ts";
@@ -25,8 +26,10 @@ export {
 export { type Answer, type Load, runInTurns, runLoad } from "./load.ts";
 export { type NatsOptions, type RunningNats, startNats } from "./nats.ts";
 export { type OlderEnvoy, olderEnvoy } from "./older-envoy.ts";
+export { save } from "./save.ts";
 export { seeded } from "./seeded.ts";
 export { type Ending, runProcess, type SpawnedProcess, type SpawnOptions, spawnProcess } from "./spawn-process.ts";
 export { startTcpRelay, type TcpRelay } from "./tcp-relay.ts";
+export { temporaryDirectory } from "./temporary-directory.ts";
 export { createTokenIssuer, type TokenIssuer, type TokenOptions } from "./tokens.ts";
 export { waitFor } from "./wait-for.ts";
