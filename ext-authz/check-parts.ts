@@ -1,32 +1,10 @@
-import { BYTES, type Span, TextInterner, VARINT, WireReader } from "./wire.ts";
+import { BYTES, TextInterner, VARINT, WireReader } from "./wire.ts";
 
 /** What comes again and again in Checks. */
 export const TEXTS = new TextInterner((bytes) => bytes.toString("utf8"));
 
-/** A message inside the CheckRequest, by its place. */
-export class Place implements Span {
-  from = 0;
-  to = 0;
-  found = false;
-
-  /** False when it was found before. */
-  set({ from, to }: WireReader): boolean {
-    if (this.found) return false;
-    this.put(from, to);
-    return true;
-  }
-
-  put(from: number, to: number): void {
-    this.found = true;
-    this.from = from;
-    this.to = to;
-  }
-}
-
-export const NO_BYTES: Buffer = Buffer.alloc(0);
-
 /** A google.protobuf.Timestamp in milliseconds. */
-export function readTime(bytes: Buffer, { from, to }: Place): number | undefined {
+export function readTime(bytes: Buffer, from: number, to: number): number | undefined {
   const reader = new WireReader(bytes, from, to);
   let seconds = 0;
   let nanos = 0;
@@ -39,7 +17,7 @@ export function readTime(bytes: Buffer, { from, to }: Place): number | undefined
 }
 
 /** Whether the peer showed a certificate (5): Envoy sends one that it has verified, and no other is let in. */
-export function hasCertificate(bytes: Buffer, { from, to }: Place): boolean {
+export function hasCertificate(bytes: Buffer, from: number, to: number): boolean {
   const reader = new WireReader(bytes, from, to);
   let found = false;
   while (reader.next()) if (reader.number === 5 && reader.is(BYTES)) found = reader.to > reader.from;
@@ -47,7 +25,7 @@ export function hasCertificate(bytes: Buffer, { from, to }: Place): boolean {
 }
 
 /** TLSSession.sni (1); "" where the client named no server. */
-export function readServerName(bytes: Buffer, { from, to }: Place): string {
+export function readServerName(bytes: Buffer, from: number, to: number): string {
   const reader = new WireReader(bytes, from, to);
   let name = "";
   while (reader.next()) if (reader.number === 1 && reader.is(BYTES)) name = TEXTS.text(bytes, reader.from, reader.to);

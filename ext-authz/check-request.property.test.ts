@@ -11,10 +11,25 @@ import { decodeHeaderValue } from "./headers.ts";
 import { readMetadata } from "./request-attributes.ts";
 import { createDecisionService } from "./service.ts";
 
-const text = fc.string({ unit: "grapheme", maxLength: 12 });
+/** Lengths around those that take one byte more. */
+const long = fc.constantFrom(126, 127, 128, 129, 16_383, 16_384).map((length) => "l".repeat(length));
+const text = fc.oneof(
+  { weight: 20, arbitrary: fc.string({ unit: "grapheme", maxLength: 12 }) },
+  { weight: 1, arbitrary: long },
+);
 const bytes = fc.uint8Array({ maxLength: 12 });
 const size = fc.oneof(fc.constant(-1n), fc.constant(0n), fc.bigInt({ min: 0n, max: 2n ** 53n }));
-const name = fc.constantFrom(":path", ":method", ":authority", "x-role", "X-Role", "content-type", "Grüße", "");
+const name = fc.constantFrom(
+  ":path",
+  ":method",
+  ":authority",
+  "x-role",
+  "X-Role",
+  "content-type",
+  ":Path",
+  "Grüße",
+  "",
+);
 const header = fc.record({
   key: name,
   value: fc.oneof(fc.constant(""), text),

@@ -44,7 +44,7 @@ export function decide(check: WireCheck, context: DecisionContext): Outcome {
 
 /** As `decide`, up to the verdict of the policy: without record and answer. */
 export function reachVerdict(check: WireCheck, context: DecisionContext): Verdict | Refusal {
-  const table = tableOf(check, context.tables);
+  const table = context.tables.routes.find(check);
   if (table === undefined) return unknownRoute(check, context.tables);
   const recalled = recall(check, table, context);
   if (recalled !== undefined) return recalled.verdict;
@@ -58,7 +58,7 @@ const PLAIN: JsonObject = { mode: "plain" };
 /** Goes as far as the verdict, or (on a model list) to what verdicts are asked with. */
 function reach(draft: Draft): Refusal | undefined {
   const { check, context } = draft;
-  const table = tableOf(check, context.tables);
+  const table = context.tables.routes.find(check);
   if (table === undefined) return unknownRoute(check, context.tables);
   draft.table = table;
   const recalled = recall(check, table, context);
@@ -69,10 +69,6 @@ function reach(draft: Draft): Refusal | undefined {
   draft.model = request.model;
   draft.verdict = verdict;
   return undefined;
-}
-
-function tableOf(check: WireCheck, { layouts }: DecisionTables): RouteTable | undefined {
-  return layouts.get(check.layout)?.get(check.route);
 }
 
 function unknownRoute(check: WireCheck, { layouts }: DecisionTables): Refusal {

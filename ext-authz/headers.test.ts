@@ -2,13 +2,14 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HeaderMapSchema } from "../protos/gen/envoy/config/core/v3/base_pb.ts";
-import { decodeHeaderValue, type RequestHeaders, WireHeaders } from "./headers.ts";
+import { decodeHeaderValue, KEPT_HEADER, WireHeaders } from "./headers.ts";
 
-function read(pairs: readonly (readonly [string, string])[]): RequestHeaders {
+function read(pairs: readonly (readonly [string, string])[]): WireHeaders {
   const headers = pairs.map(([key, value]) => ({ key, rawValue: Buffer.from(value, "latin1") }));
   const bytes = Buffer.from(toBinary(HeaderMapSchema, create(HeaderMapSchema, { headers })));
   const read = new WireHeaders();
-  if (!read.read(bytes, 0, bytes.length)) throw new Error("not read");
+  if (!read.read(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length))
+    throw new Error("not read");
   return read;
 }
 
@@ -34,6 +35,49 @@ describe("WireHeaders", () => {
     expect([...headers.fields]).toEqual([["x", [""]]]);
     expect(headers.get("x")).toEqual([""]);
     expect(headers.get(":path")).toBeUndefined();
+  });
+});
+
+describe("WireHeaders.onlyIndex", () => {
+  const kept = [
+    [":path", KEPT_HEADER.path],
+    [":method", KEPT_HEADER.method],
+    [":scheme", KEPT_HEADER.scheme],
+    ["api-key", KEPT_HEADER.apiKey],
+    ["x-api-key", KEPT_HEADER.xApiKey],
+    [":authority", KEPT_HEADER.authority],
+    ["content-type", KEPT_HEADER.contentType],
+    ["authorization", KEPT_HEADER.authorization],
+  ] as const;
+
+  it.each(kept)("finds %s in whatever case, and not what only looks like it", (name, header) => {
+    const upper = name.toUpperCase();
+    const mixed = [...name].map((char, at) => (at % 2 === 0 ? char : char.toUpperCase())).join("");
+    const none = [`${name}x`, name.slice(1), `x${name}`];
+    // With another byte at each place; the one without its case bit, too, which small and capital letters differ by.
+    for (let at = 0; at < name.length; at += 1) {
+      const code = name.charCodeAt(at);
+      for (const other of [code ^ 1, code & ~0x20]) {
+        const changed = name.slice(0, at) + String.fromCharCode(other) + name.slice(at + 1);
+        if (changed.toLowerCase() !== name) none.push(changed);
+      }
+    }
+    for (const other of none) expect([other, read([[other, "v"]]).onlyIndex(header)]).toEqual([other, -1]);
+    for (const same of [name, upper, mixed]) {
+      expect(
+        read([
+          ["x-first", "v"],
+          [same, "v"],
+        ]).onlyIndex(header),
+      ).toBe(1);
+      expect(
+        read([
+          [same, "v"],
+          ["x-between", ""],
+          [name, "w"],
+        ]).onlyIndex(header),
+      ).toBe(-2);
+    }
   });
 });
 

@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { BYTES, TextInterner, WireReader } from "./wire.ts";
+import { BYTES, NO_BYTES, shortLength, TextInterner, WireReader } from "./wire.ts";
 
 /**
  * Headers as Envoy has them (`encode_raw_headers`): raw bytes, repeated ones apart. Headers that Envoy keeps inline
@@ -21,38 +21,76 @@ export interface RequestHeaders {
 /** Up to so many headers rules may ask for them one by one (`DecisionInput.header`). */
 export const FEW_HEADERS = 1_000;
 
-/** Headers that are found when headers are read, since each request is asked for them. */
+/** Headers that are found when headers are read, since each request is asked for them; by length. */
 const KEPT = [
-  ":authority",
   ":path",
   ":method",
   ":scheme",
-  "authorization",
-  "x-api-key",
   "api-key",
+  "x-api-key",
+  ":authority",
   "content-type",
+  "authorization",
 ] as const;
 
 type PseudoHeader = Extract<(typeof KEPT)[number], `:${string}`>;
 
 /** What `WireHeaders.onlyIndex` is asked for. */
 export const KEPT_HEADER = {
-  authority: 0,
-  path: 1,
-  method: 2,
-  scheme: 3,
-  authorization: 4,
-  xApiKey: 5,
-  apiKey: 6,
-  contentType: 7,
+  path: 0,
+  method: 1,
+  scheme: 2,
+  apiKey: 3,
+  xApiKey: 4,
+  authority: 5,
+  contentType: 6,
+  authorization: 7,
 } as const;
 
-/** Their places by the length of their names. */
-const KEPT_BY_LENGTH: readonly (readonly number[])[] = Array.from({ length: 16 }, (_, length) =>
-  KEPT.flatMap((name, place) => (name.length === length ? [place] : [])),
+/** By the length of a name: the first of `KEPT` that is as long, and the one behind the last. */
+const LENGTHS = 16;
+const KEPT_FROM = Uint8Array.from(
+  { length: LENGTHS },
+  (_, length) => KEPT.filter((each) => each.length < length).length,
 );
+const KEPT_TO = Uint8Array.from(
+  { length: LENGTHS },
+  (_, length) => KEPT.filter((each) => each.length <= length).length,
+);
+/** Each of them in four words, which overlap where it is shorter than 16 bytes. */
+const KEPT_WORDS = Int32Array.from(KEPT.flatMap((name) => wordsOfName(Buffer.from(name))));
+function wordsOfName(name: Buffer): readonly number[] {
+  const last = name.length - 4;
+  return [0, Math.min(4, last), Math.min(8, last), last].map((at) => name.readInt32LE(at));
+}
+
 const MISSING = -1;
 const SEVERAL = -2;
+const NONE_KEPT = new Int32Array(KEPT.length).fill(MISSING);
+/** A name that has to be read letter by letter. */
+const UNUSUAL = -3;
+
+/** Makes four letters small. */
+const SMALL = 0x20202020;
+
+/** Which of `KEPT` a name is; -1: none of them. */
+function keptPlaceOf(view: DataView, name: number, length: number): number {
+  if (length >= LENGTHS) return MISSING;
+  const end = KEPT_TO[length] ?? 0;
+  for (let place = KEPT_FROM[length] ?? 0; place < end; place += 1) {
+    const at = place * 4;
+    const first = view.getInt32(name, true);
+    if ((first | SMALL) !== KEPT_WORDS[at]) continue;
+    const last = length - 4;
+    const same =
+      first === KEPT_WORDS[at] &&
+      view.getInt32(name + last, true) === KEPT_WORDS[at + 3] &&
+      view.getInt32(name + Math.min(4, last), true) === KEPT_WORDS[at + 1] &&
+      view.getInt32(name + Math.min(8, last), true) === KEPT_WORDS[at + 2];
+    return same ? place : UNUSUAL;
+  }
+  return MISSING;
+}
 
 const NAMES = new TextInterner((bytes) => lowerCase(bytes.toString("utf8")));
 
@@ -62,8 +100,6 @@ function lowerCase(text: string): string {
 }
 
 const VALUES = new TextInterner((bytes) => bytes.toString("latin1"));
-
-const NO_BYTES: Buffer = Buffer.alloc(0);
 
 /** Of each header: where its name starts, its length, where its value starts and ends, and 1 where that is the raw one. */
 const PLACES = 5;
@@ -82,62 +118,65 @@ export class WireHeaders implements RequestHeaders {
 
   /**
    * @param bytes  in which an `envoy.config.core.v3.HeaderMap` stands from `from` to `to`
+   * @param view  over the memory of `bytes`
    * @returns false for what `WireReader` does not read
    */
-  read(bytes: Buffer, from: number, to: number): boolean {
+  read(bytes: Buffer, view: DataView, from: number, to: number): boolean {
     this.#bytes = bytes;
+
     this.#count = 0;
     this.#fields = undefined;
-    this.#kept.fill(MISSING);
+    this.#kept.set(NONE_KEPT);
     // What one large request needed is not kept for all small ones.
     if (this.#places.length > USUAL_HEADERS * PLACES) this.#places = new Int32Array(USUAL_HEADERS * PLACES);
     const map = this.#map;
-    for (let pos = from; pos < to; ) {
-      const next = this.#readUsual(bytes, pos, to);
-      if (next > 0) {
-        pos = next;
-        continue;
-      }
+    let pos = this.#readUsual(bytes, view, from, to);
+    while (pos < to) {
       map.reset(bytes, pos, to);
       if (!map.next()) return false;
       if (map.number === 1 && !(map.is(BYTES) && this.#readHeader(bytes, map.from, map.to))) return false;
-      pos = map.pos;
+      pos = this.#readUsual(bytes, view, map.pos, to);
     }
     return true;
   }
 
   /**
-   * A header as Envoy writes it: key (1), then raw_value (3), which is not empty, and no length of more than two bytes.
+   * Headers as Envoy writes them: key (1), then raw_value (3), which is not empty, and no length of more than two bytes.
    *
-   * @returns where the next one starts; -1: it is written in another way
+   * @returns where the first one starts that is written in another way, or `to`
    */
-  #readUsual(bytes: Buffer, pos: number, to: number): number {
-    if (bytes[pos] !== 0x0a) return -1;
-    let at = pos + 2;
-    let length = bytes[pos + 1] ?? 0;
-    if (length >= 0x80) {
-      const high = bytes[at] ?? 0x80;
-      if (high >= 0x80) return -1;
-      length += (high - 1) * 0x80;
-      at += 1;
+  #readUsual(bytes: Buffer, view: DataView, from: number, to: number): number {
+    const places = this.#places;
+    const kept = this.#kept;
+    let count = this.#count;
+    let pos = from;
+    while (pos < to) {
+      const whole = shortLength(bytes, pos + 1);
+      let at = pos + (whole < 0x80 ? 2 : 3);
+      const end = at + whole;
+      const length = bytes[at + 1] ?? 0x80;
+      if (bytes[pos] !== 0x0a || whole < 0 || end > to || bytes[at] !== 0x0a || length >= 0x80) break;
+      const name = at + 2;
+      at = name + length;
+      if (bytes[at] !== 0x1a) break;
+      const valueLength = shortLength(bytes, at + 1);
+      at += valueLength < 0x80 ? 2 : 3;
+      if (valueLength <= 0 || at + valueLength !== end) break;
+      const place = count * PLACES;
+      if (place >= places.length) break;
+      const keptPlace = keptPlaceOf(view, name, length);
+      if (keptPlace === UNUSUAL) break;
+      places[place] = name;
+      places[place + 1] = length;
+      places[place + 2] = at;
+      places[place + 3] = end;
+      places[place + 4] = 1;
+      if (keptPlace !== MISSING) kept[keptPlace] = kept[keptPlace] === MISSING ? count : SEVERAL;
+      count += 1;
+      pos = end;
     }
-    const end = at + length;
-    const nameLength = bytes[at + 1] ?? 0x80;
-    if (end > to || bytes[at] !== 0x0a || nameLength >= 0x80) return -1;
-    const name = at + 2;
-    at = name + nameLength;
-    if (bytes[at] !== 0x1a) return -1;
-    length = bytes[at + 1] ?? 0;
-    at += 2;
-    if (length >= 0x80) {
-      const high = bytes[at] ?? 0x80;
-      if (high >= 0x80) return -1;
-      length += (high - 1) * 0x80;
-      at += 1;
-    }
-    if (length === 0 || at + length !== end) return -1;
-    this.#add(name, nameLength, at, end, 1);
-    return end;
+    this.#count = count;
+    return pos;
   }
 
   #add(name: number, nameLength: number, from: number, to: number, raw: 0 | 1): void {
@@ -155,12 +194,8 @@ export class WireHeaders implements RequestHeaders {
     places[at + 4] = raw;
     const index = this.#count;
     this.#count += 1;
-    if (nameLength >= KEPT_BY_LENGTH.length) return;
-    for (const place of KEPT_BY_LENGTH[nameLength] ?? []) {
-      if (!this.#isNamed(index, KEPT[place] ?? "")) continue;
-      this.#kept[place] = this.#kept[place] === MISSING ? index : SEVERAL;
-      return;
-    }
+    const kept = KEPT.findIndex((each) => this.#isNamed(index, each));
+    if (kept !== -1) this.#kept[kept] = this.#kept[kept] === MISSING ? index : SEVERAL;
   }
 
   #readHeader(bytes: Buffer, from: number, to: number): boolean {

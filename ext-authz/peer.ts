@@ -1,6 +1,6 @@
 import type { PeerAttributes } from "../policy/index.ts";
-import { NO_BYTES, TEXTS } from "./check-parts.ts";
-import { BYTES, type Span, VARINT, WireReader } from "./wire.ts";
+import { TEXTS } from "./check-parts.ts";
+import { BYTES, NO_BYTES, VARINT, WireReader } from "./wire.ts";
 
 /** One after the other: what they read is read to its end at once. */
 const PEER = new WireReader(NO_BYTES, 0, 0);
@@ -16,9 +16,9 @@ export class WirePeer {
   principalTo = 0;
   #port = 0;
 
-  read(bytes: Buffer, { found, from, to }: Span): void {
-    this.#forget();
-    if (found && !this.#readPeer(bytes, from, to)) this.#forget();
+  read(bytes: Buffer, from: number, to: number): void {
+    this.forget();
+    if (!this.#readPeer(bytes, from, to)) this.forget();
   }
 
   /** What was read. */
@@ -32,7 +32,8 @@ export class WirePeer {
     return TEXTS.text(bytes, this.addressFrom, this.addressTo);
   }
 
-  #forget(): void {
+  /** Is nobody until the next one is read. */
+  forget(): void {
     this.#forgetAddress();
     this.principalFrom = 0;
     this.principalTo = 0;

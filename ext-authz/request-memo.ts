@@ -2,6 +2,7 @@ import type { Basis, Requested, Restriction, Verdict } from "../policy/index.ts"
 import type { WireCheck } from "./check-request.ts";
 import type { Caller, IdentityCache, KnownIdentity } from "./identity-cache.ts";
 import { KeyWords } from "./key-words.ts";
+import { KeyedTable } from "./keyed-table.ts";
 import type { ModelReading } from "./model-source.ts";
 import type { RouteTable } from "./tables.ts";
 
@@ -39,35 +40,37 @@ interface Outcome extends Recalled {
   readonly next: Outcome | undefined;
 }
 
-/** Places by hash, each of which takes two entries. */
-const PLACES = 16_384;
-/** Of a key with its hash and its length: 256 bytes. */
-const WORDS = 64;
-const HEAD_WORDS = 2;
-/** Outcomes of draws that an entry has at most. */
+/** All that was made of requests with one key. */
+interface Known {
+  /** The last one. */
+  outcome: Outcome;
+}
+
+/** Of a generation: keys, and words of all of them, which are 4 MiB. */
+const KEYS = 16_384;
+const WORDS = 1024 * 1024;
+/** Words of a key. */
+const KEY_WORDS = 64;
+/** Outcomes of draws that a key has at most. */
 const OUTCOMES = 8;
-/** Lines of all explanations that are kept alive by entries. */
-const LINES = 262_144;
+/** Lines of all explanations that are kept alive by a generation. */
+const LINES = 131_072;
 
 /**
  * Verdicts by the bytes of requests that they depend on, so that a request like one before is neither decoded nor
  * evaluated. What they depend on is learnt from how verdicts are made (`RequestReads`); a request is recognised by all of
  * those bytes, never by a hash alone. Belongs to one set of tables, and to the restrictions and the time for which its
- * verdicts hold. As large as it gets, whatever clients send: an entry that falls on a place that is taken replaces the
- * older one of two.
+ * verdicts hold.
  */
 export class RequestMemo {
   readonly #callers: IdentityCache;
-  readonly #seed: number;
-  readonly #key = new KeyWords(WORDS - HEAD_WORDS);
-  /** Keys, side by side, so that comparing one reads memory in one place. The system gives it memory as it is filled. */
-  #keys = new Int32Array(0);
-  /** The last outcome of each key. */
-  #outcomes: (Outcome | undefined)[] = [];
+  readonly #key = new KeyWords(KEY_WORDS);
+  readonly #known: KeyedTable<Known>;
+  /** Whether anything is kept; then the verdicts hold under these restrictions, and from … until. */
+  #kept = false;
   #restrictions: readonly Restriction[] | undefined;
   #from = Number.NaN;
   #until = Number.NaN;
-  #lines = 0;
   /** Of the last look-up that found nothing: whether it looked at all, who asked, and what was drawn. */
   missed = false;
   caller: Caller | undefined;
@@ -75,10 +78,16 @@ export class RequestMemo {
   /** Of the last one: where the path of the request ends. */
   pathTo = -1;
 
-  /** @param seed  of the hash; a random one, so that nobody can choose whose entry theirs replaces */
+  /** @param seed  as of `KeyedTable` */
   constructor(callers: IdentityCache, seed: number) {
     this.#callers = callers;
-    this.#seed = seed;
+    this.#known = new KeyedTable({
+      seed,
+      words: WORDS,
+      entries: KEYS,
+      weightOf: ({ outcome }) => linesOf(outcome),
+      weight: LINES,
+    });
   }
 
   /**
@@ -108,12 +117,12 @@ export class RequestMemo {
     }
     const pathTo = reads.keyOf(check, caller, this.#key);
     if (pathTo === undefined) return undefined;
-    const place = this.#placeOf(this.#hash());
-    if (place === -1) return undefined;
+    const known = this.#known.find(this.#key);
+    if (known === undefined) return undefined;
     // In the order in which a decision draws.
     const draw = random();
     const requested = table.route.action === "plain" ? table.drawBackend(random) : undefined;
-    for (let outcome = this.#outcomes[place]; outcome !== undefined; outcome = outcome.next) {
+    for (let outcome: Outcome | undefined = known.outcome; outcome !== undefined; outcome = outcome.next) {
       if (outcome.requested !== requested || !isDrawn(outcome, draw)) continue;
       this.pathTo = pathTo;
       reads.found();
@@ -143,9 +152,8 @@ export class RequestMemo {
     const pathTo = reads.keyOf(check, this.caller, this.#key);
     if (pathTo === undefined) return;
     this.#holdFor(basis, restrictions);
-    const hash = this.#hash();
-    const place = this.#placeOf(hash);
-    const next = place === -1 ? undefined : this.#outcomes[place];
+    const known = this.#known.find(this.#key);
+    const next = known?.outcome;
     const draws = basis.draws.length === 0 ? undefined : basis.draws;
     const outcome = {
       request: next?.request ?? (pathTo === -1 ? request : { ...request, path: undefined }),
@@ -154,72 +162,32 @@ export class RequestMemo {
       drawn: draws && { draws, orders: draws.map((each) => each.orderOf(draw)) },
       next,
     };
-    if (next === undefined) this.#add(hash, outcome);
-    else if (lengthOf(next) < OUTCOMES) this.#outcomes[place] = outcome;
-    else return;
-    this.#lines += linesOf(verdict);
-    if (this.#lines > LINES) this.#clear();
+    if (known === undefined) this.#known.add(this.#key, { outcome });
+    else if (lengthOf(known.outcome) < OUTCOMES) {
+      known.outcome = outcome;
+      this.#known.grew(linesOfOne(verdict));
+    }
   }
 
   #holdFor({ from, until }: Basis, restrictions: readonly Restriction[] | undefined): void {
-    if (this.#outcomes.length > 0) {
+    if (this.#kept) {
       this.#from = Math.max(this.#from, from);
       this.#until = Math.min(this.#until, until);
       return;
     }
-    this.#keys = new Int32Array(PLACES * 2 * WORDS);
-    this.#outcomes = new Array(PLACES * 2).fill(undefined);
+    this.#kept = true;
     this.#restrictions = restrictions;
     this.#from = from;
     this.#until = until;
   }
 
   #clear(): void {
-    if (this.#outcomes.length === 0) return;
-    this.#keys = new Int32Array(0);
-    this.#outcomes = [];
+    if (!this.#kept) return;
+    this.#kept = false;
+    this.#known.clear();
     this.#restrictions = undefined;
     this.#from = Number.NaN;
     this.#until = Number.NaN;
-    this.#lines = 0;
-  }
-
-  /** Where the key that was made last stands; -1: nowhere. */
-  #placeOf(hash: number): number {
-    const place = (hash & (PLACES - 1)) * 2;
-    if (this.#isAt(place, hash)) return place;
-    return this.#isAt(place + 1, hash) ? place + 1 : -1;
-  }
-
-  #isAt(place: number, hash: number): boolean {
-    const keys = this.#keys;
-    const { words, length } = this.#key;
-    const start = place * WORDS;
-    if (keys[start] !== hash || keys[start + 1] !== length) return false;
-    for (let at = 0; at < length; at += 1) if (keys[start + HEAD_WORDS + at] !== words[at]) return false;
-    return true;
-  }
-
-  #add(hash: number, outcome: Outcome): void {
-    const place = (hash & (PLACES - 1)) * 2;
-    const start = place * WORDS;
-    for (let old = this.#outcomes[place + 1]; old !== undefined; old = old.next) this.#lines -= linesOf(old.verdict);
-    this.#outcomes[place + 1] = this.#outcomes[place];
-    this.#outcomes[place] = outcome;
-    this.#keys.copyWithin(start + WORDS, start, start + WORDS);
-    this.#keys[start] = hash;
-    this.#keys[start + 1] = this.#key.length;
-    this.#keys.set(this.#key.words.subarray(0, this.#key.length), start + HEAD_WORDS);
-  }
-
-  #hash(): number {
-    const { words, length } = this.#key;
-    let hash = this.#seed;
-    for (let at = 0; at < length; at += 1) {
-      hash = Math.imul(hash ^ (words[at] ?? 0), 0x9e3779b1);
-      hash ^= hash >>> 15;
-    }
-    return hash;
   }
 }
 
@@ -234,6 +202,12 @@ function lengthOf(outcomes: Outcome): number {
   return length;
 }
 
-function linesOf({ considered, removed, errors, shadow }: Verdict): number {
+function linesOf(outcomes: Outcome): number {
+  let lines = 0;
+  for (let at: Outcome | undefined = outcomes; at !== undefined; at = at.next) lines += linesOfOne(at.verdict);
+  return lines;
+}
+
+function linesOfOne({ considered, removed, errors, shadow }: Verdict): number {
   return considered.length + removed.length + errors.length + shadow.length;
 }

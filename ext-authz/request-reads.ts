@@ -1,6 +1,7 @@
 import type { LayoutRoute } from "../compiler/index.ts";
 import type { Basis, BasisRead } from "../policy/index.ts";
 import { plainPathEnd } from "./canonical-path.ts";
+import { PART } from "./check-places.ts";
 import type { WireCheck } from "./check-request.ts";
 import { FEW_HEADERS, KEPT_HEADER } from "./headers.ts";
 import type { Caller } from "./identity-cache.ts";
@@ -157,7 +158,7 @@ export class RequestReads {
    * @returns where its path ends that is as it stands there, or -1: the path has to be made; undefined: it has no key
    */
   keyOf(check: WireCheck, { ordinal }: Caller, key: KeyWords): number | undefined {
-    const { headers, view } = check;
+    const { headers, places, view } = check;
     const method = headers.onlyIndex(KEPT_HEADER.method);
     const host = headers.onlyIndex(KEPT_HEADER.authority);
     const path = headers.onlyIndex(KEPT_HEADER.path);
@@ -172,10 +173,10 @@ export class RequestReads {
     key.addPart(TEXT, view, headers.startOf(host), headers.endOf(host));
     const scheme = headers.onlyIndex(KEPT_HEADER.scheme);
     if (scheme >= 0) key.addPart(TEXT, view, headers.startOf(scheme), headers.endOf(scheme));
-    else addSpan(key, view, check.schemeSpan);
+    else key.addPart(TEXT, view, places.from(PART.scheme), places.to(PART.scheme));
     const end = this.#addPath(check, headers.startOf(path), headers.endOf(path), key);
-    if (this.#protocol) addSpan(key, view, check.protocolSpan);
-    if (this.#nodeGroup) addSpan(key, view, check.nodeGroupSpan);
+    if (this.#protocol) key.addPart(TEXT, view, places.from(PART.protocol), places.to(PART.protocol));
+    if (this.#nodeGroup) key.addPart(TEXT, view, places.from(PART.nodeGroup), places.to(PART.nodeGroup));
     if (this.#address) key.addPart(TEXT, view, check.sourcePlaces.addressFrom, check.sourcePlaces.addressTo);
     if (this.#principal) key.addPart(TEXT, view, check.sourcePlaces.principalFrom, check.sourcePlaces.principalTo);
     for (let place = 0; place < this.#headers.length; place += 1) {
@@ -203,13 +204,4 @@ export class RequestReads {
     }
     return end;
   }
-}
-
-function addSpan(
-  key: KeyWords,
-  view: DataView,
-  { found, from, to }: { found: boolean; from: number; to: number },
-): void {
-  if (found) key.addPart(TEXT, view, from, to);
-  else key.addPart(TEXT, view, 0, 0);
 }

@@ -12,6 +12,7 @@ import { type ModelReader, modelReader } from "./model-source.ts";
 import type { DecisionRecord } from "./record.ts";
 import { RequestMemo } from "./request-memo.ts";
 import { RequestReads } from "./request-reads.ts";
+import { RouteFinder } from "./route-finder.ts";
 
 /** What the decision service needs of a revision. */
 export type ActiveRevision = Pick<Revision, "number" | "digest" | "createdAt" | "signedBy" | "program" | "layouts">;
@@ -39,6 +40,8 @@ export interface DecisionTables {
   readonly versions: ReadonlyMap<Key, ReadonlyMap<string, Key>>;
   /** By layout hash. */
   readonly layouts: ReadonlyMap<string, LayoutTable>;
+  /** Routes of all layouts. */
+  readonly routes: RouteFinder;
 }
 
 export interface RouteTable {
@@ -85,7 +88,8 @@ export function buildTables(
     targets: new Map([...departed, ...program.targets].map((target) => [target.pool, target])),
     models: new Map(program.models.map((model) => [model.key, model])),
   };
-  const callers = new IdentityCache();
+  const layoutTables = new Map([...layouts].map((layout) => [layout.hash, new LayoutTable(layout, context)]));
+  const callers = new IdentityCache(randomInt(2 ** 32));
   return {
     revision: {
       number: revision.number,
@@ -101,7 +105,8 @@ export function buildTables(
     observedGateways: new Set(program.observedGateways),
     models: context.models,
     versions: indexVersions(program),
-    layouts: new Map([...layouts].map((layout) => [layout.hash, new LayoutTable(layout, context)])),
+    layouts: layoutTables,
+    routes: new RouteFinder(layoutTables, randomInt(2 ** 32)),
   };
 }
 

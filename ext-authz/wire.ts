@@ -1,7 +1,6 @@
 /**
  * One level of a protobuf message, field by field, without decoding what nobody asks for. It knows what Envoy writes;
- * whatever else protobuf allows (groups, say) sets `ok` to
- * false, and is for a whole decoder to read.
+ * whatever else protobuf allows (groups, say) sets `ok` to false, and is for a whole decoder to read.
  *
  * @see https://protobuf.dev/programming-guides/encoding/
  */
@@ -128,12 +127,18 @@ export class WireReader {
   }
 }
 
-/** Where something stands in bytes. */
-export interface Span {
-  readonly found: boolean;
-  readonly from: number;
-  readonly to: number;
+/**
+ * A length as it stands behind a tag: of one byte or, where it needs two, of two; -1: it is written in another way, or not
+ * there.
+ */
+export function shortLength(bytes: Uint8Array, at: number): number {
+  const low = bytes[at] ?? 0x80;
+  if (low < 0x80) return low;
+  const high = bytes[at + 1] ?? 0;
+  return high > 0 && high < 0x80 ? low + (high - 1) * 0x80 : -1;
 }
+
+export const NO_BYTES: Buffer = Buffer.alloc(0);
 
 /** Wire types. */
 export const VARINT = 0;
