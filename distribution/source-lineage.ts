@@ -1,4 +1,6 @@
 import { execFile } from "node:child_process";
+import { lstatSync, realpathSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { ChanceryError } from "../resources/index.ts";
 
 /** Where a tree stands in the history of its git repository. */
@@ -18,6 +20,7 @@ export interface Checkout {
 
 const TIMEOUT_MS = 10_000;
 const DIRTY = "+dirty";
+const BRANCH_COMMIT = /^# branch\.oid ([0-9a-f]{40,64})$/;
 
 /**
  * Looks at the git checkout that a directory lies in.
@@ -25,20 +28,41 @@ const DIRTY = "+dirty";
  * @returns undefined where it lies in none, or git is not there or does not answer
  */
 export async function sourceLineage(directory: string): Promise<SourceLineage | undefined> {
-  const [head, status] = await Promise.all([
-    git(directory, "rev-parse", "--verify", "HEAD"),
-    git(directory, "status", "--porcelain", "--", "."),
-  ]);
-  const commit = head?.stdout.trim() ?? "";
-  if (head?.code !== 0 || status?.code !== 0 || !/^[0-9a-f]{40,64}$/.test(commit)) return undefined;
+  // A process of git costs more than all that is done for a small change.
+  if (!mayBeCheckout(directory)) return undefined;
+  const status = await git(directory, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--", ".");
+  const lines = status?.code === 0 ? status.stdout.split("\n").filter((line) => line !== "") : [];
+  const commit = lines.map((line) => BRANCH_COMMIT.exec(line)?.[1]).find((found) => found !== undefined);
+  if (commit === undefined) return undefined;
+  const isDirty = lines.some((line) => !line.startsWith("#"));
+  const answers = new Map<string, Promise<boolean>>();
+  const isAncestor = async (of: string): Promise<boolean> =>
+    // Exit 1: it is none; 128: this repository does not have it.
+    (await git(directory, "merge-base", "--is-ancestor", of, commit))?.code === 0;
   return {
-    commit: status.stdout === "" ? commit : commit + DIRTY,
+    commit: isDirty ? commit + DIRTY : commit,
     async descendsFrom(ancestor) {
       const bare = ancestor.endsWith(DIRTY) ? ancestor.slice(0, -DIRTY.length) : ancestor;
-      // Exit 1: it is none; 128: this repository does not have it.
-      return (await git(directory, "merge-base", "--is-ancestor", bare, commit))?.code === 0;
+      if (bare === commit) return true;
+      const answer = answers.get(bare) ?? isAncestor(bare);
+      answers.set(bare, answer);
+      return await answer;
     },
   };
+}
+
+/** Whether git would find a repository there: it goes upwards until it meets `.git`, a directory or a file that names one. */
+function mayBeCheckout(directory: string): boolean {
+  if (process.env.GIT_DIR !== undefined) return true;
+  try {
+    for (let at = realpathSync(directory); ; at = dirname(at)) {
+      if (lstatSync(join(at, ".git"), { throwIfNoEntry: false }) !== undefined) return true;
+      if (at === dirname(at)) return false;
+    }
+  } catch {
+    // It is not there, or not ours to look at: git says what that means.
+    return true;
+  }
 }
 
 /**
