@@ -1,4 +1,5 @@
-import { type LoadResult, parseResources } from "./load.ts";
+import type { LoadResult } from "./link.ts";
+import { parseResources } from "./load.ts";
 import type { Problem, SourcePosition } from "./problem.ts";
 import { formatProblem } from "./problem.ts";
 

@@ -1,5 +1,6 @@
 import type { Scope } from "./inventory.ts";
-import { type LoadResult, ParseCache, parseResources } from "./load.ts";
+import type { LoadResult } from "./link.ts";
+import { ParseCache, parseResources } from "./load.ts";
 import { logFile, type OperationalLog } from "./operational-log.ts";
 import type { Problem } from "./problem.ts";
 import { isWithin, type ResourceFiles, resourceFiles, scopeOf } from "./resource-files.ts";

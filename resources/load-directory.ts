@@ -1,6 +1,7 @@
 import { realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type LoadResult, type ParseCache, parseResources } from "./load.ts";
+import type { LoadResult } from "./link.ts";
+import { type ParseCache, parseResources } from "./load.ts";
 import type { OperationalLog } from "./operational-log.ts";
 import type { Problem } from "./problem.ts";
 import { isInside, readTree } from "./read-tree.ts";

@@ -17,10 +17,10 @@ export interface Positions {
   within(kind: Kind, key: Key, path: Path, offset: number): SourcePosition | undefined;
 }
 
-export function locatePositions(objects: readonly AnyAuthored[]): Positions {
-  const sources = new Map(objects.map((object) => [`${object.kind} ${object.key}`, object.source]));
+/** @param objects  by `<kind> <key>` */
+export function locatePositions(objects: ReadonlyMap<string, AnyAuthored>): Positions {
   return {
-    locate: (kind, key, path) => sources.get(`${kind} ${key}`)?.at(path),
-    within: (kind, key, path, offset) => sources.get(`${kind} ${key}`)?.within(path, offset),
+    locate: (kind, key, path) => objects.get(`${kind} ${key}`)?.source.at(path),
+    within: (kind, key, path, offset) => objects.get(`${kind} ${key}`)?.source.within(path, offset),
   };
 }

@@ -53,6 +53,16 @@ export class ProblemList {
     return this.#errors;
   }
 
+  /** How many problems there are so far. */
+  get count(): number {
+    return this.#problems.length;
+  }
+
+  /** Those after the first `count`. */
+  since(count: number): readonly Problem[] {
+    return this.#problems.slice(count);
+  }
+
   /** By file, line and column; what stands at one place keeps its order. */
   sorted(): readonly Problem[] {
     return this.#problems.toSorted(

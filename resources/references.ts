@@ -23,36 +23,77 @@ export interface Referrer {
 
 const MOST_HINTS = 100;
 
+/** All that was asked and told while an object without errors was resolved. */
+export interface ReferenceTrace {
+  readonly asked: readonly Asked[];
+  readonly files: readonly FileReference[];
+  /** A scope, and another that it refers to. */
+  readonly dependencies: readonly (readonly [Scope, Scope])[];
+}
+
+/** A question about the tree, and the answer that it got. */
+type Asked =
+  | { readonly about: "declared"; readonly kind: Kind; readonly key: Key; readonly answer: boolean }
+  | { readonly about: "object"; readonly kind: Kind; readonly key: Key; readonly answer: AnyAuthored | undefined }
+  | ({ readonly about: "grant"; readonly answer: boolean } & GrantQuestion);
+
+interface GrantQuestion {
+  readonly from: Scope;
+  readonly referrer: Referrer;
+  readonly kind: GrantedKind;
+  readonly scope: Scope;
+  readonly name: string;
+}
+
 /** Turns names into keys, and says what is wrong where that fails. */
 export class References {
-  readonly #declared = new Map<Kind, Map<Key, Declaration>>();
-  readonly #byName = new Map<string, Scope[]>();
+  readonly #declarations: readonly Declaration[];
+  readonly #declared: ReadonlySet<string>;
   readonly #objects: ReadonlyMap<string, AnyAuthored>;
-  readonly #grants: readonly Authored<"ReferenceGrant">[];
   readonly #problems: ProblemList;
+  #grants: ReadonlyMap<Scope, readonly Authored<"ReferenceGrant">[]> | undefined;
+  #names: Names | undefined;
   #hints = 0;
   readonly files: FileReference[] = [];
   /** Scope → other scopes that its objects refer to. */
   readonly dependencies = new Map<Scope, Set<Scope>>();
+  #tracing: { asked: Asked[]; dependencies: (readonly [Scope, Scope])[] } | undefined;
 
-  constructor(declarations: readonly Declaration[], objects: readonly AnyAuthored[], problems: ProblemList) {
-    for (const declaration of declarations) {
-      const { kind, key, scope } = declaration;
-      const ofKind = this.#declared.get(kind) ?? new Map<Key, Declaration>();
-      this.#declared.set(kind, ofKind.set(key, declaration));
-      const named = `${kind} ${posix.basename(key)}`;
-      const scopes = this.#byName.get(named) ?? [];
-      if (!scopes.includes(scope)) this.#byName.set(named, [...scopes, scope]);
-    }
-    this.#objects = new Map(objects.map((object) => [`${object.kind} ${object.key}`, object]));
-    this.#grants = objects.filter((object) => object.kind === "ReferenceGrant");
+  /** @param objects  by `<kind> <key>` */
+  constructor(declarations: readonly Declaration[], objects: ReadonlyMap<string, AnyAuthored>, problems: ProblemList) {
+    this.#declarations = declarations;
+    this.#declared = new Set(declarations.map(({ kind, key }) => `${kind} ${key}`));
+    this.#objects = objects;
     this.#problems = problems;
+  }
+
+  /** Does something that asks for references, and tells what it asked. */
+  traced<T>(work: () => T): { readonly value: T; readonly trace: ReferenceTrace } {
+    const files = this.files.length;
+    const tracing = { asked: [], dependencies: [] };
+    this.#tracing = tracing;
+    try {
+      return { value: work(), trace: { ...tracing, files: this.files.slice(files) } };
+    } finally {
+      this.#tracing = undefined;
+    }
+  }
+
+  /**
+   * Whether whoever asked the same of this tree would get the same answers. If so, what it told is told again.
+   */
+  replay({ asked, files, dependencies }: ReferenceTrace): boolean {
+    if (!asked.every((question) => this.#answer(question) === question.answer)) return false;
+    for (const file of files) this.files.push(file);
+    for (const [from, to] of dependencies) this.#depend(from, to);
+    return true;
   }
 
   /** The object, unless it is missing or its shape is wrong. */
   object<K extends Kind>(kind: K, key: Key): Authored<K> | undefined {
-    const found = this.#objects.get(`${kind} ${key}`);
-    return found?.kind === kind ? (found as Authored<K>) : undefined;
+    const answer = this.#objects.get(`${kind} ${key}`);
+    this.#tracing?.asked.push({ about: "object", kind, key, answer });
+    return answer?.kind === kind ? (answer as Authored<K>) : undefined;
   }
 
   /** A governance reference: the nearest scope upwards that has the name, or the scope that is given. */
@@ -61,7 +102,7 @@ export class References {
     const scopes = namespace === undefined ? scopeChain(from.scope) : [namespace];
     for (const scope of scopes) {
       const key = keyOf(scope, name);
-      if (this.#declared.get(kind)?.has(key)) return this.#found(from, scope, key);
+      if (this.#isDeclared(kind, key)) return this.#found(from, scope, key);
     }
     const where = namespace === undefined ? `in scope "${from.scope}" or above it` : `in scope "${namespace}"`;
     this.#dangling(from, kind, name, at, where, (scope) => `write {name: ${name}, namespace: ${scope}}`);
@@ -75,7 +116,7 @@ export class References {
   granted(from: Subject, referrer: Referrer, kind: GrantedKind, reference: Reference, at: Path): Key | undefined {
     const { name, namespace = from.scope } = reference;
     const key = keyOf(namespace, name);
-    if (!this.#declared.get(kind)?.has(key)) {
+    if (!this.#isDeclared(kind, key)) {
       this.#dangling(from, kind, name, at, `in scope "${namespace}"`, (scope) =>
         scope === from.scope
           ? `leave out namespace`
@@ -83,7 +124,7 @@ export class References {
       );
       return undefined;
     }
-    if (namespace !== from.scope && !this.#isGranted(from.scope, referrer, kind, namespace, name)) {
+    if (namespace !== from.scope && !this.#isGranted({ from: from.scope, referrer, kind, scope: namespace, name })) {
       const message = `scope "${namespace}" does not let ${referrer.kind} of "${from.scope}" refer to ${kind} "${name}"`;
       const grant = `from: [{group: ${referrer.group}, kind: ${referrer.kind}, namespace: ${from.scope}}], to: [{group: chancery.dev, kind: ${kind}}]`;
       this.#problems.error(
@@ -102,7 +143,7 @@ export class References {
   gateway(from: Subject, reference: Reference, at: Path): Key | undefined {
     const { name, namespace = from.scope } = reference;
     const key = keyOf(namespace, name);
-    if (this.#declared.get("Gateway")?.has(key)) return this.#found(from, namespace, key);
+    if (this.#isDeclared("Gateway", key)) return this.#found(from, namespace, key);
     this.#dangling(from, "Gateway", name, at, `in scope "${namespace}"`, (scope) =>
       scope === from.scope
         ? "leave out namespace"
@@ -125,10 +166,32 @@ export class References {
 
   #found(from: Subject, scope: Scope, key: Key): Key {
     if (scope !== from.scope) {
-      const scopes = this.dependencies.get(from.scope) ?? new Set();
-      this.dependencies.set(from.scope, scopes.add(scope));
+      this.#tracing?.dependencies.push([from.scope, scope]);
+      this.#depend(from.scope, scope);
     }
     return key;
+  }
+
+  #depend(from: Scope, to: Scope): void {
+    const scopes = this.dependencies.get(from) ?? new Set();
+    this.dependencies.set(from, scopes.add(to));
+  }
+
+  #isDeclared(kind: Kind, key: Key): boolean {
+    const answer = this.#declared.has(`${kind} ${key}`);
+    this.#tracing?.asked.push({ about: "declared", kind, key, answer });
+    return answer;
+  }
+
+  #answer(question: Asked): Asked["answer"] {
+    switch (question.about) {
+      case "declared":
+        return this.#declared.has(`${question.kind} ${question.key}`);
+      case "object":
+        return this.#objects.get(`${question.kind} ${question.key}`);
+      case "grant":
+        return this.#isOpened(question);
+    }
   }
 
   #dangling(from: Subject, kind: Kind, name: string, at: Path, where: string, write: (scope: Scope) => string): void {
@@ -137,9 +200,10 @@ export class References {
   }
 
   #hint(from: Subject, kind: Kind, name: string, write: (scope: Scope) => string): string | undefined {
-    const elsewhere = this.#byName.get(`${kind} ${name}`)?.toSorted()[0];
+    this.#names ??= namesOf(this.#declarations);
+    const elsewhere = this.#names.scopes.get(`${kind} ${name}`)?.toSorted()[0];
     if (elsewhere !== undefined) return `there is one in scope "${elsewhere}": ${write(elsewhere)}`;
-    const declared = [...(this.#declared.get(kind)?.values() ?? [])];
+    const declared = [...(this.#names.declared.get(kind)?.values() ?? [])];
     if (declared.length === 0) return `there is no ${kind} in the whole tree`;
     const reach = declared.filter(({ scope }) => isWithin(from.scope, scope)).map(({ key }) => posix.basename(key));
     // Looking for the nearest of many names is slow: when everything dangles, the first ones say enough.
@@ -150,10 +214,19 @@ export class References {
       : `within reach: ${reach.slice(0, 12).join(", ")}${reach.length > 12 ? ", …" : ""}`;
   }
 
-  #isGranted(from: Scope, referrer: Referrer, kind: GrantedKind, scope: Scope, name: string): boolean {
-    return this.#grants.some(
+  #isGranted(question: GrantQuestion): boolean {
+    const answer = this.#isOpened(question);
+    this.#tracing?.asked.push({ about: "grant", answer, ...question });
+    return answer;
+  }
+
+  #isOpened({ from, referrer, kind, scope, name }: GrantQuestion): boolean {
+    this.#grants ??= Map.groupBy(
+      [...this.#objects.values()].filter((object) => object.kind === "ReferenceGrant"),
+      (grant) => grant.scope,
+    );
+    return (this.#grants.get(scope) ?? []).some(
       (grant) =>
-        grant.scope === scope &&
         grant.spec.from.some(
           (entry) => entry.group === referrer.group && entry.kind === referrer.kind && entry.namespace === from,
         ) &&
@@ -166,6 +239,27 @@ export class References {
         ),
     );
   }
+}
+
+/** What there is, for those who have mistaken a name. */
+interface Names {
+  readonly declared: ReadonlyMap<Kind, ReadonlyMap<Key, Declaration>>;
+  /** Scopes that have something of a name, by `<kind> <name>`. */
+  readonly scopes: ReadonlyMap<string, readonly Scope[]>;
+}
+
+function namesOf(declarations: readonly Declaration[]): Names {
+  const declared = new Map<Kind, Map<Key, Declaration>>();
+  const scopes = new Map<string, Scope[]>();
+  for (const declaration of declarations) {
+    const { kind, key, scope } = declaration;
+    const ofKind = declared.get(kind) ?? new Map<Key, Declaration>();
+    declared.set(kind, ofKind.set(key, declaration));
+    const named = `${kind} ${posix.basename(key)}`;
+    const known = scopes.get(named) ?? [];
+    if (!known.includes(scope)) scopes.set(named, [...known, scope]);
+  }
+  return { declared, scopes };
 }
 
 /** Kinds that a ReferenceGrant can open. */

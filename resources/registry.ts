@@ -1,5 +1,5 @@
 import type { Inventory, Key, Maturity, ModelVersion } from "./inventory.ts";
-import type { LoadResult } from "./load.ts";
+import type { LoadResult } from "./link.ts";
 import type { Problem } from "./problem.ts";
 import type { Path } from "./yaml-document.ts";
 

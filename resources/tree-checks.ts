@@ -7,7 +7,11 @@ import { TreePlaces } from "./tree-places.ts";
 import type { Path } from "./yaml-document.ts";
 
 /** What must hold between objects that are right by themselves. */
-export function checkTree(inventory: Inventory, objects: readonly AnyAuthored[], problems: ProblemList): void {
+export function checkTree(
+  inventory: Inventory,
+  objects: ReadonlyMap<string, AnyAuthored>,
+  problems: ProblemList,
+): void {
   const tree = new TreePlaces(objects, problems);
   checkAnonymous(inventory, tree);
   checkApiKeys(inventory, tree);
