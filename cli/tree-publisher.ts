@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { compile } from "../compiler/index.ts";
+import { CompileCache, compile } from "../compiler/index.ts";
 import {
   type Bus,
   createJwksReader,
@@ -7,7 +7,7 @@ import {
   type PublisherEvent,
   startPublisher,
 } from "../distribution/index.ts";
-import { ExpressionChecks, type PolicyProgram } from "../policy/index.ts";
+import type { PolicyProgram } from "../policy/index.ts";
 import { formatProblem, type Inventory, type OperationalLog } from "../resources/index.ts";
 import type { SigningKey } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
@@ -59,7 +59,7 @@ export async function publishTree(options: TreePublisherOptions): Promise<TreePu
     onFailure: (source, error) =>
       log.warn({ source, reason: error.message }, "the keys of a token issuer cannot be had"),
   });
-  const checks = new ExpressionChecks();
+  const cache = new CompileCache();
   publisher = await startPublisher({
     directory: resources,
     stateDirectory,
@@ -69,7 +69,7 @@ export async function publishTree(options: TreePublisherOptions): Promise<TreePu
     history: options.history,
     compile: async (loaded) => {
       const keys = await jwks.read(loaded.inventory.applications.flatMap((application) => application.jwt));
-      const compiled = compile(loaded.inventory, { jwks: keys, positions: loaded.positions, checks });
+      const compiled = compile(loaded.inventory, { jwks: keys, positions: loaded.positions, cache });
       program = compiled.parts.program;
       inventory = loaded.inventory;
       return compiled;

@@ -1,13 +1,34 @@
 import { type ApprovalFacts, type ApprovalRuleFacts, approvalsByRule } from "../policy/index.ts";
 import { type ApprovalRule, type Inventory, type Key, type Scope, scopeChain } from "../resources/index.ts";
 import { applicationFacts, byKey, versionAges, versionFacts } from "./facts.ts";
+import { Made } from "./made.ts";
 
 /** What approvals by rule are made of. */
 export type ApprovalSources = Pick<Inventory, "approvalRules" | "modelVersions" | "applications">;
 
+/** Rules, and the approvals that they give. */
+export interface RuledApprovals {
+  readonly rules: readonly ApprovalRuleFacts[];
+  readonly approvals: readonly (ApprovalFacts & { readonly rule: Key })[];
+}
+
+const NONE: RuledApprovals = { rules: [], approvals: [] };
+
+/** By the facts that stand in the tree; no clock is read. */
+export function approvalsOfRules(inventory: ApprovalSources, made: Made<RuledApprovals>): RuledApprovals {
+  const { approvalRules, modelVersions, applications } = inventory;
+  if (approvalRules.length === 0) return NONE;
+  return made.of("", [...approvalRules, ...modelVersions, ...applications], () => {
+    const rules = approvalRuleFacts(inventory);
+    const approvals = rules.flatMap((rule) =>
+      approvalsByRule(rule).map((approval) => ({ ...approval, rule: rule.key })),
+    );
+    return { rules, approvals };
+  });
+}
+
 /** The rules with the versions and applications that they speak for: those of their own scope or below. */
-export function approvalRuleFacts(inventory: ApprovalSources): readonly ApprovalRuleFacts[] {
-  if (inventory.approvalRules.length === 0) return [];
+function approvalRuleFacts(inventory: ApprovalSources): readonly ApprovalRuleFacts[] {
   const ages = versionAges(inventory.modelVersions);
   const versions = byKey(inventory.modelVersions);
   const applications = byKey(inventory.applications);
@@ -44,9 +65,7 @@ function carries(
   return Object.entries(wanted).every(([name, value]) => Object.hasOwn(labels, name) && labels[name] === value);
 }
 
-/** Every approval that the rules of a tree give, by the facts that stand in the tree; no clock is read. */
-export function ruledApprovals(inventory: ApprovalSources): readonly (ApprovalFacts & { readonly rule: Key })[] {
-  return approvalRuleFacts(inventory).flatMap((rule) =>
-    approvalsByRule(rule).map((approval) => ({ ...approval, rule: rule.key })),
-  );
+/** Every approval that the rules of a tree give. */
+export function ruledApprovals(inventory: ApprovalSources): RuledApprovals["approvals"] {
+  return approvalsOfRules(inventory, new Made()).approvals;
 }

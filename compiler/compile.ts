@@ -1,14 +1,16 @@
-import type { ExpressionChecks } from "../policy/index.ts";
-import type { Inventory, Positions, Problem, Secret } from "../resources/index.ts";
+import { ExpressionChecks } from "../policy/index.ts";
+import type { HTTPRoute, Inventory, Key, Positions, Problem, Secret } from "../resources/index.ts";
 import { checkCredentialModes } from "./credential-modes.ts";
 import { byKey } from "./facts.ts";
-import type { Jwks } from "./jwt.ts";
+import { GroupCache } from "./group-cache.ts";
+import { type Jwks, tokenIssuers } from "./jwt.ts";
 import { checkMirrors } from "./mirrors.ts";
-import { compileNodeGroup } from "./node-group.ts";
+import { compileNodeGroup, type GroupSources } from "./node-group.ts";
 import { checkPathConflicts } from "./path-conflicts.ts";
 import { policyProblems } from "./policy-problems.ts";
-import { secretName } from "./pools.ts";
+import { credentialHeaders, secretName } from "./pools.ts";
 import { policyProgram } from "./program.ts";
+import { ProgramCache } from "./program-cache.ts";
 import type { RevisionParts, SecretReference } from "./revision-parts.ts";
 import { tableContext } from "./route-table.ts";
 
@@ -16,8 +18,18 @@ export interface CompileOptions {
   /** Keys of the issuers, by source (`jwksSource`). */
   readonly jwks: Jwks;
   readonly positions: Locator;
-  /** Of the tree before, so that only expressions that are new are checked. */
-  readonly checks?: ExpressionChecks;
+  /** Of the trees before: what has not changed since is not compiled again. */
+  readonly cache?: CompileCache;
+}
+
+/**
+ * What trees were compiled to before. It relies on the objects of an inventory never changing; those that stay the same
+ * objects (`ParseCache`) are taken as they were. What comes out is what comes out without it. Owned by one caller.
+ */
+export class CompileCache {
+  readonly checks = new ExpressionChecks();
+  readonly program = new ProgramCache();
+  readonly groups = new GroupCache();
 }
 
 /** Where things were written (`Positions` of resources/). */
@@ -31,12 +43,9 @@ export interface CompileResult {
 
 /** Compiles an inventory. Pure: equal inventories give equal parts, byte for byte. */
 export function compile(inventory: Inventory, options: CompileOptions): CompileResult {
-  const context = tableContext(inventory);
-  const program = policyProgram(inventory);
-  const groups = byKey(inventory.gateways).map((gateway) => ({
-    gateway,
-    compiled: compileNodeGroup(gateway, inventory, context, options.jwks),
-  }));
+  const { jwks, positions, cache = new CompileCache() } = options;
+  const program = policyProgram(inventory, cache.program);
+  const groups = compileGroups(inventory, jwks, cache.groups);
   const violations = groups.flatMap(({ gateway, compiled }) =>
     compiled.violations.map(
       (violation): Problem => ({
@@ -44,11 +53,11 @@ export function compile(inventory: Inventory, options: CompileOptions): CompileR
         code: "invalid-envoy-resource",
         message: `${violation.resource} would be rejected by Envoy: ${violation.path}: ${violation.message}`,
         scope: gateway.scope,
-        at: options.positions.locate("Gateway", gateway.key, []) ?? { file: gateway.key, line: 1, column: 1 },
+        at: positions.locate("Gateway", gateway.key, []) ?? { file: gateway.key, line: 1, column: 1 },
       }),
     ),
   );
-  return {
+  const result: CompileResult = {
     parts: {
       program,
       layouts: groups.flatMap(({ compiled }) => compiled.layouts),
@@ -56,13 +65,35 @@ export function compile(inventory: Inventory, options: CompileOptions): CompileR
       secrets: byKey(inventory.secrets).map(secretReference),
     },
     problems: [
-      ...checkCredentialModes(inventory, options.positions),
-      ...checkPathConflicts(inventory, options.positions),
-      ...checkMirrors(inventory, options.positions),
-      ...policyProblems(inventory, program, options.positions, options.checks),
+      ...checkCredentialModes(inventory, positions),
+      ...checkPathConflicts(inventory, positions),
+      ...checkMirrors(inventory, positions),
+      ...policyProblems(inventory, program, positions, cache),
       ...violations,
     ],
   };
+  cache.program.endRound();
+  cache.groups.endRound();
+  return result;
+}
+
+function compileGroups(inventory: Inventory, jwks: Jwks, cache: GroupCache) {
+  const { upstreams, deployments, applications, gateways } = inventory;
+  const sources: GroupSources = {
+    upstreams,
+    deployments,
+    context: tableContext(inventory, cache.contexts),
+    removedHeaders: credentialHeaders(inventory),
+    issuers: tokenIssuers(applications, jwks),
+  };
+  const routes = new Map(gateways.map(({ key }): [Key, HTTPRoute[]] => [key, []]));
+  for (const route of inventory.httpRoutes) {
+    for (const key of new Set(route.parents.map(({ gateway }) => gateway))) routes.get(key)?.push(route);
+  }
+  return byKey(gateways).map((gateway) => ({
+    gateway,
+    compiled: compileNodeGroup(gateway, routes.get(gateway.key) ?? [], sources, cache),
+  }));
 }
 
 function secretReference(secret: Secret): SecretReference {

@@ -5,7 +5,7 @@
  */
 
 export { type ApprovalSources, ruledApprovals } from "./approval-rules.ts";
-export { type CompileOptions, type CompileResult, compile, type Locator } from "./compile.ts";
+export { CompileCache, type CompileOptions, type CompileResult, compile, type Locator } from "./compile.ts";
 export { fedEndpoints } from "./fed-endpoints.ts";
 export { groupLayouts } from "./group-layout.ts";
 export { gatewayOfGroup, reducedGroupName, ungovernedGroupName } from "./group-names.ts";

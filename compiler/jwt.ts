@@ -10,7 +10,7 @@ import {
   JwtAuthenticationSchema,
   type JwtRequirementSchema,
 } from "../protos/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts";
-import type { Inventory, JwtIdentity } from "../resources/index.ts";
+import type { Application, JwtIdentity } from "../resources/index.ts";
 
 /** JWKS documents by their source: `file:<path>` or the URL. */
 export type Jwks = ReadonlyMap<string, string>;
@@ -20,29 +20,47 @@ export function jwksSource(jwks: JwtIdentity["jwks"]): string {
   return "file" in jwks ? `file:${jwks.file}` : jwks.url;
 }
 
+/** Whose tokens are verified, and with which keys. */
+export interface TokenIssuer {
+  readonly issuer: string;
+  /** A JWKS document. */
+  readonly keys: string;
+}
+
 /**
- * Verification of tokens, as a discovered filter configuration: Envoy checks signatures and times, and hands payload or
- * failure to the decision service, which alone refuses. An issuer whose keys were never had is left out, so that its
- * tokens are not verified, and a token that is not verified is refused.
+ * The issuers of the tokens of applications, by name. One whose keys were never had is left out, so that its tokens are
+ * not verified, and a token that is not verified is refused.
  */
-export function jwtFilter(inventory: Inventory, jwks: Jwks): TypedExtensionConfig {
+export function tokenIssuers(applications: readonly Application[], jwks: Jwks): readonly TokenIssuer[] {
   const issuers = new Map<string, string>();
-  for (const application of inventory.applications) {
+  for (const application of applications) {
     for (const identity of application.jwt) {
       const keys = jwks.get(jwksSource(identity.jwks));
       if (keys !== undefined) issuers.set(identity.issuer, keys);
     }
   }
-  const sorted = [...issuers].sort(([a], [b]) => (a < b ? -1 : 1));
+  return [...issuers].map(([issuer, keys]) => ({ issuer, keys })).sort((a, b) => (a.issuer < b.issuer ? -1 : 1));
+}
+
+/** All that `jwtFilter` reads. */
+export function issuerTexts(issuers: readonly TokenIssuer[]): readonly string[] {
+  return issuers.flatMap(({ issuer, keys }) => [issuer, keys]);
+}
+
+/**
+ * Verification of tokens, as a discovered filter configuration: Envoy checks signatures and times, and hands payload or
+ * failure to the decision service, which alone refuses.
+ */
+export function jwtFilter(issuers: readonly TokenIssuer[]): TypedExtensionConfig {
   const requirements: MessageInitShape<typeof JwtRequirementSchema>[] = [
-    ...sorted.map(([issuer]) => ({ requiresType: { case: "providerName" as const, value: issuer } })),
+    ...issuers.map(({ issuer }) => ({ requiresType: { case: "providerName" as const, value: issuer } })),
     { requiresType: { case: "allowMissingOrFailed", value: create(EmptySchema) } },
   ];
   return create(TypedExtensionConfigSchema, {
     name: FILTERS.jwtAuthn,
     typedConfig: pack(JwtAuthenticationSchema, {
       providers: Object.fromEntries(
-        sorted.map(([issuer, keys]) => [
+        issuers.map(({ issuer, keys }) => [
           issuer,
           {
             issuer,
@@ -60,7 +78,7 @@ export function jwtFilter(inventory: Inventory, jwks: Jwks): TypedExtensionConfi
         ]),
       ),
       rules:
-        sorted.length === 0
+        issuers.length === 0
           ? []
           : [
               {

@@ -1,5 +1,14 @@
 import type { RouteMirror } from "../envoy/index.ts";
-import type { Deployment, HTTPRouteRule, Inventory, Key, Model, Problem, Upstream } from "../resources/index.ts";
+import type {
+  Deployment,
+  HTTPRoute,
+  HTTPRouteRule,
+  Inventory,
+  Key,
+  Model,
+  Problem,
+  Upstream,
+} from "../resources/index.ts";
 import type { Locator } from "./compile.ts";
 import { credentialHeaders } from "./pools.ts";
 import { modelPoolName, upstreamPoolName } from "./program.ts";
@@ -17,6 +26,16 @@ export const NO_MIRRORS: RuleMirrors = { routes: [], layout: [] };
 export interface MirrorTable {
   ofModels(models: readonly Key[]): RuleMirrors;
   ofRule(rule: HTTPRouteRule): RuleMirrors;
+}
+
+/** All that the mirrors of a tree come from, models aside; empty where it has none. */
+export function mirrorSources(inventory: Inventory): readonly unknown[] {
+  const { rollouts, httpRoutes, upstreams, deployments } = inventory;
+  const mirrored = rollouts.filter(({ mirror }) => mirror !== undefined);
+  const isMirrored = ({ rules }: HTTPRoute): boolean =>
+    rules.some(({ filters }) => filters.some(({ type }) => type === "RequestMirror"));
+  if (mirrored.length === 0 && !httpRoutes.some(isMirrored)) return [];
+  return [...mirrored, ...upstreams, ...deployments];
 }
 
 export function mirrorTable(inventory: Inventory): MirrorTable {

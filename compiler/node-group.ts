@@ -22,15 +22,24 @@ import { ClusterLoadAssignmentSchema } from "../protos/gen/envoy/config/endpoint
 import { ListenerSchema } from "../protos/gen/envoy/config/listener/v3/listener_pb.ts";
 import { type RouteConfiguration, RouteConfigurationSchema } from "../protos/gen/envoy/config/route/v3/route_pb.ts";
 import { ExtAuthzPerRouteSchema } from "../protos/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts";
-import type { Gateway, Inventory } from "../resources/index.ts";
+import type { Deployment, Gateway, HTTPRoute, Upstream } from "../resources/index.ts";
 import { byKey } from "./facts.ts";
+import type { GroupCache } from "./group-cache.ts";
 import { groupLayout } from "./group-layout.ts";
 import { reducedGroupName, ungovernedGroupName } from "./group-names.ts";
-import { type Jwks, jwtFilter } from "./jwt.ts";
+import { issuerTexts, jwtFilter, type TokenIssuer } from "./jwt.ts";
 import { envoyListener, type PortGroup, portGroups } from "./listeners.ts";
-import { credentialHeaders, modelPool, plainPool } from "./pools.ts";
+import { modelPool, plainPool } from "./pools.ts";
+import { modelPoolName, upstreamPoolName } from "./program.ts";
 import { tooManyRoutes } from "./reduced.ts";
-import { createResourceList, order, type ResourceList, type ResourceViolation } from "./resource-list.ts";
+import {
+  type CheckedResource,
+  checkedResource,
+  createResourceList,
+  order,
+  type ResourceList,
+  type ResourceViolation,
+} from "./resource-list.ts";
 import type { Layout, LayoutRoute, NodeGroup } from "./revision-parts.ts";
 import { type RouteTable, routeTable, type TableContext } from "./route-table.ts";
 import { addUngoverned } from "./ungoverned.ts";
@@ -45,45 +54,71 @@ export interface CompiledGroup {
   readonly violations: readonly ResourceViolation[];
 }
 
-/** Everything that the Envoys of one gateway run. */
+/** What the groups of all gateways are made from. */
+export interface GroupSources {
+  readonly upstreams: readonly Upstream[];
+  readonly deployments: readonly Deployment[];
+  readonly context: TableContext;
+  /** As `credentialHeaders` gives them. */
+  readonly removedHeaders: readonly string[];
+  readonly issuers: readonly TokenIssuer[];
+}
+
+/**
+ * Everything that the Envoys of one gateway run.
+ *
+ * @param routes  all that attach to it
+ */
 export function compileNodeGroup(
   gateway: Gateway,
-  inventory: Inventory,
-  context: TableContext,
-  jwks: Jwks,
+  routes: readonly HTTPRoute[],
+  sources: GroupSources,
+  cache: GroupCache,
 ): CompiledGroup {
+  const { upstreams, deployments, context, issuers } = sources;
+  const from = [gateway, context, ...issuerTexts(issuers), "", ...routes, "", ...upstreams, "", ...deployments];
+  return cache.groups.of(gateway.key, from, () => groupOf(gateway, routes, sources, cache));
+}
+
+function groupOf(
+  gateway: Gateway,
+  routes: readonly HTTPRoute[],
+  sources: GroupSources,
+  cache: GroupCache,
+): CompiledGroup {
+  const { upstreams, context, issuers } = sources;
   const resources = createResourceList();
-  const { add } = resources;
   const ports = portGroups(gateway);
   const tables = new Map<string, RouteTable>();
   for (const port of ports) {
-    for (const chain of port.chains) {
-      const names = chain.listeners.map((listener) => listener.name);
-      tables.set(chain.routeTable, routeTable(chain.routeTable, gateway, names, context));
+    for (const { routeTable: name, listeners } of port.chains) {
+      const names = listeners.map((listener) => listener.name);
+      const table = () => routeTable(name, gateway, names, routes, context);
+      tables.set(name, cache.tables.of(name, [gateway, context, ...routes], table));
     }
   }
   const all = [...tables.values()];
-  const laidOut = layOut(gateway, all, "full");
+  const laidOut = layOut(gateway, all, "full", cache);
   const layouts = laidOut.map(({ layout }) => layout);
   const layout = groupLayout(layouts);
-  for (const pool of poolsOf(layouts, inventory)) {
-    add(ClusterSchema, TYPE_URLS.cluster, pool.name, poolCluster(pool));
-    if (usesEds(pool)) add(ClusterLoadAssignmentSchema, TYPE_URLS.endpoint, pool.name, endpointsOf(pool));
-  }
+  for (const pool of poolsOf(layouts, sources, cache)) resources.include(...pool);
   const blackhole = blackholeCluster();
-  add(ClusterSchema, TYPE_URLS.cluster, blackhole.name, blackhole);
-  const jwt = jwtFilter(inventory, jwks);
-  add(TypedExtensionConfigSchema, TYPE_URLS.extensionConfig, jwt.name, jwt);
-  addTables(resources, gateway, ports, laidOut, "full");
+  resources.add(ClusterSchema, TYPE_URLS.cluster, blackhole.name, blackhole);
+  const jwt = (): CheckedResource[] => {
+    const filter = jwtFilter(issuers);
+    return [checkedResource(TypedExtensionConfigSchema, TYPE_URLS.extensionConfig, filter.name, filter)];
+  };
+  resources.include(...cache.resources.of("jwt", issuerTexts(issuers), jwt));
+  addTables(resources, gateway, ports, laidOut, "full", cache);
   const ungoverned = createResourceList();
-  addUngoverned(ungoverned, all, byKey(inventory.upstreams));
+  addUngoverned(ungoverned, all, byKey(upstreams));
   const open = ungoverned.sorted();
   const openName = ungovernedGroupName(gateway.key);
   const reduced = createResourceList();
   const withheld = tooManyRoutes(all);
-  const reducedTables = withheld === undefined ? layOut(gateway, all, "reduced") : [];
+  const reducedTables = withheld === undefined ? layOut(gateway, all, "reduced", cache) : [];
   const reducedLayouts = reducedTables.map(({ layout }) => layout);
-  if (withheld === undefined) addTables(reduced, gateway, ports, reducedTables, "reduced");
+  if (withheld === undefined) addTables(reduced, gateway, ports, reducedTables, "reduced", cache);
   return {
     groups: [
       { name: gateway.key, layout, resources: resources.sorted() },
@@ -103,26 +138,40 @@ export function compileNodeGroup(
 }
 
 function addTables(
-  { add }: ResourceList,
+  { include }: ResourceList,
   gateway: Gateway,
   ports: readonly PortGroup[],
   tables: readonly LaidOutTable[],
   plan: RoutePlan,
+  cache: GroupCache,
 ): void {
-  for (const port of ports) add(ListenerSchema, TYPE_URLS.listener, port.name, envoyListener(port, plan));
-  for (const { table, layout } of tables) {
-    add(RouteConfigurationSchema, TYPE_URLS.route, table.name, routeConfiguration(table, gateway, layout.hash, plan));
+  for (const port of ports) {
+    const listener = () => [checkedResource(ListenerSchema, TYPE_URLS.listener, port.name, envoyListener(port, plan))];
+    include(...cache.resources.of(`${plan} ${port.name}`, [gateway], listener));
   }
+  for (const { resource } of tables) include(resource);
 }
 
-interface LaidOutTable {
-  readonly table: RouteTable;
+export interface LaidOutTable {
   readonly layout: Layout;
+  /** The route configuration. */
+  readonly resource: CheckedResource;
 }
 
 /** Each table has a layout of its own: a change of one leaves the others as they are, and they are not sent again. */
-function layOut(gateway: Gateway, tables: readonly RouteTable[], plan: RoutePlan): LaidOutTable[] {
-  return tables.map((table) => ({ table, layout: layoutOf(gateway, table, plan) }));
+function layOut(
+  gateway: Gateway,
+  tables: readonly RouteTable[],
+  plan: RoutePlan,
+  cache: GroupCache,
+): readonly LaidOutTable[] {
+  return tables.map((table) =>
+    cache.layouts.of(`${plan} ${table.name}`, [gateway, table], () => {
+      const layout = layoutOf(gateway, table, plan);
+      const routes = routeConfiguration(table, gateway, layout.hash, plan);
+      return { layout, resource: checkedResource(RouteConfigurationSchema, TYPE_URLS.route, table.name, routes) };
+    }),
+  );
 }
 
 /** The layout: what the routes can name, and the hash of the table as generated without the hash in it. */
@@ -139,7 +188,11 @@ function layoutOf(gateway: Gateway, table: RouteTable, plan: RoutePlan): Layout 
 }
 
 /** The pools that some route of the layouts can name. */
-function poolsOf(layouts: readonly Layout[], inventory: Inventory): Pool[] {
+function poolsOf(
+  layouts: readonly Layout[],
+  { upstreams, deployments, removedHeaders }: GroupSources,
+  cache: GroupCache,
+): readonly (readonly CheckedResource[])[] {
   const routes = layouts.flatMap((layout) => layout.routes);
   const named = new Set(
     routes.flatMap((route) => [
@@ -147,15 +200,26 @@ function poolsOf(layouts: readonly Layout[], inventory: Inventory): Pool[] {
       ...(route.mirrors ?? []).map((mirror) => mirror.cluster),
     ]),
   );
-  const upstreams = new Map(inventory.upstreams.map((upstream) => [upstream.key, upstream]));
-  const removed = credentialHeaders(inventory);
+  const checked = (name: string, upstream: Upstream, pool: () => Pool): readonly (readonly CheckedResource[])[] =>
+    named.has(name) ? [cache.resources.of(name, [upstream, ...removedHeaders], () => poolResources(pool()))] : [];
+  const byName = new Map(upstreams.map((upstream) => [upstream.key, upstream]));
   return [
-    ...byKey(inventory.deployments).flatMap((deployment) => {
-      const upstream = upstreams.get(deployment.upstream);
-      return upstream === undefined ? [] : [modelPool(deployment, upstream, removed)];
+    ...byKey(deployments).flatMap((deployment) => {
+      const upstream = byName.get(deployment.upstream);
+      if (upstream === undefined) return [];
+      return checked(modelPoolName(deployment.key), upstream, () => modelPool(deployment, upstream, removedHeaders));
     }),
-    ...byKey(inventory.upstreams).map((upstream) => plainPool(upstream, removed)),
-  ].filter((pool) => named.has(pool.name));
+    ...byKey(upstreams).flatMap((upstream) =>
+      checked(upstreamPoolName(upstream.key), upstream, () => plainPool(upstream, removedHeaders)),
+    ),
+  ];
+}
+
+function poolResources(pool: Pool): CheckedResource[] {
+  const cluster = checkedResource(ClusterSchema, TYPE_URLS.cluster, pool.name, poolCluster(pool));
+  if (!usesEds(pool)) return [cluster];
+  const endpoints = endpointsOf(pool);
+  return [cluster, checkedResource(ClusterLoadAssignmentSchema, TYPE_URLS.endpoint, pool.name, endpoints)];
 }
 
 function routeConfiguration(table: RouteTable, gateway: Gateway, layout: string, plan: RoutePlan): RouteConfiguration {

@@ -1,14 +1,15 @@
 import {
+  type ApprovalRuleFacts,
   checkApprovalRule,
   checkCondition,
   checkProgram,
   checkSplitExpressions,
-  type ExpressionChecks,
   type PolicyProgram,
+  type RuleProblem,
 } from "../policy/index.ts";
 import { type Inventory, type Key, type Problem, type Scope, scopeOf } from "../resources/index.ts";
-import { approvalRuleFacts } from "./approval-rules.ts";
-import type { Locator } from "./compile.ts";
+import { approvalsOfRules } from "./approval-rules.ts";
+import type { CompileCache, Locator } from "./compile.ts";
 import { lawRuleId } from "./law-rules.ts";
 
 interface Place {
@@ -23,23 +24,19 @@ export function policyProblems(
   inventory: Inventory,
   program: PolicyProgram,
   positions: Locator,
-  checks: ExpressionChecks | undefined,
+  cache: CompileCache,
 ): Problem[] {
+  const problems = checkProgram(program, cache.checks);
   return [
-    ...ruleProblems(inventory, program, positions, checks),
+    ...(problems.length === 0 ? [] : ruleProblems(inventory, problems, positions)),
     ...splitProblems(program, positions),
-    ...approvalRuleProblems(inventory, positions),
+    ...approvalRuleProblems(approvalsOfRules(inventory, cache.program.ruled).rules, positions),
     ...conditionProblems("Approval", inventory.approvals, positions),
     ...conditionProblems("ApprovalRule", inventory.approvalRules, positions),
   ];
 }
 
-function ruleProblems(
-  inventory: Inventory,
-  program: PolicyProgram,
-  positions: Locator,
-  checks: ExpressionChecks | undefined,
-): Problem[] {
+function ruleProblems(inventory: Inventory, problems: readonly RuleProblem[], positions: Locator): Problem[] {
   const places = new Map([
     ...inventory.policies.flatMap(({ key, scope, rules }) =>
       rules.map(({ id }, index): [string, Place] => [`${key}/${id}`, { kind: "Policy", key, scope, index }]),
@@ -48,7 +45,7 @@ function ruleProblems(
       rules.map(({ id }, index): [string, Place] => [lawRuleId(key, id), { kind: "LawPack", key, scope, index }]),
     ),
   ]);
-  return checkProgram(program, checks).flatMap((problem): Problem[] => {
+  return problems.flatMap((problem): Problem[] => {
     const place = places.get(problem.rule);
     if (place === undefined) return [];
     const path = ["spec", "rules", place.index, problem.field];
@@ -79,8 +76,8 @@ function splitProblems(program: PolicyProgram, positions: Locator): Problem[] {
   );
 }
 
-function approvalRuleProblems(inventory: Inventory, positions: Locator): Problem[] {
-  return approvalRuleFacts(inventory).flatMap((rule) =>
+function approvalRuleProblems(rules: readonly ApprovalRuleFacts[], positions: Locator): Problem[] {
+  return rules.flatMap((rule) =>
     checkApprovalRule(rule).map(
       ({ severity, code, message, hint, offset }): Problem => ({
         severity,

@@ -1,15 +1,30 @@
 import type {
+  ApprovalFacts,
   ExperimentFacts,
+  ModelFacts,
   ModelTarget,
   PolicyProgram,
+  ProgramRule,
   Restriction,
   RolloutFacts,
   Target,
 } from "../policy/index.ts";
-import type { Deployment, Experiment, Inventory, Key, ModelVersion, Rollout, Upstream } from "../resources/index.ts";
-import { ruledApprovals } from "./approval-rules.ts";
+import type {
+  Approval,
+  Deployment,
+  Experiment,
+  Inventory,
+  Key,
+  Model,
+  ModelVersion,
+  Policy,
+  Rollout,
+  Upstream,
+} from "../resources/index.ts";
+import { approvalsOfRules } from "./approval-rules.ts";
 import { applicationFacts, byKey, versionAges, versionFacts } from "./facts.ts";
 import { adequateCountries, lawRules } from "./law-rules.ts";
+import type { ProgramCache } from "./program-cache.ts";
 
 /** Pool of a deployment: name of its cluster and priority group. */
 export function modelPoolName(deployment: Key): string {
@@ -22,71 +37,19 @@ export function upstreamPoolName(upstream: Key): string {
 }
 
 /** The policy part: rules and the facts they read. Order follows keys, so that equal inventories compile equally. */
-export function policyProgram(inventory: Inventory): PolicyProgram {
-  const versions = new Map(inventory.modelVersions.map((version) => [version.key, version]));
-  const upstreams = new Map(inventory.upstreams.map((upstream) => [upstream.key, upstream]));
-  const ages = versionAges(inventory.modelVersions);
-  const modelTargets = byKey(inventory.deployments).flatMap((deployment): Target[] => {
-    const version = versions.get(deployment.version);
-    const upstream = upstreams.get(deployment.upstream);
-    if (version === undefined || upstream === undefined) return [];
-    return [
-      {
-        pool: modelPoolName(deployment.key),
-        kind: "model",
-        upstream: upstream.key,
-        labels: { ...upstream.labels, ...version.labels, ...deployment.labels },
-        credential: upstream.credential.mode,
-        ...feedOf(upstream),
-        model: modelTarget(deployment, version, ages.get(version.key) ?? 0),
-      },
-    ];
-  });
-  const plainTargets = byKey(inventory.upstreams).map(
-    (upstream: Upstream): Target => ({
-      pool: upstreamPoolName(upstream.key),
-      kind: "upstream",
-      upstream: upstream.key,
-      labels: upstream.labels,
-      credential: upstream.credential.mode,
-      ...(upstream.governed === undefined ? {} : { governed: upstream.governed }),
-      ...feedOf(upstream),
-    }),
-  );
+export function policyProgram(inventory: Inventory, cache: ProgramCache): PolicyProgram {
   const splits = [...byKey(inventory.rollouts).map(rolloutFacts), ...byKey(inventory.experiments).map(experimentFacts)];
   return {
     rules: [
-      ...byKey(inventory.policies).flatMap((policy) =>
-        policy.rules.map((rule) => ({
-          ...rule,
-          id: `${policy.key}/${rule.id}`,
-          scope: policy.scope,
-          ...(policy.target === undefined ? {} : { target: policy.target }),
-        })),
-      ),
-      ...byKey(inventory.lawPacks).flatMap(lawRules),
+      ...byKey(inventory.policies).flatMap((policy) => cache.rules.of(policy, policyRules)),
+      ...byKey(inventory.lawPacks).flatMap((pack) => cache.rules.of(pack, lawRules)),
     ],
-    applications: byKey(inventory.applications).map(applicationFacts),
-    models: byKey(inventory.models).map((model) => ({
-      key: model.key,
-      scope: model.scope,
-      names: model.names,
-      source: model.source,
-      approval: model.approval,
-      labels: model.labels,
-    })),
-    targets: [...modelTargets, ...plainTargets],
+    applications: byKey(inventory.applications).map((each) => cache.applications.of(each, applicationFacts)),
+    models: byKey(inventory.models).map((model) => cache.models.of(model, modelFacts)),
+    targets: targetsOf(inventory, cache),
     approvals: [
-      ...byKey(inventory.approvals).map((approval) => ({
-        key: approval.key,
-        version: approval.version,
-        application: approval.application,
-        jurisdictions: approval.jurisdictions,
-        ...(approval.conditions.length === 0 ? {} : { conditions: approval.conditions }),
-        ...(approval.validFrom === undefined ? {} : { validFrom: approval.validFrom }),
-        ...(approval.validUntil === undefined ? {} : { validUntil: approval.validUntil }),
-      })),
-      ...ruledApprovals(inventory),
+      ...byKey(inventory.approvals).map((approval) => cache.approvals.of(approval, approvalFacts)),
+      ...approvalsOfRules(inventory, cache.ruled).approvals,
     ],
     ...adequateCountries(inventory.lawPacks),
     ...(splits.length === 0 ? {} : { splits }),
@@ -95,6 +58,66 @@ export function policyProgram(inventory: Inventory): PolicyProgram {
       .filter((gateway) => gateway.mode === "observe")
       .map((gateway) => gateway.key),
   };
+}
+
+function policyRules(policy: Policy): readonly ProgramRule[] {
+  return policy.rules.map((rule) => ({
+    ...rule,
+    id: `${policy.key}/${rule.id}`,
+    scope: policy.scope,
+    ...(policy.target === undefined ? {} : { target: policy.target }),
+  }));
+}
+
+function modelFacts({ key, scope, names, source, approval, labels }: Model): ModelFacts {
+  return { key, scope, names, source, approval, labels };
+}
+
+function approvalFacts(approval: Approval): ApprovalFacts {
+  const { key, version, application, jurisdictions, conditions, validFrom, validUntil } = approval;
+  return {
+    ...{ key, version, application, jurisdictions },
+    ...(conditions.length === 0 ? {} : { conditions }),
+    ...(validFrom === undefined ? {} : { validFrom }),
+    ...(validUntil === undefined ? {} : { validUntil }),
+  };
+}
+
+function targetsOf(inventory: Inventory, { targets, ages }: ProgramCache): readonly Target[] {
+  const versions = new Map(inventory.modelVersions.map((version) => [version.key, version]));
+  const upstreams = new Map(inventory.upstreams.map((upstream) => [upstream.key, upstream]));
+  const ageOf = ages.of("", inventory.modelVersions, () => versionAges(inventory.modelVersions));
+  const modelTargets = byKey(inventory.deployments).flatMap((deployment): Target[] => {
+    const version = versions.get(deployment.version);
+    const upstream = upstreams.get(deployment.upstream);
+    if (version === undefined || upstream === undefined) return [];
+    const pool = modelPoolName(deployment.key);
+    const age = ageOf.get(version.key) ?? 0;
+    return [
+      targets.of(pool, [deployment, version, upstream, age], () => ({
+        pool,
+        kind: "model",
+        upstream: upstream.key,
+        labels: { ...upstream.labels, ...version.labels, ...deployment.labels },
+        credential: upstream.credential.mode,
+        ...feedOf(upstream),
+        model: modelTarget(deployment, version, age),
+      })),
+    ];
+  });
+  const plainTargets = byKey(inventory.upstreams).map((upstream) => {
+    const pool = upstreamPoolName(upstream.key);
+    return targets.of(pool, [upstream], () => ({
+      pool,
+      kind: "upstream",
+      upstream: upstream.key,
+      labels: upstream.labels,
+      credential: upstream.credential.mode,
+      ...(upstream.governed === undefined ? {} : { governed: upstream.governed }),
+      ...feedOf(upstream),
+    }));
+  });
+  return [...modelTargets, ...plainTargets];
 }
 
 /** Where and by what its endpoints may be fed. */

@@ -18,7 +18,8 @@ import type {
   RouteMatch,
 } from "../resources/index.ts";
 import { covers, specificity } from "./hostnames.ts";
-import { type MirrorTable, mirrorTable, NO_MIRRORS, type RuleMirrors } from "./mirrors.ts";
+import type { Made } from "./made.ts";
+import { type MirrorTable, mirrorSources, mirrorTable, NO_MIRRORS, type RuleMirrors } from "./mirrors.ts";
 import { modelPoolName, upstreamPoolName } from "./program.ts";
 import type { LayoutGroup, LayoutRoute } from "./revision-parts.ts";
 
@@ -47,21 +48,25 @@ export interface TableEntry {
 /** Attempts on a plain route that says nothing about retries: only refused connections are tried again. */
 const PLAIN_ATTEMPTS = 3;
 
+/** What the routes of a tree mean beside what stands in them. */
 export interface TableContext {
-  readonly inventory: Inventory;
   readonly models: ReadonlyMap<Key, Model>;
   /** Pools of a model's deployments, by model. */
   readonly poolsOfModel: ReadonlyMap<Key, readonly string[]>;
   /** Models that a decision may turn to although the route does not offer them: substitutes and reroute targets. */
-  readonly otherModels: ReadonlySet<Key>;
-  readonly otherUpstreams: ReadonlySet<Key>;
+  readonly otherModels: readonly Key[];
+  readonly otherUpstreams: readonly Key[];
+  /** Upstreams with endpoints that have a host name. */
+  readonly namedUpstreams: ReadonlySet<Key>;
   readonly mirrors: MirrorTable;
 }
 
-export function tableContext(inventory: Inventory): TableContext {
+/** @param made  contexts of trees before: an equal one is the same object */
+export function tableContext(inventory: Inventory, made: Made<TableContext>): TableContext {
+  const { models, upstreams, deployments } = inventory;
   const versions = new Map(inventory.modelVersions.map((version) => [version.key, version.model]));
   const poolsOfModel = new Map<Key, string[]>();
-  for (const deployment of inventory.deployments) {
+  for (const deployment of deployments) {
     const model = versions.get(deployment.version);
     if (model === undefined) continue;
     const pools = poolsOfModel.get(model) ?? [];
@@ -72,31 +77,49 @@ export function tableContext(inventory: Inventory): TableContext {
   const targets = inventory.policies.flatMap((policy) =>
     policy.rules.flatMap((rule) => (rule.to === undefined ? [] : [rule.to])),
   );
-  return {
-    inventory,
-    models: new Map(inventory.models.map((model) => [model.key, model])),
-    poolsOfModel,
-    otherModels: new Set([
-      ...inventory.applications.flatMap((application) => application.substitutes),
-      ...targets.flatMap((to) => [
-        ...(to.model === undefined ? [] : [to.model]),
-        ...(to.version === undefined ? [] : [versions.get(to.version)].filter((model) => model !== undefined)),
-      ]),
+  const otherModels = distinct([
+    ...inventory.applications.flatMap((application) => application.substitutes),
+    ...targets.flatMap((to) => [
+      ...(to.model === undefined ? [] : [to.model]),
+      ...(to.version === undefined ? [] : [versions.get(to.version)].filter((model) => model !== undefined)),
     ]),
-    otherUpstreams: new Set(targets.flatMap((to) => (to.upstream === undefined ? [] : [to.upstream]))),
+  ]);
+  const otherUpstreams = distinct(targets.flatMap((to) => (to.upstream === undefined ? [] : [to.upstream])));
+  const named = upstreams.filter(({ endpoints }) => endpoints.some(({ hostname }) => hostname !== undefined));
+  const namedUpstreams = named.map(({ key }) => key);
+  const from = [
+    ...[...models, "", ...[...poolsOfModel].flatMap(([model, pools]) => [model, pools.length, ...pools])],
+    ...["", ...otherModels, "", ...otherUpstreams, "", ...namedUpstreams, ""],
+    ...mirrorSources(inventory),
+  ];
+  return made.of("", from, () => ({
+    models: new Map(models.map((model) => [model.key, model])),
+    poolsOfModel,
+    otherModels,
+    otherUpstreams,
+    namedUpstreams: new Set(namedUpstreams),
     mirrors: mirrorTable(inventory),
-  };
+  }));
 }
 
-/** The route table of the listeners of `gateway` that share a port (and, with TLS, a filter chain). */
+function distinct(keys: readonly Key[]): readonly Key[] {
+  return [...new Set(keys)].sort();
+}
+
+/**
+ * The route table of the listeners of `gateway` that share a port (and, with TLS, a filter chain).
+ *
+ * @param routes  all that attach to the gateway
+ */
 export function routeTable(
   name: string,
   gateway: Gateway,
   listeners: readonly string[],
+  routes: readonly HTTPRoute[],
   context: TableContext,
 ): RouteTable {
   const mine = gateway.listeners.filter((listener) => listeners.includes(listener.name));
-  const attached = context.inventory.httpRoutes.flatMap((route) =>
+  const attached = routes.flatMap((route) =>
     route.parents
       .filter((parent) => parent.gateway === gateway.key && listeners.includes(parent.listener))
       .flatMap((parent) => parent.hostnames.map((hostname) => ({ route, listener: parent.listener, hostname }))),
@@ -223,7 +246,7 @@ function answerBudgets(models: readonly Model[]): { budgets: AnswerBudget[]; ofM
 
 /** The models that a rule offers, then those that a decision may turn to. */
 function reachableModels(models: readonly Model[], context: TableContext): Model[] {
-  const keys = new Set([...models.map((model) => model.key), ...[...context.otherModels].sort()]);
+  const keys = new Set([...models.map((model) => model.key), ...context.otherModels]);
   return [...keys].flatMap((key) => context.models.get(key) ?? []);
 }
 
@@ -243,9 +266,6 @@ function plainAction(
   path: { path?: PathRewrite },
   context: TableContext,
 ): RouteAction {
-  const upstreams = new Set(
-    rule.backends.flatMap((backend) => (backend.kind === "Upstream" ? [backend.upstream] : [])),
-  );
   const { requestMs, backendRequestMs } = rule.timeouts;
   return {
     type: "plain",
@@ -258,9 +278,8 @@ function plainAction(
     ...(hostname === undefined ? {} : { hostname }),
     ...path,
     // A plain service sees the host that the client asked for, unless its endpoints say which name they go by.
-    hostFromEndpoint: context.inventory.upstreams.some(
-      (upstream) =>
-        upstreams.has(upstream.key) && upstream.endpoints.some((endpoint) => endpoint.hostname !== undefined),
+    hostFromEndpoint: rule.backends.some(
+      (backend) => backend.kind === "Upstream" && context.namedUpstreams.has(backend.upstream),
     ),
   };
 }
@@ -274,10 +293,7 @@ function plainGroups(backends: readonly Backend[], context: TableContext): Layou
     weights.set(pool, (weights.get(pool) ?? 0) + backend.weight);
   }
   const clusters = [...weights].map(([pool, weight]) => ({ name: pool, weight }));
-  const others = [...context.otherUpstreams]
-    .sort()
-    .map(upstreamPoolName)
-    .filter((pool) => !weights.has(pool));
+  const others = context.otherUpstreams.map(upstreamPoolName).filter((pool) => !weights.has(pool));
   return [
     ...(clusters.length > 1 ? [{ name: WEIGHTED_GROUP, clusters }] : []),
     ...[...weights.keys(), ...(clusters.length > 0 ? others : [])].map(single),

@@ -51,7 +51,9 @@ export function checkProgram(program: Checkable, checks = new ExpressionChecks()
   for (const { model } of targets) {
     if (model !== undefined) models.set(model.version, model.model);
   }
-  const ofRules = rules.flatMap((rule) => [...partProblems(rule), ...expressionProblems(rule, checks)]);
+  const ofRules = rules.flatMap((rule) =>
+    checks.ofRule(rule, () => [...partProblems(rule), ...expressionProblems(rule, checks)]),
+  );
   checks.endRound();
   return [...ofRules, ...rerouteProblems(reroutesOf(rules, (version) => models.get(version)))];
 }

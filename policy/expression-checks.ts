@@ -1,5 +1,7 @@
 import { compileExpression } from "./cel.ts";
+import type { RuleProblem } from "./check.ts";
 import type { ExpressionDoubt, ExpressionProblem, ExpressionScope, ExpressionType } from "./expression.ts";
+import type { ProgramRule } from "./program.ts";
 
 /** What there is to say of an expression, wherever it stands. */
 export interface ExpressionFindings {
@@ -9,10 +11,11 @@ export interface ExpressionFindings {
 }
 
 /**
- * What was found in expressions, so that of a program which changed only what changed is checked. Owned by one caller.
- * Keeps what the latest two rounds asked for.
+ * What was found in rules and expressions, so that of a program which changed only what changed is checked. It relies on
+ * rules never changing. Owned by one caller. Of expressions it keeps what the latest two rounds asked for.
  */
 export class ExpressionChecks {
+  readonly #ofRules = new WeakMap<ProgramRule, readonly RuleProblem[]>();
   #current = new Map<string, ExpressionFindings>();
   #before = new Map<string, ExpressionFindings>();
 
@@ -23,6 +26,15 @@ export class ExpressionChecks {
     const findings = this.#before.get(key) ?? findingsOf(text, scope, expected);
     this.#current.set(key, findings);
     return findings;
+  }
+
+  /** What is wrong with a rule by itself. */
+  ofRule(rule: ProgramRule, check: () => readonly RuleProblem[]): readonly RuleProblem[] {
+    const known = this.#ofRules.get(rule);
+    if (known !== undefined) return known;
+    const problems = check();
+    this.#ofRules.set(rule, problems);
+    return problems;
   }
 
   /** A program was checked. */
