@@ -5,6 +5,7 @@ import {
   createManifest,
   type Digest,
   digestOf,
+  type EncodeCache,
   eachOf,
   encodeParts,
   encodeSignedManifest,
@@ -41,6 +42,8 @@ export interface PublishOptions {
    * out where nobody else publishes.
    */
   readonly epoch?: () => number | undefined;
+  /** Of what was published from here before. */
+  readonly cache?: EncodeCache;
 }
 
 export type PublishResult =
@@ -57,7 +60,7 @@ export type PublishResult =
  */
 export async function publish(parts: RevisionParts, source: string, options: PublishOptions): Promise<PublishResult> {
   const { bus, signers, trust, now, numberFloor, epoch, checkout } = options;
-  const encoded = encodeParts(parts);
+  const encoded = encodeParts(parts, options.cache);
   const content = contentDigest(encoded.parts);
   const blobs = [...encoded.blobs];
   for (let attempt = 1; ; attempt++) {

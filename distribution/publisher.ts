@@ -14,7 +14,7 @@ import {
   registryProblems,
   resourceFiles,
 } from "../resources/index.ts";
-import type { Digest, SigningKey } from "../revision/index.ts";
+import { type Digest, EncodeCache, type SigningKey } from "../revision/index.ts";
 import type { Bus, SequencedHead, Subscription } from "./bus.ts";
 import { unprovenNumber } from "./head-check.ts";
 import { commitInForce, publish } from "./publish.ts";
@@ -127,6 +127,7 @@ class TreePublisher implements Publisher {
   readonly #state: PublisherState;
   readonly #watch: TreeWatch;
   readonly #cache = new ParseCache();
+  readonly #encoded = new EncodeCache();
   readonly #told = new Map<PublisherEvent["type"], string>();
   readonly #known: KnownFiles = new Map();
   #lastGood: ResourceFiles | undefined;
@@ -256,7 +257,8 @@ class TreePublisher implements Publisher {
     // The tree was not held against what others have published: it must not replace that.
     if (unlearnt !== undefined) throw unlearnt;
     const fence = epoch === undefined ? {} : { epoch };
-    const options = { bus, signers, trust, now, numberFloor: this.#floor, checkout, ...fence };
+    const cache = this.#encoded;
+    const options = { bus, signers, trust, now, numberFloor: this.#floor, checkout, cache, ...fence };
     const result = await publish(resolved.parts, source, options);
     if (result.number > this.#floor) await this.#keepNumber(result.number);
     this.#others.published(result.number);

@@ -9,8 +9,8 @@ import {
 import { atOnce, inSlices, type PolicyProgram, type Slicing, type Steps } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { eachOf } from "./at-once.ts";
-import { canonicalJson } from "./canonical-json.ts";
 import { digestOf } from "./digest.ts";
+import { type JsonTexts, jsonPart } from "./json-part.ts";
 import { type Fitting, jsonSteps } from "./json-steps.ts";
 import { MAX_BLOB_BYTES, MAX_PARTS } from "./limits.ts";
 import { manifestDigest } from "./manifest.ts";
@@ -29,39 +29,71 @@ export interface EncodedParts {
   readonly blobs: ReadonlyMap<Digest, Uint8Array>;
 }
 
+/** A part as it is stored. */
+interface EncodedPart {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * What was encoded before, by the objects that it was made of, which never change: of parts that changed only what changed
+ * is encoded. What comes out is what comes out without it. Owned by one caller.
+ */
+export class EncodeCache {
+  readonly texts: JsonTexts = new WeakMap();
+  readonly parts = new WeakMap<Layout | NodeGroup, EncodedPart>();
+  /** The last policy program and secret references, by their text. */
+  readonly single = new Map<PartKind, { readonly text: string; readonly part: EncodedPart }>();
+}
+
 /**
  * Deterministic: equal parts give equal bytes, and a part that did not change keeps its digest.
  *
  * @throws ChanceryError "internal" when a part is there twice, is larger than 64 MiB, or would be refused when read back
  */
-export function encodeParts(parts: RevisionParts): EncodedParts {
+export function encodeParts(parts: RevisionParts, cache = new EncodeCache()): EncodedParts {
   const blobs = new Map<Digest, Uint8Array>();
   const entries: ManifestPart[] = [];
   const ids = new Set<string>();
-  const add = (kind: PartKind, name: string, bytes: Uint8Array): void => {
+  const add = (kind: PartKind, name: string, { digest, bytes }: EncodedPart): void => {
     if (bytes.length > MAX_BLOB_BYTES) {
       throw new ChanceryError("internal", `${kind} ${name} has ${bytes.length} bytes; at most ${MAX_BLOB_BYTES} fit`);
     }
     const id = `${kind}\n${name}`;
     if (ids.has(id)) throw new ChanceryError("internal", `${kind} ${name} is there twice`);
     ids.add(id);
-    const digest = digestOf(bytes);
     blobs.set(digest, bytes);
     entries.push({ kind, format: PART_FORMATS[kind], name, digest, size: bytes.length });
   };
+  const once = <T extends Layout | NodeGroup>(part: T, encode: (part: T) => Uint8Array): EncodedPart => {
+    const encoded = cache.parts.get(part) ?? encodedPart(encode(part));
+    cache.parts.set(part, encoded);
+    return encoded;
+  };
+  const single = (kind: PartKind, text: string): EncodedPart => {
+    const before = cache.single.get(kind);
+    const part = before?.text === text ? before.part : encodedPart(Buffer.from(text));
+    cache.single.set(kind, { text, part });
+    return part;
+  };
   for (const layout of parts.layouts.toSorted((a, b) => compare(a.hash, b.hash))) {
-    add("layout", layout.hash, json(layout, layoutSchema, `layout ${layout.hash}`));
+    const encode = () => Buffer.from(jsonPart(layout, layoutSchema, `layout ${layout.hash}`, cache.texts));
+    add("layout", layout.hash, once(layout, encode));
   }
   for (const group of parts.nodeGroups.toSorted((a, b) => compare(a.name, b.name))) {
-    add("nodeGroup", group.name, encodeNodeGroup(group));
+    add("nodeGroup", group.name, once(group, encodeNodeGroup));
   }
-  add("program", "", json(parts.program, programSchema, "the policy program"));
+  add("program", "", single("program", jsonPart(parts.program, programSchema, "the policy program", cache.texts)));
   const secrets = parts.secrets.toSorted((a, b) => compare(a.name, b.name));
-  add("secrets", "", json(secrets, secretsSchema, "the secret references"));
+  add("secrets", "", single("secrets", jsonPart(secrets, secretsSchema, "the secret references", cache.texts)));
   if (entries.length > MAX_PARTS) {
     throw new ChanceryError("internal", `${entries.length} parts; a revision has at most ${MAX_PARTS}`);
   }
   return { parts: entries, blobs };
+}
+
+function encodedPart(bytes: Uint8Array): EncodedPart {
+  return { digest: digestOf(bytes), bytes };
 }
 
 type DecodedPart =
@@ -207,17 +239,6 @@ function assemble(number: number, parts: readonly DecodedPart[]): RevisionParts 
     }
   }
   return { program, layouts, nodeGroups, secrets };
-}
-
-/** What readers would refuse is refused here, where it is made. */
-function json(value: unknown, schema: z.ZodType, what: string): Uint8Array {
-  const text = canonicalJson(value);
-  const parsed = schema.safeParse(JSON.parse(text));
-  if (parsed.success) return Buffer.from(text);
-  throw new ChanceryError(
-    "internal",
-    `${what} does not fit its schema: ${z.prettifyError(parsed.error).slice(0, 500)}`,
-  );
 }
 
 function* parseJson<T>(bytes: Uint8Array, schema: z.ZodType<T>, where: string): Steps<T> {

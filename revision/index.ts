@@ -8,6 +8,7 @@ export { canonicalJson } from "./canonical-json.ts";
 export {
   decodeProgram,
   decodeRevision,
+  EncodeCache,
   type EncodedParts,
   encodeParts,
   type FetchBlob,

@@ -98,12 +98,13 @@ function checked(
   return undefined;
 }
 
-function shapeOf(schema: z.core.$ZodType): Readonly<Record<string, z.core.$ZodType>> | undefined {
+/** Members of an object of which nothing is demanded as a whole; undefined: it is something else. */
+export function shapeOf(schema: z.core.$ZodType): Readonly<Record<string, z.core.$ZodType>> | undefined {
   return schema instanceof z.ZodObject && (schema.def.checks?.length ?? 0) === 0 ? schema.shape : undefined;
 }
 
 /** What each element of a list must be, where nothing is demanded of the list as a whole. */
-function elementOf(schema: z.core.$ZodType | undefined): z.core.$ZodType | undefined {
+export function elementOf(schema: z.core.$ZodType | undefined): z.core.$ZodType | undefined {
   if (schema instanceof z.ZodExactOptional) return elementOf(schema.unwrap());
   if (!(schema instanceof z.ZodArray) || (schema.def.checks?.length ?? 0) > 0) return undefined;
   return schema.element;
