@@ -1,12 +1,12 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Registry, readRegistry } from "../distribution/index.ts";
-import { ChanceryError } from "../resources/index.ts";
+import { ChanceryError, printableLines } from "../resources/index.ts";
 
 /**
- * The registry in the state directory of `chancery control` or `start`.
+ * The registry in the state directory of `chancery control` or `start`. Says where one of its two files is damaged.
  *
- * @throws ChanceryError "not-found", "corrupt"
+ * @throws ChanceryError "not-found"; "corrupt" where neither can be read
  */
 export async function openRegistry(state: string): Promise<Registry> {
   const nested = join(state, "publisher");
@@ -14,8 +14,15 @@ export async function openRegistry(state: string): Promise<Registry> {
     (found) => found.isDirectory(),
     () => false,
   );
-  const registry = await readRegistry(isThere ? nested : state);
-  if (registry !== undefined) return registry;
+  const { registry, damage } = await readRegistry(isThere ? nested : state);
+  if (registry !== undefined) {
+    for (const { message } of damage) {
+      process.stderr.write(`warning: ${printableLines(message)}: its copy is read; control mends it when it starts\n`);
+    }
+    return registry;
+  }
+  const [first] = damage;
+  if (first !== undefined) throw first;
   throw new ChanceryError(
     "not-found",
     `nothing was published from ${state}: name the state directory of the control plane`,

@@ -281,6 +281,7 @@ test("nothing of the tree's own bookkeeping wakes it, and closing twice is safe"
   expect((await readdir(join(tree, ".state"))).sort()).toEqual([
     "last-good.json",
     "published.json",
+    "registry.copy.json",
     "registry.json",
     "tmp",
   ]);
@@ -339,13 +340,13 @@ test("whoever takes over refuses another digest of what the one before has publi
   const second = await starting({ stateDirectory: join(root, "second"), epoch: () => epoch });
   expect(second.status()).toMatchObject({ standby: true });
   await vi.waitFor(async () => {
-    const registry = await readRegistry(join(root, "second"));
+    const { registry } = await readRegistry(join(root, "second"));
     expect(registry?.changes.map(({ revision, after }) => [revision, after?.key])).toEqual([
       [1, "models/chat-v1"],
       [1, "models/atlas-v1"],
     ]);
     const sides = (of: typeof registry) => of?.changes.map(({ at: _, ...change }) => change);
-    expect(sides(registry)).toEqual(sides(await readRegistry(join(root, "state"))));
+    expect(sides(registry)).toEqual(sides((await readRegistry(join(root, "state"))).registry));
   }, DEADLINE);
 
   await first.close();
@@ -364,7 +365,10 @@ test("a process that was never there before learns from the bus what was publish
   const taking = await starting({ stateDirectory: join(root, "third"), epoch: () => 2 });
   expect(taking.status().refused.map(({ code }) => code)).toEqual(["identity-changed"]);
   expect(taking.status().number).toBe(0);
-  expect(await readRegistry(join(root, "third"))).toMatchObject({ changes: [], identities: { "models/atlas@v1": {} } });
+  expect((await readRegistry(join(root, "third"))).registry).toMatchObject({
+    changes: [],
+    identities: { "models/atlas@v1": {} },
+  });
 });
 
 test("a leader does not read what it has published itself", async () => {
@@ -392,18 +396,19 @@ test("nothing is published while it is not known what others have published", as
   );
 });
 
-test("a damaged registry is put aside, and made again from what was published last", async () => {
+test("a registry that is damaged twice over is put aside, and made again from what was published last", async () => {
   await save(tree, "models/models.yaml", DEPLOYED);
   await (await starting()).close();
   const file = join(root, "state/registry.json");
-  await truncate(file, 100);
+  const copy = join(root, "state/registry.copy.json");
+  for (const each of [file, copy]) await truncate(each, 100);
   await bus.close();
   bus = createInProcessBus();
   await save(tree, "models/models.yaml", OTHER_DIGEST);
   const restarted = await starting();
-  expect(told("alarm").map(({ error }) => error.message)).toEqual([`${file} cannot be read`]);
+  expect(told("alarm").map(({ error }) => error.message)).toEqual([`${file} cannot be read`, `${copy} cannot be read`]);
   expect(restarted.status().frozen.map(({ problems }) => problems[0]?.code)).toEqual(["identity-changed"]);
   expect((await stat(join(root, "state/registry.damaged.json"))).size).toBe(100);
-  const registry = await readRegistry(join(root, "state"));
+  const { registry } = await readRegistry(join(root, "state"));
   expect(registry?.changes.map(({ after }) => after?.key)).toEqual(["models/chat-v1", "models/atlas-v1"]);
 });

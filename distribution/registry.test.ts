@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -113,22 +113,75 @@ describe("the registry", () => {
     expect(recordRevision(learnt, tree({}), revision(5))).toMatchObject({ since: 5_000, changes: [] });
   });
 
-  test("is on disk whole, or told to be damaged", async () => {
-    const directory = await temporaryDirectory("registry");
-    await ensureDirectory(join(directory, "tmp"));
-    const durable = durableFiles(join(directory, "tmp"));
-    expect(await readRegistry(directory)).toBeUndefined();
-    const file = await openRegistryFile(directory, durable, () => expect.unreachable());
-    await file.register(tree({ v1: "canary" }), revision(1));
-    const again = await openRegistryFile(directory, durable, () => expect.unreachable());
-    expect(again.identities.get("m@v1")?.maturity).toBe("canary");
-    expect(said(await readRegistry(directory), 1_000)).toEqual(["v1 canary"]);
-    await writeFile(join(directory, "registry.json"), '{"format":1}');
-    await expect(readRegistry(directory)).rejects.toThrow("registry.json cannot be read");
-    const alarms: string[] = [];
-    await openRegistryFile(directory, durable, ({ code }) => alarms.push(code));
-    expect(alarms).toEqual(["corrupt"]);
-    expect(await readRegistry(directory)).toBeUndefined();
-    expect(await readFile(join(directory, "registry.damaged.json"), "utf8")).toBe('{"format":1}');
+  describe("on disk", () => {
+    const [FILE, COPY] = ["registry.json", "registry.copy.json"];
+    async function written() {
+      const directory = await temporaryDirectory("registry");
+      await ensureDirectory(join(directory, "tmp"));
+      const durable = durableFiles(join(directory, "tmp"));
+      expect(await readRegistry(directory)).toEqual({ registry: undefined, damage: [] });
+      const file = await openRegistryFile(directory, durable, () => expect.unreachable());
+      await file.register(tree({ v1: "canary" }), revision(1));
+      await file.register(tree({ v1: "production" }), revision(2));
+      const alarms: string[] = [];
+      return {
+        directory,
+        alarms,
+        open: () => openRegistryFile(directory, durable, ({ message }) => alarms.push(message)),
+        read: () => readRegistry(directory),
+        text: (name: string) => readFile(join(directory, name), "utf8"),
+        damage: (name: string) => writeFile(join(directory, name), '{"format":1}'),
+      };
+    }
+
+    test("is there again over a restart", async () => {
+      const { open, read, alarms } = await written();
+      expect((await open()).identities.get("m@v1")?.maturity).toBe("production");
+      expect(said((await read()).registry, 1_000)).toEqual(["v1 canary"]);
+      expect(alarms).toEqual([]);
+    });
+
+    test.each([FILE, COPY])("a damaged %s costs nothing: it is told, put aside, and made again", async (name) => {
+      const { directory, open, read, text, damage, alarms } = await written();
+      const whole = await text(name);
+      await damage(name);
+      const { registry, damage: found } = await read();
+      expect(registry?.changes).toHaveLength(2);
+      expect(found.map(({ code }) => code)).toEqual(["corrupt"]);
+      await (await open()).register(tree({ v1: "production" }), revision(3));
+      expect(alarms).toEqual([`${join(directory, name)} cannot be read`]);
+      expect(await text(name)).toBe(whole);
+      expect(await text(name.replace(".json", ".damaged.json"))).toBe('{"format":1}');
+      await open();
+      expect(alarms).toHaveLength(1);
+    });
+
+    test("a bit that has turned is found", async () => {
+      const { directory, open, read, text, alarms } = await written();
+      await writeFile(join(directory, FILE), (await text(FILE)).replace('"revision":2', '"revision":3'));
+      await open();
+      expect(alarms).toEqual([`${join(directory, FILE)} does not match its checksum`]);
+      expect((await read()).registry?.changes.map((change) => change.revision)).toEqual([1, 2]);
+    });
+
+    test("a file that is gone is told and made again, and a copy that there never was is made", async () => {
+      const { directory, open, read, alarms } = await written();
+      await rm(join(directory, COPY));
+      await open();
+      expect(alarms).toEqual([]);
+      await rm(join(directory, FILE));
+      await open();
+      expect(alarms).toEqual([`${join(directory, FILE)} is missing beside its copy`]);
+      expect(await read()).toMatchObject({ registry: { changes: [{}, {}] }, damage: [] });
+    });
+
+    test("with both damaged it begins anew, and nothing is thrown away", async () => {
+      const { open, read, text, damage, alarms } = await written();
+      for (const name of [FILE, COPY]) await damage(name);
+      expect((await open()).isEmpty).toBe(true);
+      expect(alarms).toHaveLength(2);
+      expect(await read()).toEqual({ registry: undefined, damage: [] });
+      for (const name of [FILE, COPY]) await text(name.replace(".json", ".damaged.json"));
+    });
   });
 });

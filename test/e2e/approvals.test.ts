@@ -139,7 +139,7 @@ test("granted by another it is served, and revoked it is denied again, at once",
 test("an approval on a condition holds for the requests that meet it, and records name it and what was not met", async () => {
   const condition = 'request.headers["x-pilot"] == "yes"';
   const vague = await approval("ann", "request", "atlas-v1", "caller", "--condition", "pilots only", "--reason", "x");
-  expect(vague).toMatchObject({ code: 1, stderr: expect.stringContaining("cannot be evaluated") });
+  expect(vague).toMatchObject({ code: 2, stderr: expect.stringContaining("cannot be evaluated") });
   const id = await requestApproval(as("ann"), { ...REQUEST, conditions: [condition] });
   await grantApproval(as("bob"), id, "as asked");
   await until(200, { "x-pilot": "yes" });
