@@ -269,6 +269,29 @@ export function busContract(name: string, create: () => Promise<BusUnderTest>): 
       }
     });
 
+    test("the log forgets what came before an entry, never the newest one, and goes on after it", async () => {
+      const sequences: number[] = [];
+      for (const name of ["one", "two", "three", "four"]) {
+        sequences.push(await bus.log.append(blob(name), sequences.at(-1) ?? 0));
+      }
+      const [, , third = 0, fourth = 0] = sequences;
+      await bus.log.dropBefore(third);
+      const reader = await subject.open();
+      const left = (await reader.log.after(0)).map(({ sequence, entry }) => [sequence, text(entry)]);
+      expect(left).toEqual([
+        [third, "three"],
+        [fourth, "four"],
+      ]);
+      await bus.log.dropBefore(third);
+      await bus.log.dropBefore(fourth + 100);
+      expect((await reader.log.after(0)).map(({ entry }) => text(entry))).toEqual(["four"]);
+      await expect(reader.log.append(blob("late"), third)).rejects.toMatchObject({ code: "conflict" });
+      const fifth = await reader.log.append(blob("five"), fourth);
+      expect((await bus.log.after(fourth)).map(({ sequence, entry }) => [sequence, text(entry)])).toEqual([
+        [fifth, "five"],
+      ]);
+    });
+
     test("a watcher of the log is called at once and when it has grown, until it is closed", async () => {
       const reader = await subject.open();
       const sizes = new Set<number>();
@@ -291,6 +314,7 @@ export function busContract(name: string, create: () => Promise<BusUnderTest>): 
       expect(() => bus.watchRestrictions(() => undefined)).toThrow(expect.objectContaining({ code: "unavailable" }));
       await expect(bus.log.append(blob("a"), 0)).rejects.toMatchObject({ code: "unavailable" });
       await expect(bus.log.after(0)).rejects.toMatchObject({ code: "unavailable" });
+      await expect(bus.log.dropBefore(1)).rejects.toMatchObject({ code: "unavailable" });
       expect(() => bus.log.watch(() => undefined)).toThrow(expect.objectContaining({ code: "unavailable" }));
       expect(() => bus.watchHead(() => undefined)).toThrow(expect.objectContaining({ code: "unavailable" }));
     });

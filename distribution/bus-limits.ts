@@ -16,9 +16,15 @@ export const MAX_RESTRICTION_BYTES = 8 * 1024;
 export const MAX_RESTRICTION_MS = 7 * 86_400_000;
 /** Clocks of two machines may differ by this much (milliseconds). */
 export const RESTRICTION_SKEW_MS = 10 * 60_000;
-/** Entries of the operational log; beyond, no more are taken: nothing of it may be forgotten. */
+/** Entries of the operational log since its last checkpoint; beyond, no more are taken: nothing of it may be forgotten. */
 export const MAX_LOG_ENTRIES = 16_384;
+/** Revocations that it takes all the same: one for every request that fits. */
+export const RESERVED_LOG_ENTRIES = MAX_LOG_ENTRIES / 2;
+/** Entries that a bus keeps: a log that is full, a checkpoint of all of it, and attempts at one that others came between. */
+export const MAX_BUS_LOG_ENTRIES = 3 * MAX_LOG_ENTRIES;
 export const MAX_LOG_ENTRY_BYTES = 8 * 1024;
+/** What a checkpoint says again may be a little longer than it was, for the place that it has there. */
+export const MAX_KEPT_LOG_ENTRY_BYTES = MAX_LOG_ENTRY_BYTES + 768;
 /** How long (milliseconds) a bus keeps an entry: no entry means anything for longer. */
 export const RESTRICTION_KEPT_MS = MAX_RESTRICTION_MS + 86_400_000;
 /**

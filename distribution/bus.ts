@@ -33,7 +33,7 @@ export interface Bus {
   close(): Promise<void>;
 }
 
-/** The operational log as a bus has it: signed entries in the order in which they were appended, never dropped. */
+/** The operational log as a bus has it: signed entries in the order in which they were appended, never dropped by itself. */
 export interface LogStream {
   /**
    * @returns the sequence of the entry
@@ -42,6 +42,8 @@ export interface LogStream {
   append(entry: Uint8Array, expected: number): Promise<number>;
   /** Those after a sequence, oldest first; not verified. */
   after(sequence: number): Promise<readonly SequencedEntry[]>;
+  /** Forgets the entries before a sequence; those that are left keep theirs, and new ones go on after them. */
+  dropBefore(sequence: number): Promise<void>;
   /** Calls back now and whenever there may be more, or less. */
   watch(listener: () => void): Subscription;
 }

@@ -163,6 +163,10 @@ export async function openDirectoryBus(directory: string, options: DirectoryBusO
         refuseClosed();
         return await log.after(sequence);
       },
+      dropBefore: async (sequence: number) => {
+        refuseClosed();
+        await log.dropBefore(sequence);
+      },
       watch: (listener: () => void) => {
         let seen: number | undefined;
         return watching(paths.log, async (isOpen) => {

@@ -1,13 +1,13 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type DurableFiles, errorCode } from "../revision/index.ts";
 import type { SequencedEntry } from "./bus.ts";
-import { MAX_LOG_ENTRIES, MAX_LOG_ENTRY_BYTES } from "./bus-limits.ts";
+import { MAX_BUS_LOG_ENTRIES, MAX_KEPT_LOG_ENTRY_BYTES } from "./bus-limits.ts";
 import { checkLogEntry, logConflict, logFull } from "./log-checks.ts";
 
 const DIGITS = 8;
 
-/** `log/<sequence>.json`: the name is the sequence, and creating it decides who was first. Nothing is ever removed. */
+/** `log/<sequence>.json`: the name is the sequence, and creating it decides who was first. The newest is never removed. */
 export class DirectoryLog {
   readonly #directory: string;
   readonly #files: DurableFiles;
@@ -22,7 +22,7 @@ export class DirectoryLog {
     const sequences = await this.#sequences();
     const newest = sequences.at(-1) ?? 0;
     if (newest !== expected) throw logConflict(expected, newest);
-    if (sequences.length >= MAX_LOG_ENTRIES) throw logFull();
+    if (sequences.length >= MAX_BUS_LOG_ENTRIES) throw logFull();
     const sequence = expected + 1;
     if (await this.#files.create(this.#file(sequence), new Uint8Array(entry))) return sequence;
     throw logConflict(expected, sequence);
@@ -38,7 +38,7 @@ export class DirectoryLog {
       const file = this.#file(each);
       try {
         // One that is too large is told as one that cannot be read.
-        const entry = (await stat(file)).size > MAX_LOG_ENTRY_BYTES ? new Uint8Array() : await readFile(file);
+        const entry = (await stat(file)).size > MAX_KEPT_LOG_ENTRY_BYTES ? new Uint8Array() : await readFile(file);
         entries.push({ sequence: each, entry });
       } catch (error) {
         // Somebody wipes the bus.
@@ -46,6 +46,14 @@ export class DirectoryLog {
       }
     }
     return entries;
+  }
+
+  async dropBefore(sequence: number): Promise<void> {
+    const sequences = await this.#sequences();
+    // The newest one's name is what says which is the next.
+    for (const each of sequences.slice(0, -1)) {
+      if (each < sequence) await rm(this.#file(each), { force: true });
+    }
   }
 
   /** Oldest first. */

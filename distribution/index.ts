@@ -27,17 +27,14 @@ export {
   type LeaseStatus,
   startLeaseKeeper,
 } from "./lease-keeper.ts";
+export { auditLog, type LogAudit } from "./log-audit.ts";
+export type { Compacted, LogEvent, LogSize, OperationalLogKeeper, OperationalLogOptions } from "./log-keeper.ts";
 export type { ApprovalRequest, LogAction, SignedLogEntry } from "./log-statement.ts";
 export { type NatsBus, type NatsBusOptions, openNatsBus } from "./nats-bus.ts";
 export { natsCredentials } from "./nats-credentials.ts";
 export { keepFilled, type RefillOptions } from "./nats-refill.ts";
 export { type Relay, type RelayOptions, type RelayStatus, startRelay } from "./nats-relay.ts";
-export {
-  type LogEvent,
-  type OperationalLogKeeper,
-  type OperationalLogOptions,
-  startOperationalLog,
-} from "./operational-log.ts";
+export { startOperationalLog } from "./operational-log.ts";
 export { claimHead, type PublishOptions, type PublishResult, publish } from "./publish.ts";
 export {
   type Publisher,

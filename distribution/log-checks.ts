@@ -1,14 +1,14 @@
 import { ChanceryError } from "../resources/index.ts";
-import { MAX_LOG_ENTRIES, MAX_LOG_ENTRY_BYTES } from "./bus-limits.ts";
+import { MAX_BUS_LOG_ENTRIES, MAX_KEPT_LOG_ENTRY_BYTES } from "./bus-limits.ts";
 
 /** What every bus says of the operational log. */
 
 /** @throws ChanceryError "invalid-argument" */
 export function checkLogEntry(entry: Uint8Array): void {
-  if (entry.length > 0 && entry.length <= MAX_LOG_ENTRY_BYTES) return;
+  if (entry.length > 0 && entry.length <= MAX_KEPT_LOG_ENTRY_BYTES) return;
   throw new ChanceryError(
     "invalid-argument",
-    `an entry of the operational log has ${entry.length} bytes; at most ${MAX_LOG_ENTRY_BYTES} fit`,
+    `an entry of the operational log has ${entry.length} bytes; at most ${MAX_KEPT_LOG_ENTRY_BYTES} fit`,
   );
 }
 
@@ -17,5 +17,5 @@ export function logConflict(expected: number, newest: number): ChanceryError {
 }
 
 export function logFull(): ChanceryError {
-  return new ChanceryError("unavailable", `the operational log has ${MAX_LOG_ENTRIES} entries, and no more fit`);
+  return new ChanceryError("unavailable", `the bus has ${MAX_BUS_LOG_ENTRIES} log entries, and no more fit`);
 }

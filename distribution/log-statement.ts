@@ -10,7 +10,13 @@ import {
   type Trust,
   verifyStatement,
 } from "../revision/index.ts";
-import { MAX_LOG_ENTRY_BYTES, RESTRICTION_SKEW_MS } from "./bus-limits.ts";
+import {
+  MAX_KEPT_LOG_ENTRY_BYTES,
+  MAX_LOG_ENTRIES,
+  MAX_LOG_ENTRY_BYTES,
+  RESERVED_LOG_ENTRIES,
+  RESTRICTION_SKEW_MS,
+} from "./bus-limits.ts";
 import { statementSignatures } from "./statement-signatures.ts";
 
 const line = (maximum: number) =>
@@ -42,6 +48,29 @@ const approvalGrant = z.strictObject({ type: z.literal("approval-grant"), id, re
 const approvalRevoke = z.strictObject({ type: z.literal("approval-revoke"), id, reason: line(1_024) });
 const actionSchema = z.discriminatedUnion("type", [approvalRequest, approvalGrant, approvalRevoke]);
 
+const digest = z.string().refine(isDigest, "is not a digest");
+/** Checkpoints that one tells of: a log that was away for more has to be given up by hand. */
+export const MAX_LINEAGE = 32;
+const checkpointSchema = z.strictObject({
+  type: z.literal("checkpoint"),
+  /** As many entries follow at once, and say again what is still needed of all before. */
+  entries: z
+    .int()
+    .min(0)
+    .max(MAX_LOG_ENTRIES + RESERVED_LOG_ENTRIES),
+  /** Digest of what they say. */
+  content: digest,
+  /** What was over before then is not among it. */
+  closedBefore: z.iso.datetime(),
+  /** The first entry of the log, then the checkpoints since, oldest first; the newest ones where they are many. */
+  lineage: z
+    .array(z.strictObject({ sequence: z.int().positive(), digest }))
+    .min(1)
+    .max(MAX_LINEAGE),
+});
+
+const entryActionSchema = z.discriminatedUnion("type", [...actionSchema.options, checkpointSchema]);
+
 const statementSchema = z.strictObject({
   format: z.literal(1),
   /** 1, 2, 3, … */
@@ -56,6 +85,11 @@ const statementSchema = z.strictObject({
 const entrySchema = z.strictObject({ statement: statementSchema, signatures: statementSignatures });
 
 export type ApprovalRequest = z.infer<typeof approvalRequest>;
+/**
+ * From here on the log can be read without what came before: the entries that follow say again what is still needed of it,
+ * each with its own time and author, and whoever holds what came before can see that they do.
+ */
+export type Checkpoint = z.infer<typeof checkpointSchema>;
 /** What an entry of the operational log says was done. */
 export type LogAction = z.infer<typeof actionSchema>;
 
@@ -66,13 +100,14 @@ export interface LogStatement {
   /** RFC 3339. */
   readonly at: string;
   readonly by: string;
-  readonly action: LogAction;
+  readonly action: LogAction | Checkpoint;
 }
 
 /** An entry that a trusted key signed. */
 export interface SignedLogEntry extends Omit<LogStatement, "action" | "format"> {
-  /** undefined: of a kind that this build does not know. It keeps its place, and nothing is done by it. */
+  /** undefined: a checkpoint, or of a kind that this build does not know. It keeps its place, and nothing is done by it. */
   readonly action: LogAction | undefined;
+  readonly checkpoint?: Checkpoint;
   readonly kind: string;
   /** Of the statement. */
   readonly digest: Digest;
@@ -81,20 +116,27 @@ export interface SignedLogEntry extends Omit<LogStatement, "action" | "format"> 
   readonly bytes: Uint8Array;
 }
 
-/** @throws ChanceryError "invalid-argument" for a statement that no reader would take */
-export function signLogEntry(statement: LogStatement, keys: readonly SigningKey[]): Uint8Array {
+/**
+ * @param maximum  bytes that it may have
+ * @throws ChanceryError "invalid-argument" for a statement that no reader would take
+ */
+export function signLogEntry(
+  statement: LogStatement,
+  keys: readonly SigningKey[],
+  maximum = MAX_LOG_ENTRY_BYTES,
+): Uint8Array {
   checkAction(statement.action);
   const parsed = statementSchema.safeParse(statement);
   if (!parsed.success) throw new ChanceryError("invalid-argument", `not a log entry: ${problemOf(parsed.error)}`);
   const signatures = signStatement("log", parsed.data, keys);
   const bytes = Buffer.from(canonicalJson({ statement: parsed.data, signatures }));
-  if (bytes.length <= MAX_LOG_ENTRY_BYTES) return bytes;
+  if (bytes.length <= maximum) return bytes;
   throw new ChanceryError("invalid-argument", `${bytes.length} bytes are too many for a log entry: say it in less`);
 }
 
 /** @throws ChanceryError "invalid-argument" */
-export function checkAction(action: LogAction): void {
-  const parsed = actionSchema.safeParse(action);
+export function checkAction(action: LogAction | Checkpoint): void {
+  const parsed = entryActionSchema.safeParse(action);
   if (!parsed.success) throw new ChanceryError("invalid-argument", problemOf(parsed.error));
 }
 
@@ -117,13 +159,17 @@ export function verifyLogEntry(bytes: Uint8Array, trust: Trust, now: number): Si
   if (!signedBy.some((keyId) => time <= (trust.keys.get(keyId)?.notAfter ?? 0))) {
     throw new ChanceryError("untrusted", `${what} is dated ${at}, when the key that signed it had expired`);
   }
-  const known = actionSchema.safeParse(action);
-  const isKnown = actionSchema.options.some((option) => option.shape.type.value === action.type);
+  const known = entryActionSchema.safeParse(action);
+  const isKnown = entryActionSchema.options.some((option) => option.shape.type.value === action.type);
   if (isKnown && !known.success)
     throw new ChanceryError("corrupt", `${what} cannot be read: ${problemOf(known.error)}`);
-  const digest = digestOf(canonicalJson(statement));
-  const place = { sequence, previous, at, by, kind: action.type, digest, signedBy };
-  return { ...place, action: known.data, bytes: new Uint8Array(bytes) };
+  if (known.data?.type === "checkpoint" && Date.parse(known.data.closedBefore) > time) {
+    throw new ChanceryError("corrupt", `${what} leaves out what was not over when it was made`);
+  }
+  const place = { sequence, previous, at, by, kind: action.type, digest: digestOf(canonicalJson(statement)), signedBy };
+  const entry = { ...place, bytes: new Uint8Array(bytes) };
+  if (known.data?.type === "checkpoint") return { ...entry, action: undefined, checkpoint: known.data };
+  return { ...entry, action: known.data };
 }
 
 /** The same entry with a signature of these keys in place of those that it has. */
@@ -133,8 +179,8 @@ export function resignLogEntry(entry: SignedLogEntry, keys: readonly SigningKey[
 }
 
 function parse(bytes: Uint8Array): z.infer<typeof entrySchema> {
-  if (bytes.length === 0 || bytes.length > MAX_LOG_ENTRY_BYTES) {
-    throw new ChanceryError("corrupt", `a log entry has no bytes, or more than ${MAX_LOG_ENTRY_BYTES}`);
+  if (bytes.length === 0 || bytes.length > MAX_KEPT_LOG_ENTRY_BYTES) {
+    throw new ChanceryError("corrupt", `a log entry has no bytes, or more than ${MAX_KEPT_LOG_ENTRY_BYTES}`);
   }
   let json: unknown;
   try {

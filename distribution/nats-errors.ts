@@ -4,6 +4,8 @@ import { ChanceryError } from "../resources/index.ts";
 
 /** `JSStreamNameExistErr`: there is one with this name and another configuration. */
 const NAME_IN_USE = 10058;
+/** `JSStreamStoreFailedF`: the text is that of the store. */
+const STREAM_STORE_FAILED = 10077;
 
 /** Whether another publisher appended first. */
 export function isWrongSequence(thrown: unknown): boolean {
@@ -16,6 +18,11 @@ export function isWrongSequence(thrown: unknown): boolean {
 
 export function isNameInUse(thrown: unknown): boolean {
   return hasApiCode(thrown, NAME_IN_USE);
+}
+
+/** Whether the stream has as many messages as it may, and drops none for a new one. */
+export function isFullStream(thrown: unknown): boolean {
+  return hasApiCode(thrown, STREAM_STORE_FAILED) && causes(thrown).some(({ message }) => /maximum/.test(message));
 }
 
 /** Whether the stream that was spoken to is not there (any more). */

@@ -5,7 +5,7 @@ import type { Digest } from "../revision/index.ts";
 import type { NodeReport } from "./bus.ts";
 import {
   KEPT_REPORT_MS,
-  MAX_LOG_ENTRIES,
+  MAX_BUS_LOG_ENTRIES,
   MAX_LOG_ENTRY_BYTES,
   MAX_NATS_REPORTERS,
   MAX_REPORT_BYTES,
@@ -133,6 +133,11 @@ export class NatsStreams {
     }
   }
 
+  /** Gives streams that another build made the configuration of this one, where this process manages them. */
+  async renew(session: NatsSession): Promise<void> {
+    if (this.#options.manage) await this.#make(session);
+  }
+
   async #make({ manager }: NatsSession): Promise<void> {
     for (const config of this.#configurations()) {
       try {
@@ -171,7 +176,7 @@ export class NatsStreams {
       storage: StorageType.File,
       // A revocation that was dropped for want of room would be a grant again.
       discard: DiscardPolicy.New,
-      max_msgs: MAX_LOG_ENTRIES,
+      max_msgs: MAX_BUS_LOG_ENTRIES,
       max_msg_size: MAX_LOG_ENTRY_BYTES + 1024,
       republish: { src: names.logEntry, dest: names.logBell },
     };

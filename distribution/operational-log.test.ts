@@ -14,8 +14,9 @@ import {
 } from "../revision/index.ts";
 import type { Bus } from "./bus.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
+import type { OperationalLogKeeper } from "./log-keeper.ts";
 import { type LogAction, signLogEntry } from "./log-statement.ts";
-import { type OperationalLogKeeper, startOperationalLog } from "./operational-log.ts";
+import { startOperationalLog } from "./operational-log.ts";
 
 const NOW = Date.parse("2026-05-01T00:00:00Z");
 const HOUR = 3_600_000;

@@ -1,95 +1,46 @@
 import { ChanceryError, type OperationalLog } from "../resources/index.ts";
-import { type Digest, digestOf, type SigningKey, type Trust } from "../revision/index.ts";
-import { type ApprovalState, type Approvals, applyAction, approvalLog } from "./approval-state.ts";
-import type { LogStream, SequencedEntry, Subscription } from "./bus.ts";
-import { MAX_LOG_ENTRIES } from "./bus-limits.ts";
-import { withDeadline } from "./deadline.ts";
-import { chainOf, type LogChain } from "./log-chain.ts";
-import { type LogFiles, openLogFiles } from "./log-files.ts";
+import { digestOf } from "../revision/index.ts";
+import { type Approvals, applyAction, approvalLog } from "./approval-state.ts";
+import type { Subscription } from "./bus.ts";
+import { MAX_KEPT_LOG_ENTRY_BYTES, MAX_LOG_ENTRIES, RESERVED_LOG_ENTRIES } from "./bus-limits.ts";
+import { chainOf, type LogChain, noLog } from "./log-chain.ts";
+import { isBefore, planCheckpoint } from "./log-checkpoint.ts";
+import { openLogFiles } from "./log-files.ts";
+import { type Folded, foldLog } from "./log-fold.ts";
+import type { Compacted, LogSize, OperationalLogKeeper, OperationalLogOptions } from "./log-keeper.ts";
+import { LogOnBus } from "./log-on-bus.ts";
+import { LogOnDisk } from "./log-on-disk.ts";
 import {
   checkAction,
   type LogAction,
+  type LogStatement,
   resignLogEntry,
   type SignedLogEntry,
   signLogEntry,
   verifyLogEntry,
 } from "./log-statement.ts";
 
-const ANSWER_MS = 5_000;
 const RETRY_MS = 2_000;
 const MAX_ATTEMPTS = 8;
 /** Refused entries and those without effect that are remembered, so that each is told and counted once. */
 const MAX_TOLD = 1_024;
 
-export interface OperationalLogOptions {
-  readonly bus: LogStream;
-  /** Where entries are kept over restarts. */
-  readonly directory: string;
-  readonly trust: Trust;
-  /** Keys that sign what is appended from here; none: nothing is. */
-  readonly signers: readonly SigningKey[];
-  /** Called when what the log says has changed, after the start. */
-  readonly onChange?: () => void;
-  readonly onEvent?: (event: LogEvent) => void;
-  readonly onAlarm: (alarm: ChanceryError) => void;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
-  /** Milliseconds until what failed is tried again; 2,000 unless given. */
-  readonly retryMs?: number;
-}
-
-export type LogEvent =
-  | { readonly type: "taken"; readonly entry: SignedLogEntry; readonly restored: boolean }
-  /** Each once: not covered by the trust file, malformed, of an unknown kind, or without effect where it stands. */
-  | { readonly type: "refused"; readonly error: ChanceryError };
-
-/** The operational log of one process: what the API and controllers did, signed, in one order for everybody. */
-export interface OperationalLogKeeper {
-  readonly approvals: Approvals;
-  /** In order. */
-  entries(): readonly SignedLogEntry[];
-  /** What it adds to the authored tree now. */
-  replay(): OperationalLog;
-  /** Entries that were refused since the start. */
-  refused(): number;
-  /**
-   * Appends what somebody did. It is on the bus and on disk when this resolves.
-   *
-   * @param by  who did it
-   * @throws ChanceryError "invalid-argument"; "untrusted" without a key; what `applyAction` throws; "unavailable" where the
-   *   bus or the disk does not take it
-   */
-  append(action: LogAction, by: string): Promise<SignedLogEntry>;
-  /** Safe to call twice. */
-  close(): Promise<void>;
-}
-
 /** Resolves when what is on disk is taken up; the bus need not answer for that. */
 export async function startOperationalLog(options: OperationalLogOptions): Promise<OperationalLogKeeper> {
-  const keeper = new LogKeeper(options, await openLogFiles(options.directory, options.onAlarm));
+  const keeper = new LogKeeper(options, new LogOnDisk(await openLogFiles(options.directory, options.onAlarm)));
   await keeper.start();
   return keeper;
 }
 
-interface BusEntry {
-  readonly sequence: number;
-  /** Of the bytes. */
-  readonly bytesDigest: Digest;
-  /** undefined: refused. */
-  readonly entry: SignedLogEntry | undefined;
-}
-
 class LogKeeper implements OperationalLogKeeper {
   readonly #options: OperationalLogOptions;
-  readonly #files: LogFiles;
-  #log: LogChain = { chain: [], displaced: [] };
+  readonly #disk: LogOnDisk;
+  readonly #bus: LogOnBus;
+  #log: LogChain = noLog;
   /** What the log says; in the middle of putting it in order, that. */
   #states: Approvals = new Map();
   /** What it said when it was last in order. */
   #approvals: Approvals = new Map();
-  #onBus: readonly BusEntry[] = [];
-  /** Digest → as it is on disk. */
-  readonly #onDisk = new Map<Digest, SignedLogEntry>();
   /** What was told already. */
   readonly #told = new Set<string>();
   #refusals = 0;
@@ -100,20 +51,19 @@ class LogKeeper implements OperationalLogKeeper {
   #failure: string | undefined;
   #closed = false;
 
-  constructor(options: OperationalLogOptions, files: LogFiles) {
+  constructor(options: OperationalLogOptions, disk: LogOnDisk) {
     this.#options = options;
-    this.#files = files;
+    this.#disk = disk;
+    this.#bus = new LogOnBus(options.bus, (bytes) => {
+      const entry = this.#verify(bytes);
+      return entry === undefined ? undefined : this.#underOwnKeys(entry);
+    });
   }
 
   async start(): Promise<void> {
-    const held: SignedLogEntry[] = [];
-    for (const bytes of await this.#files.read()) {
-      const entry = this.#verify(bytes);
-      if (entry === undefined) continue;
-      this.#onDisk.set(entry.digest, entry);
-      held.push(this.#underOwnKeys(entry));
-    }
-    this.#adopt(chainOf([], held), true);
+    const onDisk = await this.#disk.read((bytes) => this.#verify(bytes));
+    const held = onDisk.map((entry) => this.#underOwnKeys(entry));
+    this.#adopt(chainOf(held, noLog), true);
     this.#approvals = this.#states;
     this.#subscription = this.#options.bus.watch(() => this.#look());
     this.#look();
@@ -137,12 +87,30 @@ class LogKeeper implements OperationalLogKeeper {
     return this.#refusals;
   }
 
+  size(): LogSize {
+    const { chain } = this.#log;
+    const [first] = chain;
+    const sizes = { entries: chain.length, capacity: this.#capacity(), sequence: chain.at(-1)?.sequence ?? 0 };
+    if (first?.checkpoint === undefined) return sizes;
+    const { sequence, at, by } = first;
+    return { ...sizes, checkpoint: { sequence, at, by } };
+  }
+
+  async compact(by: string, closedBefore: number): Promise<Compacted> {
+    if (this.#closed) throw new ChanceryError("unavailable", "this process is stopping");
+    return await this.#inTurn(async () => {
+      const compacted = await this.#compact(by, closedBefore);
+      await this.#save();
+      await this.#shorten();
+      return compacted;
+    });
+  }
+
   async append(action: LogAction, by: string): Promise<SignedLogEntry> {
     if (this.#closed) throw new ChanceryError("unavailable", "this process is stopping");
     checkAction(action);
     return await this.#inTurn(async () => {
-      const at = new Date(this.#options.now()).toISOString();
-      const appended = await this.#append(action, by, at);
+      const appended = await this.#append(action, by, this.#time());
       await this.#save();
       return appended;
     });
@@ -181,6 +149,7 @@ class LogKeeper implements OperationalLogKeeper {
         await this.#refill();
         await this.#replace();
         await this.#save();
+        await this.#shorten();
         this.#failure = undefined;
       } catch (thrown) {
         const error = ChanceryError.from(thrown, "unavailable");
@@ -192,72 +161,94 @@ class LogKeeper implements OperationalLogKeeper {
   }
 
   async #append(action: LogAction, by: string, at: string): Promise<SignedLogEntry> {
-    const { signers, trust, now } = this.#options;
-    if (signers.length === 0) {
-      throw new ChanceryError(
-        "untrusted",
-        "this process has no key for the operational log that the trust file covers",
-      );
-    }
+    this.#demandKey();
     for (let attempt = 1; ; attempt++) {
       await this.#read();
       await this.#refill();
       applyAction(this.#states.get(action.id), { at, by, action });
-      const { chain } = this.#log;
-      if (chain.length >= MAX_LOG_ENTRIES) {
-        throw new ChanceryError("unavailable", `the operational log has ${chain.length} entries, and no more fit`);
+      const { length } = this.#log.chain;
+      // What is in force can be taken out of force whatever else was written.
+      const reserved = action.type === "approval-revoke" ? RESERVED_LOG_ENTRIES : 0;
+      if (length >= this.#capacity() + reserved) {
+        const remedy = '"chancery log compact" makes room';
+        throw new ChanceryError("unavailable", `the operational log has ${length} entries, and no more fit: ${remedy}`);
       }
-      const place = { sequence: chain.length + 1, previous: chain.at(-1)?.digest ?? "" };
-      const bytes = signLogEntry({ format: 1, ...place, at, by, action }, signers);
-      const entry = verifyLogEntry(bytes, trust, now());
       try {
-        await this.#put(entry);
+        const entry = await this.#putAll([{ action, by, at }]);
+        this.#adopt({ ...this.#log, chain: [...this.#log.chain, entry] }, false);
+        return entry;
       } catch (error) {
-        const isConflict = error instanceof ChanceryError && error.code === "conflict";
-        if (!isConflict || attempt === MAX_ATTEMPTS) throw error;
-        continue;
+        if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error;
       }
-      this.#adopt({ chain: [...chain, entry], displaced: this.#log.displaced }, false);
-      return entry;
     }
   }
 
-  async #put(entry: SignedLogEntry): Promise<void> {
-    const expected = this.#onBus.at(-1)?.sequence ?? 0;
-    const appending = this.#options.bus.append(entry.bytes, expected);
-    const sequence = await withDeadline(appending, ANSWER_MS, "the bus took no log entry");
-    this.#onBus = [...this.#onBus, { sequence, bytesDigest: digestOf(entry.bytes), entry }];
+  async #compact(by: string, closedBefore: number): Promise<Compacted> {
+    this.#demandKey();
+    for (let attempt = 1; ; attempt++) {
+      await this.#read();
+      await this.#refill();
+      await this.#replace();
+      const before = this.#log.chain.length;
+      const { checkpoint, kept } = planCheckpoint(this.#log.chain, closedBefore);
+      if (kept.length + 1 >= before) {
+        throw new ChanceryError("conflict", `nothing can be left out: ${before} log entries are all still needed`);
+      }
+      if (!this.#bus.hasRoomFor(kept.length + 1)) {
+        throw new ChanceryError("unavailable", "the bus has no room for a checkpoint: it keeps log entries of before");
+      }
+      try {
+        const { sequence } = await this.#putAll([{ action: checkpoint, by, at: this.#time() }, ...kept]);
+        // As every reader does: from here on it is the beginning.
+        this.#adopt(chainOf(this.#bus.entries(), this.#log), false);
+        if (this.#log.chain[0]?.sequence === sequence) return { before, kept: kept.length, sequence };
+        throw new ChanceryError("internal", "the checkpoint is not taken: see the log of this process");
+      } catch (error) {
+        // Others came between: what was put says nothing new where it stands, and stays as it is.
+        if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  #capacity(): number {
+    return this.#options.capacity ?? MAX_LOG_ENTRIES;
+  }
+
+  #time(): string {
+    return new Date(this.#options.now()).toISOString();
+  }
+
+  #demandKey(): void {
+    if (this.#options.signers.length > 0) return;
+    throw new ChanceryError("untrusted", "this process has no key for the operational log that the trust file covers");
+  }
+
+  /** Puts on the bus what follows the chain as it is. @returns the first */
+  async #putAll(said: readonly Pick<LogStatement, "action" | "by" | "at">[]): Promise<SignedLogEntry> {
+    const { signers, trust, now } = this.#options;
+    const put: SignedLogEntry[] = [];
+    for (const { action, by, at } of said) {
+      const last = put.at(-1) ?? this.#log.chain.at(-1);
+      const place = { sequence: (last?.sequence ?? 0) + 1, previous: last?.digest ?? "" };
+      const bytes = signLogEntry({ format: 1, ...place, at, by, action }, signers, MAX_KEPT_LOG_ENTRY_BYTES);
+      const entry = verifyLogEntry(bytes, trust, now());
+      await this.#bus.put(entry);
+      put.push(entry);
+    }
+    const [first] = put;
+    if (first === undefined) throw new ChanceryError("internal", "nothing to append");
+    return first;
   }
 
   async #read(): Promise<void> {
-    const last = this.#onBus.at(-1);
-    const tail = await this.#after(Math.max(0, (last?.sequence ?? 0) - 1));
-    const [first, ...newer] = tail;
-    if (last !== undefined && first?.sequence === last.sequence && digestOf(first.entry) === last.bytesDigest) {
-      if (newer.length === 0) return;
-      this.#onBus = [...this.#onBus, ...newer.map((each) => this.#busEntry(each))];
-    } else {
-      // The first time, or another log than the one that was seen: it was wiped, or went back.
-      if (last === undefined && tail.length === 0) return;
-      if (last !== undefined) this.#options.onAlarm(new ChanceryError("unavailable", "the bus has lost log entries"));
-      const all = last === undefined ? tail : await this.#after(0);
-      this.#onBus = all.map((each) => this.#busEntry(each));
+    const [first] = this.#log.chain;
+    const found = await this.#bus.read();
+    if (found === "same") return;
+    this.#adopt(chainOf(this.#bus.entries(), this.#log), false);
+    // Where there is a new checkpoint, it is meant to have lost what came before.
+    if (found === "other" && this.#log.chain[0]?.digest === first?.digest) {
+      this.#options.onAlarm(new ChanceryError("unavailable", "the bus has lost log entries"));
     }
-    const onBus = this.#onBus.flatMap(({ entry }) => (entry === undefined ? [] : [entry]));
-    this.#adopt(chainOf(onBus, this.entries()), false);
-  }
-
-  async #after(sequence: number): Promise<readonly SequencedEntry[]> {
-    return await withDeadline(this.#options.bus.after(sequence), ANSWER_MS, "the bus gives no log entries");
-  }
-
-  #busEntry({ sequence, entry: bytes }: SequencedEntry): BusEntry {
-    const entry = this.#verify(bytes);
-    return {
-      sequence,
-      bytesDigest: digestOf(bytes),
-      entry: entry === undefined ? undefined : this.#underOwnKeys(entry),
-    };
   }
 
   #verify(bytes: Uint8Array): SignedLogEntry | undefined {
@@ -285,36 +276,59 @@ class LogKeeper implements OperationalLogKeeper {
 
   /** Takes up a log, and tells what is new in it. */
   #adopt(log: LogChain, restored: boolean): void {
-    const before = this.#log;
-    if (log.chain.at(-1)?.digest === before.chain.at(-1)?.digest && sameDigests(log.displaced, before.displaced))
-      return;
-    const known = new Set(this.entries().map(({ digest }) => digest));
-    this.#log = log;
-    const states = new Map<string, ApprovalState>();
-    for (const entry of this.entries()) {
-      const { digest, sequence, kind, at, by, action } = entry;
-      if (!known.has(digest)) this.#options.onEvent?.({ type: "taken", entry, restored });
-      try {
-        if (action === undefined) {
-          const message = `it is of kind "${kind}", which this build does not know: update this process`;
-          throw new ChanceryError("unsupported-format", message);
-        }
-        states.set(action.id, applyAction(states.get(action.id), { at, by, action }));
-      } catch (thrown) {
-        const error = ChanceryError.from(thrown);
-        this.#refuse(
-          digest,
-          new ChanceryError(error.code, `log entry ${sequence}: ${error.message}`, { cause: error }),
-        );
-      }
+    for (const { entry, reason } of log.refused) {
+      this.#refuse(entry.digest, new ChanceryError("conflict", `the checkpoint at ${entry.sequence}: ${reason}`));
     }
-    this.#states = states;
+    const before = this.#log;
+    const [base] = log.chain;
+    if (
+      base?.digest === before.chain[0]?.digest &&
+      log.chain.at(-1)?.digest === before.chain.at(-1)?.digest &&
+      sameDigests(log.displaced, before.displaced)
+    ) {
+      return;
+    }
+    const known = new Set(this.entries().map(({ digest }) => digest));
+    const folded = foldLog(log.chain);
+    const aside = foldLog(log.displaced, folded.approvals);
+    // What was over when the checkpoint was made, or is said by it, need not be appended anew.
+    const done = new Set(
+      [...aside.repeated, ...aside.refused.map(({ entry }) => entry).filter((entry) => isBefore(entry, base))].map(
+        ({ digest }) => digest,
+      ),
+    );
+    this.#log = { ...log, displaced: log.displaced.filter(({ digest }) => !done.has(digest)) };
+    for (const entry of this.entries()) {
+      if (!known.has(entry.digest)) this.#options.onEvent?.({ type: "taken", entry, restored });
+    }
+    this.#refuseOf(folded);
+    this.#refuseOf({ ...aside, refused: aside.refused.filter(({ entry }) => !done.has(entry.digest)) });
+    this.#states = aside.approvals;
+  }
+
+  #refuseOf({ refused }: Folded): void {
+    for (const { entry, error } of refused) {
+      const { digest, sequence } = entry;
+      this.#refuse(digest, new ChanceryError(error.code, `log entry ${sequence}: ${error.message}`, { cause: error }));
+    }
   }
 
   /** Puts on the bus what it lacks of the chain: it was wiped, or what it has is not covered by the trust file any more. */
   async #refill(): Promise<void> {
-    const there = new Set(this.#onBus.flatMap(({ entry }) => (entry === undefined ? [] : [entry.digest])));
-    for (const entry of this.#log.chain) if (!there.has(entry.digest)) await this.#put(entry);
+    const there = new Set(this.#bus.entries().map(({ digest }) => digest));
+    for (const entry of this.#log.chain) if (!there.has(entry.digest)) await this.#bus.put(entry);
+  }
+
+  /** Has the bus forget what came before the checkpoint: of one that was made here, or by a process that then ended. */
+  async #shorten(): Promise<void> {
+    const [base] = this.#log.chain;
+    if (base?.checkpoint === undefined) return;
+    try {
+      await this.#bus.dropBefore(base.digest);
+    } catch (thrown) {
+      const { code, message } = ChanceryError.from(thrown, "unavailable");
+      this.#refuse(`shorten ${message}`, new ChanceryError(code, message));
+    }
   }
 
   /** Appends anew what has no place in the chain, unless it is said there already. */
@@ -323,14 +337,14 @@ class LogKeeper implements OperationalLogKeeper {
     for (const entry of moving) {
       const { action, by, at, digest, sequence } = entry;
       if (action === undefined) continue;
-      const { chain, displaced } = this.#log;
-      this.#adopt({ chain, displaced: displaced.filter((other) => other.digest !== digest) }, false);
+      const { displaced } = this.#log;
+      this.#adopt({ ...this.#log, displaced: displaced.filter((other) => other.digest !== digest) }, false);
       try {
         await this.#append(action, by, at);
       } catch (thrown) {
         const error = ChanceryError.from(thrown, "unavailable");
         if (error.code === "unavailable" || error.code === "untrusted") {
-          this.#adopt({ chain: this.#log.chain, displaced: [entry, ...this.#log.displaced] }, false);
+          this.#adopt({ ...this.#log, displaced: [entry, ...this.#log.displaced] }, false);
           throw error;
         }
         this.#refuse(
@@ -344,25 +358,8 @@ class LogKeeper implements OperationalLogKeeper {
     this.#options.onAlarm(new ChanceryError("conflict", what));
   }
 
-  /** Brings the disk to what is held; what left the chain goes last. */
   async #save(): Promise<void> {
-    const held = new Map(this.entries().map((entry) => [entry.digest, entry]));
-    for (const [digest, entry] of held) {
-      if (sameBytes(this.#onDisk.get(digest)?.bytes, entry.bytes)) continue;
-      try {
-        await this.#files.write(entry);
-      } catch (cause) {
-        const { message } = ChanceryError.from(cause);
-        const what = `log entry ${entry.sequence} holds, but cannot be kept over a restart: ${message}`;
-        throw new ChanceryError("unavailable", what, { cause });
-      }
-      this.#onDisk.set(digest, entry);
-    }
-    for (const [digest, entry] of this.#onDisk) {
-      if (held.has(digest)) continue;
-      await this.#files.remove(entry);
-      this.#onDisk.delete(digest);
-    }
+    await this.#disk.save(this.entries(), this.#log.chain[0]);
   }
 
   #refuse(what: string, thrown: unknown): void {
@@ -378,8 +375,8 @@ class LogKeeper implements OperationalLogKeeper {
   }
 }
 
-function sameBytes(one: Uint8Array | undefined, other: Uint8Array): boolean {
-  return one === other || (one !== undefined && Buffer.compare(one, other) === 0);
+function isConflict(error: unknown): boolean {
+  return error instanceof ChanceryError && error.code === "conflict";
 }
 
 function sameDigests(one: readonly SignedLogEntry[], other: readonly SignedLogEntry[]): boolean {
