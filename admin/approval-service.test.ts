@@ -8,6 +8,7 @@ import { createInProcessBus, startOperationalLog } from "../distribution/index.t
 import { initKeys, loadSigningKey, loadTrust } from "../revision/index.ts";
 import { grantApproval, listApprovals, requestApproval, revokeApproval } from "./approval-client.ts";
 import { giveRestriction } from "./client.ts";
+import { compactLog } from "./log-service.ts";
 import { createRegistry } from "./metrics.ts";
 import { parsePrincipals } from "./principals-file.ts";
 import { startAdminServer } from "./server.ts";
@@ -42,6 +43,7 @@ async function serve(options: { readonly token?: string; readonly alone?: boolea
   };
   const server = await startAdminServer({
     ...{ host: "127.0.0.1", port: 0, notReady: () => [], metrics: createRegistry() },
+    log: { log, now: () => NOW },
     approvals: { log, names: (kind) => names[kind], now: () => NOW, newId },
     restrictions: {
       restrictions: { give: async () => ({ spread: true }), states: () => [], refused: () => 0 },
@@ -93,6 +95,20 @@ test("one requests, another grants, and every step is told", async () => {
   await requestApproval(as("ann"), request);
   // On other conditions it is another approval.
   await requestApproval(as("ann"), { ...request, conditions: [] });
+});
+
+test("the operator alone compacts the log, and what was over before then leaves it", async () => {
+  const { as } = await serve({ token: "token-of-operator" });
+  const id = await requestApproval(as("ann"), request);
+  await revokeApproval(as("ann"), id, "wrong");
+  await expect(compactLog(as("bob"), NOW)).rejects.toMatchObject({ code: "forbidden" });
+  await expect(compactLog(as("operator"), NOW + 1)).rejects.toMatchObject({ code: "invalid-argument" });
+  // It was revoked at this very moment, not before.
+  await expect(compactLog(as("operator"), NOW)).rejects.toMatchObject({
+    code: "conflict",
+    message: expect.stringContaining("all still needed"),
+  });
+  expect((await listApprovals(as("eve"))).approvals).toHaveLength(1);
 });
 
 test("roles bound what a token may do, and without one nobody is let in", async () => {

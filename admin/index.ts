@@ -20,9 +20,18 @@ export {
   listRestrictions,
 } from "./client.ts";
 export { type AdminClientOptions, adminUrl, getPage } from "./client-transport.ts";
-export { addRestrictionMetrics, addStatusMetrics, createRegistry } from "./metrics.ts";
+export { compactLog, type LogApi } from "./log-service.ts";
+export { addKeyMetrics, addRestrictionMetrics, addStatusMetrics, createRegistry } from "./metrics.ts";
 export type { Credential } from "./principal.ts";
 export { parsePrincipals } from "./principals-file.ts";
 export { isRestrictionKind, type RestrictionApi, type RestrictionKind } from "./restriction-service.ts";
 export { type AdminServer, type AdminServerOptions, startAdminServer } from "./server.ts";
-export type { ControlStatus, DecisionServiceFacts, NodeFacts, RegionFacts, XdsServerFacts } from "./status.ts";
+export type {
+  ControlStatus,
+  DecisionServiceFacts,
+  KeyFacts,
+  LogFacts,
+  NodeFacts,
+  RegionFacts,
+  XdsServerFacts,
+} from "./status.ts";

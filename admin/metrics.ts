@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { Restrictions } from "../distribution/index.ts";
+import type { Trust } from "../revision/index.ts";
 import type { ControlStatus } from "./status.ts";
 
 /** A registry with the metrics of the process itself (CPU, memory, event loop). */
@@ -35,6 +36,22 @@ export function addRestrictionMetrics(
   });
 }
 
+/** Adds the keys that this process believes, read at each scrape: newer revisions may bring others. */
+export function addKeyMetrics(registry: Registry, trust: Trust, now: () => number): void {
+  new Gauge({
+    name: "chancery_key_expires_seconds",
+    help: "Seconds until the key signs nothing any more that is taken here; negative: since then.",
+    labelNames: ["key", "purposes"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { keyId, purposes, notAfter } of trust.keys.values()) {
+        this.set({ key: keyId, purposes: [...purposes].join(",") }, (notAfter - now()) / 1_000);
+      }
+    },
+  });
+}
+
 /** Adds the fleet's state, read from `status` at each scrape. */
 export function addStatusMetrics(registry: Registry, status: () => ControlStatus): void {
   const gauge = <L extends string>(
@@ -60,6 +77,24 @@ export function addStatusMetrics(registry: Registry, status: () => ControlStatus
   );
   gauge("chancery_frozen_scopes", "Scopes whose newest edit was refused.", [], (metric, now) =>
     metric.set(now.frozenScopes.length),
+  );
+  gauge(
+    "chancery_log_entries",
+    "Entries of the operational log since it was compacted last; none where there is no log.",
+    [],
+    (metric, now) => {
+      if (now.operationalLog === undefined) metric.remove();
+      else metric.set(now.operationalLog.entries);
+    },
+  );
+  gauge(
+    "chancery_log_capacity",
+    "Entries with which the operational log takes no more until it is compacted.",
+    [],
+    (metric, now) => {
+      if (now.operationalLog === undefined) metric.remove();
+      else metric.set(now.operationalLog.capacity);
+    },
   );
   gauge(
     "chancery_revision_refused",

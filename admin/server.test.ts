@@ -52,6 +52,8 @@ const STATUS: ControlStatus = {
       missingIn: ["us/relay"],
     },
   ],
+  operationalLog: { entries: 14_000, capacity: 16_384, sequence: 20_000, compactedAt: 5_000 },
+  keys: [{ id: "ab", purposes: ["revision", "log"], notAfter: 8_000, signsHere: true }],
 };
 
 async function start(options: Partial<AdminServerOptions> = {}) {
@@ -89,8 +91,12 @@ test("serves metrics of the process and of the fleet", async () => {
   expect(await read()).toContain('chancery_decision_service_active_revision{service="authz-1"} 7');
   expect(await read()).toContain('chancery_restriction_missing{id="q-1"} 1');
   expect(await read()).toContain('chancery_node_held_back{node="edge-1",node_group="edge/main"} 1');
-  status = { ...STATUS, nodes: [] };
+  expect(await read()).toContain("chancery_log_entries 14000");
+  expect(await read()).toContain("chancery_log_capacity 16384");
+  const { operationalLog: _, ...without } = STATUS;
+  status = { ...without, nodes: [] };
   expect(await read()).not.toContain("edge-1");
+  expect(await read()).not.toMatch(/^chancery_log_/m);
 });
 
 test("serves what the kill switch of the process holds", async () => {
@@ -126,6 +132,8 @@ test("answers GetStatus as JSON over POST", async () => {
     decisionServices: [{ id: "authz-1", decisions: "42" }],
     frozenScopes: [{ scope: "team" }],
     restrictions: [{ id: "q-1", by: "alice", until: "1970-01-01T00:00:09Z", missingIn: ["us/relay"] }],
+    operationalLog: { entries: 14_000, capacity: 16_384, sequence: "20000", compactedAt: "1970-01-01T00:00:05Z" },
+    keys: [{ id: "ab", purposes: ["revision", "log"], notAfter: "1970-01-01T00:00:08Z", signsHere: true }],
   });
 });
 

@@ -12,6 +12,7 @@ import { hostOf, isLoopback, type KeyPair, type Renewable } from "../envoy/index
 import { AdminService } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
 import { ApprovalService } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
 import { EndpointService } from "../protos/gen/chancery/admin/v1/endpoints_pb.ts";
+import { LogService } from "../protos/gen/chancery/admin/v1/log_pb.ts";
 import { RestrictionService } from "../protos/gen/chancery/admin/v1/restrictions_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
 import type { EndpointFeed } from "../xds-server/index.ts";
@@ -19,6 +20,7 @@ import { type ApprovalApi, approvalService } from "./approval-service.ts";
 import { translateErrors } from "./connect-errors.ts";
 import { endpointService } from "./endpoint-service.ts";
 import { acceptHttp2 } from "./http-versions.ts";
+import { type LogApi, logService } from "./log-service.ts";
 import { type Credential, credentialsOf, principalKey, principalOf } from "./principal.ts";
 import { type RestrictionApi, restrictionService } from "./restriction-service.ts";
 import { type ControlStatus, toStatusResponse } from "./status.ts";
@@ -39,6 +41,8 @@ export interface AdminServerOptions {
   readonly restrictions?: RestrictionApi;
   /** With it approvals are requested, granted, revoked and listed. */
   readonly approvals?: ApprovalApi;
+  /** With it the operational log can be compacted. */
+  readonly log?: LogApi;
   /** With it endpoints are taken. */
   readonly endpoints?: Pick<EndpointFeed, "offer">;
   /** Path → what is answered there as JSON; undefined: 404. With a token they demand it. */
@@ -78,7 +82,7 @@ const HTTP2_LIMITS = { firstBytesMs: HEADERS_MS, requestMs: REQUEST_MS, idleMs: 
  */
 export async function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
   const loopback = isLoopback(options.host);
-  const { status, restrictions, approvals, endpoints } = options;
+  const { status, restrictions, approvals, log, endpoints } = options;
   const { token, principals, tls } = options;
   if (tls === undefined && !loopback) {
     throw new ChanceryError(
@@ -93,11 +97,13 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
     if (status !== undefined) router.service(AdminService, { getStatus: () => toStatusResponse(status()) });
     if (restrictions !== undefined) router.service(RestrictionService, restrictionService(restrictions));
     if (approvals !== undefined) router.service(ApprovalService, approvalService(approvals));
+    if (log !== undefined) router.service(LogService, logService(log));
     if (endpoints !== undefined) router.service(EndpointService, endpointService(endpoints));
   };
   if (status !== undefined) prefixes.push(`/${AdminService.typeName}/`);
   if (restrictions !== undefined) prefixes.push(`/${RestrictionService.typeName}/`);
   if (approvals !== undefined) prefixes.push(`/${ApprovalService.typeName}/`);
+  if (log !== undefined) prefixes.push(`/${LogService.typeName}/`);
   if (endpoints !== undefined) prefixes.push(`/${EndpointService.typeName}/`);
   if ((prefixes.length > 0 || options.pages !== undefined) && credentials === undefined && !loopback) {
     throw new ChanceryError(

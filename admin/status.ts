@@ -1,6 +1,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { GetStatusResponseSchema, LatencySchema } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
+import type {
+  GetStatusResponseSchema,
+  LatencySchema,
+  OperationalLogStatusSchema,
+} from "../protos/gen/chancery/admin/v1/admin_pb.ts";
 
 /** What the control plane knows of itself and of the fleet, as plain data. Times are milliseconds since the epoch. */
 export interface ControlStatus {
@@ -19,7 +23,27 @@ export interface ControlStatus {
   readonly regions?: readonly RegionFacts[];
   readonly xdsServers?: readonly XdsServerFacts[];
   readonly restrictions: readonly ActiveRestrictionFacts[];
+  /** Left out where there is none. */
+  readonly operationalLog?: LogFacts;
+  /** Keys that the trust file names. */
+  readonly keys?: readonly KeyFacts[];
   readonly convergence?: { readonly saveToAcknowledged?: LatencyFacts; readonly saveToFirstDecision?: LatencyFacts };
+}
+
+export interface LogFacts {
+  readonly entries: number;
+  readonly capacity: number;
+  readonly sequence: number;
+  /** Left out: never. */
+  readonly compactedAt?: number;
+}
+
+export interface KeyFacts {
+  readonly id: string;
+  readonly purposes: readonly string[];
+  readonly notAfter: number;
+  /** Whether this process signs with it. */
+  readonly signsHere: boolean;
 }
 
 /** A restriction that has not ended and was not lifted. */
@@ -118,7 +142,7 @@ export interface DecisionServiceFacts {
 
 /** The status in the words of the API. */
 export function toStatusResponse(status: ControlStatus): MessageInitShape<typeof GetStatusResponseSchema> {
-  const { revision, leadership, regions = [], xdsServers = [] } = status;
+  const { revision, leadership, regions = [], xdsServers = [], operationalLog, keys = [] } = status;
   const { saveToAcknowledged, saveToFirstDecision } = status.convergence ?? {};
   return {
     ...(revision === undefined
@@ -131,6 +155,12 @@ export function toStatusResponse(status: ControlStatus): MessageInitShape<typeof
             signedBy: [...revision.signedBy],
           },
         }),
+    ...(operationalLog === undefined ? {} : { operationalLog: logStatus(operationalLog) }),
+    keys: keys.map(({ notAfter, purposes, ...key }) => ({
+      ...key,
+      purposes: [...purposes],
+      notAfter: timestampFromMs(notAfter),
+    })),
     restrictions: status.restrictions.map(({ until, missingIn, ...restriction }) => ({
       ...restriction,
       until: timestampFromMs(until),
@@ -181,6 +211,11 @@ export function toStatusResponse(status: ControlStatus): MessageInitShape<typeof
       ...(saveToFirstDecision === undefined ? {} : { saveToFirstDecision: latency(saveToFirstDecision) }),
     },
   };
+}
+
+function logStatus({ compactedAt, sequence, ...log }: LogFacts): MessageInitShape<typeof OperationalLogStatusSchema> {
+  const compacted = compactedAt === undefined ? {} : { compactedAt: timestampFromMs(compactedAt) };
+  return { ...log, sequence: BigInt(sequence), ...compacted };
 }
 
 function latency({ count, p50, p99, max }: LatencyFacts): MessageInitShape<typeof LatencySchema> {

@@ -1,5 +1,6 @@
 import { extname, join } from "node:path";
 import {
+  addKeyMetrics,
   addRestrictionMetrics,
   addStatusMetrics,
   type ControlStatus,
@@ -15,10 +16,12 @@ import { type Address, demandFree, formatAddress } from "./address.ts";
 import { EnvoyChild, type EnvoyOptions } from "./envoy-child.ts";
 import { type FeedOptions, feedSettings } from "./feed-options.ts";
 import { Fleet } from "./fleet.ts";
+import { keyFacts, keyReminders } from "./key-expiry.ts";
 import type { Logger } from "./logging.ts";
 import { LOOP_SLICING } from "./loop-slicing.ts";
-import { approvalApi, openOperationalLog } from "./operational-log.ts";
+import { approvalApi, logReminders, openOperationalLog } from "./operational-log.ts";
 import type { PrincipalsFile } from "./principals-file.ts";
+import { startReminders } from "./reminders.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
 import type { ShutdownStack } from "./shutdown.ts";
 import { openSigningKeys } from "./signing-keys.ts";
@@ -183,7 +186,10 @@ export async function startControlPlane(
 
   const status = (): ControlStatus => {
     const served = xds.revision();
-    const parts = { publisher: publishing.status(), nodes: xds.nodes(), restrictions: restrictions.states() };
+    const parts = {
+      ...{ publisher: publishing.status(), nodes: xds.nodes(), restrictions: restrictions.states() },
+      ...{ operationalLog: operationalLog.size(), keys: keyFacts(trust, signers) },
+    };
     return fleet.status(served === undefined ? parts : { ...parts, served: revisionFacts(served) });
   };
   const notReady = (): string[] => {
@@ -197,6 +203,13 @@ export async function startControlPlane(
     if (envoy?.isServing(xds.nodes()) === false) reasons.push("Envoy has no configuration yet");
     return reasons;
   };
+  const reminders = startReminders({
+    check: () => [...keyReminders(trust, signers, Date.now()), ...logReminders(operationalLog.size())],
+    log,
+    now: Date.now,
+  });
+  stack.add({ name: "reminders", close: () => reminders.close() });
+  addKeyMetrics(metrics, trust, Date.now);
   addStatusMetrics(metrics, status);
   addRestrictionMetrics(metrics, restrictions);
   const admin = await startAdminServer({
@@ -209,6 +222,7 @@ export async function startControlPlane(
     ...(xds.feed === undefined ? {} : { endpoints: xds.feed }),
     restrictions: restrictionApi(restrictions, trust, signers, () => xds.revision()?.program),
     approvals: approvalApi(operationalLog, () => publishing.inventory()),
+    log: { log: operationalLog, now: Date.now },
     ...(principals === undefined ? {} : { principals: () => principals.current() }),
     onDefect: (err) => log.error({ err }, "a call of the admin API failed"),
     ...(options.token === undefined ? {} : { token: options.token }),

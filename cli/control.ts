@@ -1,22 +1,29 @@
 import { join } from "node:path";
 import { Command } from "commander";
-import { addRestrictionMetrics, addStatusMetrics, createRegistry, startAdminServer } from "../admin/index.ts";
+import {
+  addKeyMetrics,
+  addRestrictionMetrics,
+  addStatusMetrics,
+  createRegistry,
+  startAdminServer,
+} from "../admin/index.ts";
 import { isCovered, keepFilled, type Publisher } from "../distribution/index.ts";
 import { ChanceryError, printable } from "../resources/index.ts";
 import { loadSigningKey, loadTrust } from "../revision/index.ts";
 import { type Address, DEFAULT_ADDRESSES, parseAddress } from "./address.ts";
 import { type AdminTlsOptions, addAdminTlsOptions, openAdminCertificate } from "./admin-tls.ts";
 import { Fleet } from "./fleet.ts";
+import { keyFacts, keyReminders } from "./key-expiry.ts";
 import { holderOf, startLead } from "./lead.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
-import { approvalApi, openOperationalLog } from "./operational-log.ts";
+import { approvalApi, logReminders, openOperationalLog } from "./operational-log.ts";
 import { addressOption, collect, parseCount, parseSeconds } from "./options.ts";
 import { openPrincipalsFile } from "./principals-file.ts";
 import { addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
+import { startReminders } from "./reminders.ts";
 import { openRestrictions, restrictionApi } from "./restrictions.ts";
 import { watchRevisions } from "./revision-watch.ts";
 import { runUntilStopped, ShutdownStack } from "./shutdown.ts";
-import { warnOfEnd } from "./signing-keys.ts";
 import { lockState } from "./state-lock.ts";
 import { readToken } from "./token.ts";
 import { publishTree } from "./tree-publisher.ts";
@@ -96,7 +103,6 @@ async function control(options: ControlOptions): Promise<void> {
   const trust = options.trust === undefined ? undefined : await loadTrust(options.trust);
   const signers = await Promise.all(options.key.map((file) => loadSigningKey(file)));
   const log = loggerOf(options, name);
-  if (trust !== undefined) warnOfEnd(trust, signers, Date.now(), log);
   const stack = new ShutdownStack(log, options.stopSeconds * 1_000);
   try {
     const principals = await openPrincipalsFile(options.principals, log);
@@ -209,7 +215,19 @@ async function control(options: ControlOptions): Promise<void> {
         publisher: publishing.status(),
         leadership: lead.status(),
         restrictions: restrictions?.states() ?? [],
+        operationalLog: operationalLog?.size(),
+        keys: trust === undefined ? [] : keyFacts(trust, signers),
       });
+    const reminders = startReminders({
+      check: () => [
+        ...(trust === undefined ? [] : keyReminders(trust, signers, Date.now())),
+        ...(operationalLog === undefined ? [] : logReminders(operationalLog.size())),
+      ],
+      log,
+      now: Date.now,
+    });
+    stack.add({ name: "reminders", close: () => reminders.close() });
+    if (trust !== undefined) addKeyMetrics(metrics, trust, Date.now);
     addStatusMetrics(metrics, status);
     if (restrictions !== undefined) addRestrictionMetrics(metrics, restrictions);
     const notReady = (): readonly string[] => {
@@ -228,7 +246,12 @@ async function control(options: ControlOptions): Promise<void> {
       ...(restrictions === undefined || trust === undefined
         ? {}
         : { restrictions: restrictionApi(restrictions, trust, signers, () => publishing.program()) }),
-      ...(operationalLog === undefined ? {} : { approvals: approvalApi(operationalLog, () => publishing.inventory()) }),
+      ...(operationalLog === undefined
+        ? {}
+        : {
+            approvals: approvalApi(operationalLog, () => publishing.inventory()),
+            log: { log: operationalLog, now: Date.now },
+          }),
       ...(principals === undefined ? {} : { principals: () => principals.current() }),
       ...(token === undefined ? {} : { token }),
     });

@@ -6,6 +6,7 @@ import type { KeyPair, Renewable } from "../envoy/index.ts";
 import type { Address } from "./address.ts";
 import { openAdminCertificate } from "./admin-tls.ts";
 import { type CertificateFiles, openCertificateFiles, type TlsOptions } from "./certificate-files.ts";
+import { watchKeys } from "./key-expiry.ts";
 import type { Logger } from "./logging.ts";
 import { addressListOption } from "./options.ts";
 import { type AdminOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
@@ -71,7 +72,9 @@ export async function runDataPath(
       options.admin === undefined
         ? undefined
         : { ...options.admin, ...(adminTls === undefined ? {} : { tls: adminTls }) };
-    await start({ log, metrics: createRegistry(), source, tls, admin, stack });
+    const metrics = createRegistry();
+    watchKeys(source.trust, stack, metrics, log);
+    await start({ log, metrics, source, tls, admin, stack });
     await runUntilStopped(log, stack);
   } finally {
     await stack.close();

@@ -1,8 +1,9 @@
-import type { ControlStatus } from "../admin/index.ts";
+import type { ControlStatus, KeyFacts, LogFacts } from "../admin/index.ts";
 import {
   type ConvergenceInput,
   convergence,
   formatConvergence,
+  type LogSize,
   latencySummary,
   type NodeReport,
   noConvergence,
@@ -37,6 +38,8 @@ export interface FleetParts {
   readonly leadership?: ControlStatus["leadership"];
   /** What the kill switch of this process holds. */
   readonly restrictions: readonly RestrictionState[];
+  readonly operationalLog?: LogSize | undefined;
+  readonly keys?: readonly KeyFacts[];
 }
 
 export type RevisionFacts = NonNullable<ControlStatus["revision"]>;
@@ -116,7 +119,8 @@ export class Fleet {
     return [...this.#services.values()].filter(({ active }) => active >= number).map(({ reporter }) => reporter);
   }
 
-  status({ publisher, nodes, served, leadership, restrictions }: FleetParts): ControlStatus {
+  status(parts: FleetParts): ControlStatus {
+    const { publisher, nodes, served, leadership, restrictions, operationalLog, keys = [] } = parts;
     const revision = this.#published ?? served;
     const now = this.#options.now();
     const frozen = publisher.frozen.map(({ scope, problems }) => ({ scope, problems: problems.map(formatProblem) }));
@@ -128,6 +132,8 @@ export class Fleet {
       decisionServices: this.#reports.decisionServices(now),
       frozenScopes: [...frozen, ...byScope(publisher.refused)],
       ...(leadership === undefined ? {} : { leadership }),
+      ...(operationalLog === undefined ? {} : { operationalLog: logFacts(operationalLog) }),
+      keys,
       regions: this.#reports.regions(now),
       xdsServers: nodes === undefined ? this.#reports.xdsServers(now) : [],
       restrictions: restrictions
@@ -149,6 +155,13 @@ export class Fleet {
     this.#convergence = state;
     for (const event of events) this.#options.onProgress(formatConvergence(event));
   }
+}
+
+function logFacts({ entries, capacity, sequence, checkpoint }: LogSize): LogFacts {
+  return {
+    ...{ entries, capacity, sequence },
+    ...(checkpoint === undefined ? {} : { compactedAt: Date.parse(checkpoint.at) }),
+  };
 }
 
 function byScope(problems: readonly Problem[]): { readonly scope: string; readonly problems: readonly string[] }[] {

@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { ApprovalApi } from "../admin/index.ts";
-import { type LogStream, type OperationalLogKeeper, startOperationalLog } from "../distribution/index.ts";
+import { type LogSize, type LogStream, type OperationalLogKeeper, startOperationalLog } from "../distribution/index.ts";
 import type { Inventory } from "../resources/index.ts";
 import type { SigningKey, Trust } from "../revision/index.ts";
 import type { Logger } from "./logging.ts";
+import type { Reminder } from "./reminders.ts";
 
 export interface OpenOperationalLogOptions {
   readonly bus: LogStream;
@@ -29,15 +30,34 @@ export async function openOperationalLog(options: OpenOperationalLogOptions): Pr
     onChange,
     onEvent: (event) => {
       if (event.type === "refused") return;
-      const { sequence, kind, at, by, action, signedBy } = event.entry;
+      const { sequence, kind, at, by, action, checkpoint, signedBy } = event.entry;
       log.info(
-        { sequence, kind, at, by, action, signedBy, restored: event.restored },
+        { sequence, kind, at, by, action: action ?? checkpoint, signedBy, restored: event.restored },
         "an entry of the operational log",
       );
     },
     onAlarm: (alarm) => log.error({ code: alarm.code }, alarm.message),
     now: Date.now,
   });
+}
+
+/** From this share of its capacity on, a log is to be compacted. */
+const NEARLY_FULL = 0.8;
+
+export function isNearlyFull({ entries, capacity }: Pick<LogSize, "entries" | "capacity">): boolean {
+  return entries >= capacity * NEARLY_FULL;
+}
+
+/** What there is to say of a log that is nearly full. */
+export function logReminders(size: LogSize): readonly Reminder[] {
+  if (!isNearlyFull(size)) return [];
+  const { entries, capacity } = size;
+  const fields = { entries, capacity };
+  if (entries >= capacity) {
+    const message = "the operational log is full and takes revocations alone: chancery log compact";
+    return [{ id: "log", level: "error", message, fields }];
+  }
+  return [{ id: "log", level: "warn", message: "the operational log is nearly full: chancery log compact", fields }];
 }
 
 /** @param inventory  what is in force, to know its names; undefined: not known yet */

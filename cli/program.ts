@@ -69,6 +69,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: "request, grant and revoke that a model version may answer an application",
     load: async () => (await import("./approval.ts")).approvalCommand(),
   },
+  log: {
+    description: "the operational log of approvals: make room in it, verify it with its archive",
+    load: async () => (await import("./log.ts")).logCommand(),
+  },
   quarantine: {
     description: "the kill switch: take a version, model, upstream, region, application or rule out of use at once",
     load: async () => (await import("./quarantine.ts")).quarantineCommand(),

@@ -5,6 +5,7 @@ import { type Relay, startRelay } from "../distribution/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { loadTrust, openRevisionStore, readBlob } from "../revision/index.ts";
 import { openAdminCertificate } from "./admin-tls.ts";
+import { watchKeys } from "./key-expiry.ts";
 import { addNatsOptions, type NatsOptions, openNats } from "./nats-options.ts";
 import { parseCount } from "./options.ts";
 import { type ApiOptions, addApiOptions, addProcessOptions, loggerOf, type ProcessOptions } from "./process-options.ts";
@@ -88,6 +89,8 @@ async function relay(options: RelayOptions): Promise<void> {
     stack.add({ name: "revisions", close: () => store.close() });
     // The newest trust comes with it: restrictions of keys that are retired must not come back.
     await store.lastGood();
+    const metrics = createRegistry();
+    watchKeys(trust, stack, metrics, log);
     // Before new revisions: what is out of use must not wait for them.
     let relaying: Relay | undefined;
     const restrictions = await openRestrictions({
@@ -118,7 +121,6 @@ async function relay(options: RelayOptions): Promise<void> {
     stack.add({ name: "relay", close: () => started.close() });
     if (options.admin !== undefined) {
       const notReady = (): string[] => (started.status().relayed > 0 ? [] : ["the region has no revision yet"]);
-      const metrics = createRegistry();
       addRestrictionMetrics(metrics, restrictions);
       const admin = await startAdminServer({
         ...options.admin,

@@ -10,9 +10,6 @@ export interface SigningKeys {
   readonly trustFile: string;
 }
 
-/** A key with less time left (milliseconds) is to be rotated. */
-const SOON_MS = 14 * 86_400_000;
-
 /**
  * The keys in a directory (`chancery keys init`): as many as the trust file asks for, those that are valid longest first.
  * An empty or missing directory is filled with new ones.
@@ -40,18 +37,7 @@ export async function openSigningKeys(directory: string, log: Logger): Promise<S
       `${trustFile} asks for ${trust.threshold} signatures, and ${directory} has ${signers.length} keys that it trusts with revisions now; "chancery keys rotate ${directory}" makes one`,
     );
   }
-  warnOfEnd(trust, signers, now, log);
   return { signers, trust, trustFile };
-}
-
-/** Says which signing keys end soon. */
-export function warnOfEnd(trust: Trust, signers: readonly SigningKey[], now: number, log: Logger): void {
-  for (const signer of signers) {
-    const end = endOf(trust, signer);
-    if (end - now > SOON_MS) continue;
-    const until = Number.isFinite(end) ? new Date(end).toISOString() : "untrusted";
-    log.warn({ key: signer.keyId, until }, "a signing key is to be rotated: chancery keys rotate");
-  }
 }
 
 function mayPublish(trust: Trust, keyId: string, now: number): boolean {

@@ -11,6 +11,8 @@ import {
 import { ChanceryError, printableLines } from "../resources/index.ts";
 import { DEFAULT_ADDRESSES } from "./address.ts";
 import { type AdminAccess, addAdminAccess, adminClient } from "./admin-client.ts";
+import { KEY_ENDS_SOON_MS } from "./key-expiry.ts";
+import { isNearlyFull } from "./operational-log.ts";
 import { formatNodeStatus, nodeStatus } from "./status-node.ts";
 
 interface StatusOptions extends AdminAccess {
@@ -26,7 +28,7 @@ const MANY_NODES = 40;
 const HELP = `
 Shows the revision in force and who publishes; how long revisions took from the save of a file to each Envoy's
 acknowledgement and each decision service's first decision; what each region, Envoy and decision service runs, the last
-rejection (NACK) of each Envoy and what it is not given for that; what the kill switch keeps out of use; who is SILENT (nothing was heard for ten seconds), and the scopes whose newest edit was
+rejection (NACK) of each Envoy and what it is not given for that; what the kill switch keeps out of use; keys that end within two weeks; an operational log that is nearly full; who is SILENT (nothing was heard for ten seconds), and the scopes whose newest edit was
 refused. docs/status.md explains each line.
 
 Examples:
@@ -84,7 +86,8 @@ export function formatStatus(status: GetStatusResponse): string {
       `  ${revision.digest}`,
     );
   }
-  lines.push(...leadershipLines(status), ...convergenceLines(status), ...restrictionLines(status));
+  lines.push(...leadershipLines(status), ...keyLines(status), ...logLines(status));
+  lines.push(...convergenceLines(status), ...restrictionLines(status));
   lines.push(...regionLines(status));
   lines.push(`nodes: ${status.nodes.length === 0 ? "none" : ""}`.trimEnd());
   const [shown, left] = nodesToShow(status);
@@ -110,6 +113,26 @@ function leadershipLines({ leadership }: GetStatusResponse): string[] {
   const { leader, epoch, leading } = leadership;
   if (leader === "") return ["no control plane leads: nothing is published"];
   return [`${leader} leads under epoch ${epoch}${leading ? "" : "; this one stands by"}`];
+}
+
+/** Those that end soon; all are in the JSON. */
+function keyLines({ keys }: GetStatusResponse): string[] {
+  const now = Date.now();
+  return keys.flatMap(({ id, notAfter, purposes, signsHere }) => {
+    const end = notAfter === undefined ? now : timestampDate(notAfter).getTime();
+    if (end - now > KEY_ENDS_SOON_MS) return [];
+    const days = Math.floor((end - now) / 86_400_000);
+    const state = end < now ? "has EXPIRED" : `ends in ${days} days`;
+    const use = `${purposes.join(", ")}${signsHere ? "; signs here" : ""}`;
+    return [`key ${id} ${state}: ${time(notAfter)}  (${use}): chancery keys rotate`];
+  });
+}
+
+function logLines({ operationalLog: log }: GetStatusResponse): string[] {
+  if (log === undefined || !isNearlyFull(log)) return [];
+  const share = Math.floor((100 * log.entries) / log.capacity);
+  const state = log.entries >= log.capacity ? "is FULL and takes revocations alone" : `is ${share} % full`;
+  return [`the operational log ${state}: ${log.entries} of ${log.capacity} entries: chancery log compact`];
 }
 
 function convergenceLines({ convergence }: GetStatusResponse): string[] {

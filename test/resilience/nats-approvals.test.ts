@@ -2,12 +2,20 @@ import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { grantApproval, listApprovals, requestApproval, revokeApproval } from "../../admin/index.ts";
-import { type Bus, openNatsBus } from "../../distribution/index.ts";
-import { decodeRevision, initKeys, parseSignedManifest } from "../../revision/index.ts";
+import {
+  compactLog,
+  getStatus,
+  grantApproval,
+  listApprovals,
+  requestApproval,
+  revokeApproval,
+} from "../../admin/index.ts";
+import { auditLog, type Bus, openNatsBus } from "../../distribution/index.ts";
+import { decodeRevision, initKeys, loadTrust, parseSignedManifest } from "../../revision/index.ts";
 import {
   freePort,
   type RunningNats,
@@ -32,28 +40,41 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "chancery-nats-approvals-"));
   nats = await startNats();
   bus = await openNatsBus({ servers: [nats.url], name: "test" });
-  const keys = await initKeys(join(root, "keys"), { now: Date.now() });
+  await initKeys(join(root, "keys"), { now: Date.now() });
   const principals = PEOPLE.map((name) => {
     const tokenSha256 = createHash("sha256").update(`token-of-${name}`).digest("hex");
     return { name, roles: ["requester", "approver"], tokenSha256 };
   });
   await writeFile(join(root, "principals.json"), JSON.stringify(principals));
+  await writeFile(join(root, "token"), "token-of-operator\n", { mode: 0o600 });
   const tree = yaml(
     ...[gateway(10_000), modelRoute("atlas"), upstream("v1", 1), model("atlas"), version("atlas", "v1", "v1")],
     application("caller", apiKey("caller").sha256),
   );
   await save(join(root, "tree"), "tree.yaml", tree);
-  for (const name of ["a", "b"]) {
-    const address = `127.0.0.1:${await freePort()}`;
-    const child = await startChancery([
-      ...["control", "--resources", join(root, "tree"), "--nats", nats.url, "--name", name, "--lease-seconds", "2"],
-      ...["--state", join(root, name), "--control", address, "--principals", join(root, "principals.json")],
-      ...["--trust", keys.trust, ...keys.signing.flatMap(({ file }) => ["--key", file]), "--log-format", "json"],
-    ]);
-    controls.set(name, { address, child });
-    await child.waitForOutput(/^ready /m, WAIT_MS);
-  }
+  for (const name of ["a", "b"]) controls.set(name, await startControl(name));
 }, 90_000);
+
+async function startControl(name: string): Promise<{ readonly address: string; readonly child: SpawnedProcess }> {
+  const address = `127.0.0.1:${await freePort()}`;
+  const keys = join(root, "keys");
+  const child = await startChancery([
+    ...["control", "--resources", join(root, "tree"), "--nats", nats.url, "--name", name, "--lease-seconds", "2"],
+    ...["--state", join(root, name), "--control", address, "--principals", join(root, "principals.json")],
+    ...[
+      "--token-file",
+      join(root, "token"),
+      "--trust",
+      join(keys, "trust.json"),
+      "--key",
+      join(keys, "signing-1.pem"),
+      "--log-format",
+      "json",
+    ],
+  ]);
+  await child.waitForOutput(/^ready /m, WAIT_MS);
+  return { address, child };
+}
 
 afterAll(async () => {
   for (const { child } of controls.values()) await child.close();
@@ -62,7 +83,7 @@ afterAll(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-function at(control: string, name: (typeof PEOPLE)[number]) {
+function at(control: string, name: (typeof PEOPLE)[number] | "operator") {
   return { control: controls.get(control)?.address ?? "", token: `token-of-${name}` };
 }
 
@@ -104,3 +125,33 @@ test("what is given to a replica that stands by is published by the leader, and 
     `published ${granted} ms after a grant at the replica, ${revoked} ms after a revocation once the leader ended`,
   );
 }, 120_000);
+
+test("a compacted log is the same for both replicas, short on NATS, and whole with its archive", async () => {
+  const kept = await requestApproval(at("b", "ann"), REQUEST);
+  await grantApproval(at("b", "bob"), kept, "tested");
+  await published(1);
+  await expect(compactLog(at("b", "ann"), Date.now())).rejects.toMatchObject({ code: "forbidden" });
+  // A clock of its own tells when it was revoked.
+  await waitFor(async () => Date.now() > (await newestTime()), WAIT_MS, "the next millisecond");
+  expect(await compactLog(at("b", "operator"), Date.now())).toEqual({ before: 5, kept: 2, sequence: 6 });
+  expect(await bus.log.after(0)).toHaveLength(3);
+  expect((await getStatus(at("b", "bob"))).operationalLog).toMatchObject({ entries: 3, sequence: 8n });
+  const again = await startControl("a");
+  controls.set("a", again);
+  const ids = async (name: string) => (await listApprovals(at(name, "ann"))).approvals.map(({ id }) => id);
+  expect(await ids("a")).toEqual([kept]);
+  expect(await ids("b")).toEqual([kept]);
+  expect(await inForce()).toBe(1);
+  await revokeApproval(at("a", "ann"), kept, "a flaw");
+  await published(0);
+  const trust = await loadTrust(join(root, "keys", "trust.json"));
+  const audit = await auditLog(join(root, "b", "log"), [trust], Date.now());
+  expect(audit).toMatchObject({ archived: 5, aside: [], problems: [] });
+  expect(audit.entries.map(({ sequence }) => sequence)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}, 120_000);
+
+async function newestTime(): Promise<number> {
+  const { approvals } = await listApprovals(at("b", "ann"));
+  const times = approvals.flatMap(({ revoked }) => (revoked?.at === undefined ? [] : [timestampMs(revoked.at)]));
+  return Math.max(0, ...times);
+}
