@@ -1,4 +1,4 @@
-import { request } from "node:http";
+import { type IncomingMessage, request } from "node:http";
 import { expect, onTestFinished, test } from "vitest";
 import { getStatus } from "./client.ts";
 import { addRestrictionMetrics, addStatusMetrics, createRegistry } from "./metrics.ts";
@@ -84,6 +84,8 @@ test("serves metrics of the process and of the fleet", async () => {
   let status = STATUS;
   addStatusMetrics(metrics, () => status);
   const { address } = await start({ metrics });
+  const { headers } = await fetch(`http://${address}/metrics`);
+  expect(headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
   const read = async () => (await fetch(`http://${address}/metrics`)).text();
   expect(await read()).toContain("process_cpu_seconds_total");
   expect(await read()).toContain('chancery_node_acknowledged_revision{node="edge-1",node_group="edge/main"} 6');
@@ -160,15 +162,14 @@ test("demands its token for the API, not for health", async () => {
 test("refuses a request that was led here under another name", async () => {
   const { address } = await start({ status: () => STATUS });
   const [host, port] = address.split(":");
-  const status = await new Promise((resolve, reject) => {
-    request({ host, port, path: "/healthz", headers: { host: "evil.example" } }, (answer) => {
-      answer.resume();
-      resolve(answer.statusCode);
-    })
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    request({ host, port, path: "/healthz", headers: { host: "evil.example" } }, resolve)
       .on("error", reject)
       .end();
   });
-  expect(status).toBe(403);
+  answer.resume();
+  // A browser must not take it for a page.
+  expect([answer.statusCode, answer.headers["content-type"]]).toEqual([403, "text/plain"]);
 });
 
 test("the client says how to ask where the name is refused", async () => {

@@ -19,6 +19,14 @@ test("says who the node is and that all else comes over ADS", () => {
   ]);
 });
 
+test("gives up connecting within a quarter of a second, so that the next address is tried soon", () => {
+  const json = JSON.parse(JSON.stringify(bootstrapJson(options)));
+  const timeouts = json.static_resources.clusters.map(
+    (cluster: { connect_timeout: string }) => cluster.connect_timeout,
+  );
+  expect(timeouts).toEqual(["0.250s", "0.250s"]);
+});
+
 test("takes IPv4, IPv6 and Unix socket addresses of decision services", () => {
   const json = JSON.parse(JSON.stringify(bootstrapJson(options)));
   const endpoints = json.static_resources.clusters[1].load_assignment.endpoints[0].lb_endpoints;
