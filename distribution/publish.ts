@@ -44,6 +44,8 @@ export interface PublishOptions {
   readonly epoch?: () => number | undefined;
   /** Of what was published from here before. */
   readonly cache?: EncodeCache;
+  /** What must have come to a good end before a head is published. */
+  readonly beforeHead?: Promise<unknown>;
 }
 
 export type PublishResult =
@@ -86,6 +88,7 @@ export async function publish(parts: RevisionParts, source: string, options: Pub
     const bytes = encodeSignedManifest(signManifest(manifest, signers, trust));
     const digest = digestOf(bytes);
     await bus.putBlob(digest, bytes);
+    await options.beforeHead;
     try {
       await bus.publishHead({ manifest: digest, number, ...demandLead(head, epoch) }, head?.sequence ?? 0);
       return { outcome: "published", number, digest: manifestDigest(manifest), at: now() };

@@ -8,14 +8,10 @@ import {
   type RegisteredVersion,
   resourceFiles,
 } from "../resources/index.ts";
-import { canonicalJson, digestOf, durableFiles, ensureDirectory, errorCode } from "../revision/index.ts";
+import { durableFiles, ensureDirectory, errorCode } from "../revision/index.ts";
+import { openLastGoodFiles } from "./last-good-files.ts";
 import { openRegistryFile } from "./registry-file.ts";
 
-const lastGoodSchema = z.strictObject({
-  format: z.literal(1),
-  checksum: z.string(),
-  files: z.record(z.string(), z.string()),
-});
 const publishedSchema = z.strictObject({ format: z.literal(1), number: z.int().nonnegative() });
 
 /** What a publisher must know again after a restart, in files that are written whole or not at all. */
@@ -51,16 +47,11 @@ export async function openPublisherState(
   await ensureDirectory(temporary);
   const durable = durableFiles(temporary);
   await durable.removeTemporary(Number.POSITIVE_INFINITY);
-  const lastGoodFile = join(directory, "last-good.json");
   const numberFile = join(directory, "published.json");
 
   const registryFile = await openRegistryFile(directory, durable, onAlarm);
-  const stored = await read(lastGoodFile, lastGoodSchema, onAlarm);
-  let lastGood: ReadonlyMap<string, string> | undefined;
-  if (stored !== undefined) {
-    if (digestOf(canonicalJson(stored.files)) === stored.checksum) lastGood = new Map(Object.entries(stored.files));
-    else onAlarm(new ChanceryError("corrupt", `${lastGoodFile} does not match its checksum`));
-  }
+  const lastGoodFiles = await openLastGoodFiles(directory, durable, onAlarm);
+  const lastGood = lastGoodFiles.files;
   const number = (await read(numberFile, publishedSchema, onAlarm))?.number ?? 0;
   // Without a registry the last good tree tells what was published last.
   if (alone && registryFile.isEmpty && lastGood !== undefined && number > 0) {
@@ -71,11 +62,7 @@ export async function openPublisherState(
   return {
     lastGood,
     number,
-    saveLastGood: async (files) => {
-      const texts = Object.fromEntries(files);
-      const state = { format: 1, checksum: digestOf(canonicalJson(texts)), files: texts };
-      await durable.write(lastGoodFile, Buffer.from(JSON.stringify(state)));
-    },
+    saveLastGood: (files) => lastGoodFiles.save(files),
     get identities() {
       return registryFile.identities;
     },

@@ -279,6 +279,7 @@ test("nothing of the tree's own bookkeeping wakes it, and closing twice is safe"
   await writeFile(join(tree, "team", "limits.yaml"), policy("limits", "false"));
   expect(await publisher.refresh()).toMatchObject({ number: 2 });
   expect((await readdir(join(tree, ".state"))).sort()).toEqual([
+    "last-good.changes",
     "last-good.json",
     "published.json",
     "registry.copy.json",

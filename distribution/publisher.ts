@@ -244,22 +244,36 @@ class TreePublisher implements Publisher {
     const checkout = leads ? await (checking ?? this.#checkout()) : undefined;
     // A wrong checkout must not become the last good tree either; it is looked at again when the head is replaced.
     if (checkout?.force === false) await demandDescent(checkout.lineage, await commitInForce(bus, trust, now()));
-    // Before it is published: after a crash in between, the last good tree is the one that was about to be.
-    if (resolved.files.digest !== this.#lastGood?.digest) await this.#state.saveLastGood(resolved.files.files);
-    this.#lastGood = resolved.files;
+    const saving = this.#saveLastGood(resolved.files);
+    // Whoever waits for it is told.
+    saving.catch(() => undefined);
     const source = `sha256:${resolved.files.digest}`;
     if (epoch !== undefined && epoch() === undefined) {
+      await saving;
       await this.#others.standBy(resolved.inventory, source);
       this.#status = { number: this.#status.number, frozen: resolved.frozen, refused: [], standby: true };
       this.#tell({ type: "standby", source }, source);
       return;
     }
     // The tree was not held against what others have published: it must not replace that.
-    if (unlearnt !== undefined) throw unlearnt;
+    if (unlearnt !== undefined) {
+      await saving;
+      throw unlearnt;
+    }
     const fence = epoch === undefined ? {} : { epoch };
     const cache = this.#encoded;
-    const options = { bus, signers, trust, now, numberFloor: this.#floor, checkout, cache, ...fence };
-    const result = await publish(resolved.parts, source, options);
+    const options = {
+      bus,
+      signers,
+      trust,
+      now,
+      numberFloor: this.#floor,
+      checkout,
+      cache,
+      beforeHead: saving,
+      ...fence,
+    };
+    const result = await publish(resolved.parts, source, options).finally(() => saving);
     if (result.number > this.#floor) await this.#keepNumber(result.number);
     this.#others.published(result.number);
     await this.#state.register(resolved.inventory, { number: result.number, source, at: now() });
@@ -299,6 +313,12 @@ class TreePublisher implements Publisher {
   async #checkout(): Promise<Checkout | undefined> {
     const { history, directory } = this.#options;
     return history === undefined ? undefined : { lineage: await sourceLineage(directory), force: history === "force" };
+  }
+
+  /** Before a tree is published: after a crash in between, the last good one is the one that was about to be. */
+  async #saveLastGood(files: ResourceFiles): Promise<void> {
+    if (files.digest !== this.#lastGood?.digest) await this.#state.saveLastGood(files.files);
+    this.#lastGood = files;
   }
 
   /** One write at a time, each of the greatest number then. */
