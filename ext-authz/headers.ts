@@ -66,7 +66,6 @@ function wordsOfName(name: Buffer): readonly number[] {
 
 const MISSING = -1;
 const SEVERAL = -2;
-const NONE_KEPT = new Int32Array(KEPT.length).fill(MISSING);
 /** A name that has to be read letter by letter. */
 const UNUSUAL = -3;
 
@@ -126,7 +125,8 @@ export class WireHeaders implements RequestHeaders {
 
     this.#count = 0;
     this.#fields = undefined;
-    this.#kept.set(NONE_KEPT);
+    const kept = this.#kept;
+    for (let place = 0; place < kept.length; place += 1) kept[place] = MISSING;
     // What one large request needed is not kept for all small ones.
     if (this.#places.length > USUAL_HEADERS * PLACES) this.#places = new Int32Array(USUAL_HEADERS * PLACES);
     const map = this.#map;

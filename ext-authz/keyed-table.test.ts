@@ -75,6 +75,19 @@ describe("a table by long keys", () => {
     );
   });
 
+  test("grows with what it is given", () => {
+    const table = new KeyedTable<number>({ seed: 7, words: 100_000, entries: 4_096 });
+    const key = (number: number): KeyParts => keyOf([[0, `${"long ".repeat(number % 20)}key ${number}`]]);
+    for (let number = 0; number < 3_000; number += 1) {
+      table.add(key(number), number);
+      expect(table.find(key(number))).toBe(number);
+    }
+    const found = Array.from({ length: 3_000 }, (_, number) => table.find(key(number)));
+    for (const [number, value] of found.entries()) expect([number, undefined]).toContain(value);
+    // Few of them fall on places that others took.
+    expect(found.filter((value) => value === undefined).length).toBeLessThan(150);
+  });
+
   test("keeps the younger of two generations, and what was asked for since", () => {
     const table = new KeyedTable<number>({ seed: 1, words: 1_000, entries: 4 });
     const key = (number: number): KeyParts => keyOf([[0, `key ${number}`]]);

@@ -78,18 +78,24 @@ const HEAD = 3;
 /** Places by hash that an entry may stand at. */
 const PROBES = 4;
 
-/** Keys side by side, so that comparing one reads memory in one place; the system gives memory as it is filled. */
+/** What a generation begins with; it grows to twice as much, and so on. */
+const FIRST_WORDS = 4_096;
+const FIRST_STARTS = 256;
+
+/** Keys side by side, so that comparing one reads memory in one place. */
 class Generation<T> {
-  readonly #words: Int32Array;
-  /** Where keys start, by hash; 0: nowhere. */
-  readonly #starts: Int32Array;
+  readonly #options: KeyedTableOptions<T>;
+  #words: Int32Array;
+  /** Where keys start, by hash; 0: nowhere. At least twice as many as keys. */
+  #starts: Int32Array;
   readonly #values: T[] = [];
   #used = 1;
   weight = 0;
 
-  constructor({ words, entries }: KeyedTableOptions<T>) {
-    this.#words = new Int32Array(words);
-    this.#starts = new Int32Array(entries * 2);
+  constructor(options: KeyedTableOptions<T>) {
+    this.#options = options;
+    this.#words = new Int32Array(Math.min(options.words, FIRST_WORDS));
+    this.#starts = new Int32Array(Math.min(options.entries * 2, FIRST_STARTS));
   }
 
   find(hash: number, key: TableKey): T | undefined {
@@ -107,10 +113,12 @@ class Generation<T> {
 
   /** @param length  of a key */
   hasPlaceFor(length: number): boolean {
-    return this.#used + HEAD + length <= this.#words.length && this.#values.length * 2 < this.#starts.length;
+    const { words, entries } = this.#options;
+    return this.#used + HEAD + length <= words && this.#values.length < entries;
   }
 
   add(hash: number, key: TableKey, length: number, value: T): void {
+    this.#growFor(length);
     const words = this.#words;
     const start = this.#used;
     words[start] = hash;
@@ -119,16 +127,30 @@ class Generation<T> {
     key.writeTo(words, start + HEAD);
     this.#values.push(value);
     this.#used = start + HEAD + length;
-    this.#starts[this.#placeFor(hash)] = start;
+    this.#place(hash, start);
   }
 
-  /** A free place, or that of a key which is then forgotten. */
-  #placeFor(hash: number): number {
-    const last = this.#starts.length - 1;
-    for (let probe = 0; probe < PROBES; probe += 1) {
-      const place = (hash + probe) & last;
-      if (this.#starts[place] === 0) return place;
+  #growFor(length: number): void {
+    const { words, entries } = this.#options;
+    const end = this.#used + HEAD + length;
+    if (end > this.#words.length) {
+      const grown = new Int32Array(Math.min(words, Math.max(this.#words.length * 2, end)));
+      grown.set(this.#words);
+      this.#words = grown;
     }
-    return hash & last;
+    if (this.#values.length * 2 < this.#starts.length) return;
+    this.#starts = new Int32Array(Math.min(entries * 2, this.#starts.length * 2));
+    for (let start = 1; start < this.#used; start += HEAD + (this.#words[start + 1] ?? 0)) {
+      this.#place(this.#words[start] ?? 0, start);
+    }
+  }
+
+  /** At a free place, or at that of a key which is then forgotten. */
+  #place(hash: number, start: number): void {
+    const starts = this.#starts;
+    const last = starts.length - 1;
+    let place = hash & last;
+    for (let probe = 1; probe < PROBES && starts[place] !== 0; probe += 1) place = (hash + probe) & last;
+    starts[place] = start;
   }
 }

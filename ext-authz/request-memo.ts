@@ -36,14 +36,8 @@ interface Outcome extends Recalled {
   readonly requested: Requested | undefined;
   /** Where draws decided; undefined: nowhere. */
   readonly drawn: { readonly draws: Basis["draws"]; readonly orders: readonly (number | undefined)[] } | undefined;
-  /** Of the same key, made before. */
-  readonly next: Outcome | undefined;
-}
-
-/** All that was made of requests with one key. */
-interface Known {
-  /** The last one. */
-  outcome: Outcome;
+  /** Another one of the same key. */
+  next: Outcome | undefined;
 }
 
 /** Of a generation: keys, and words of all of them, which are 4 MiB. */
@@ -65,7 +59,7 @@ const LINES = 131_072;
 export class RequestMemo {
   readonly #callers: IdentityCache;
   readonly #key = new KeyWords(KEY_WORDS);
-  readonly #known: KeyedTable<Known>;
+  readonly #known: KeyedTable<Outcome>;
   /** Whether anything is kept; then the verdicts hold under these restrictions, and from … until. */
   #kept = false;
   #restrictions: readonly Restriction[] | undefined;
@@ -85,7 +79,7 @@ export class RequestMemo {
       seed,
       words: WORDS,
       entries: KEYS,
-      weightOf: ({ outcome }) => linesOf(outcome),
+      weightOf: linesOf,
       weight: LINES,
     });
   }
@@ -117,12 +111,12 @@ export class RequestMemo {
     }
     const pathTo = reads.keyOf(check, caller, this.#key);
     if (pathTo === undefined) return undefined;
-    const known = this.#known.find(this.#key);
-    if (known === undefined) return undefined;
+    const first = this.#known.find(this.#key);
+    if (first === undefined) return undefined;
     // In the order in which a decision draws.
     const draw = random();
     const requested = table.route.action === "plain" ? table.drawBackend(random) : undefined;
-    for (let outcome: Outcome | undefined = known.outcome; outcome !== undefined; outcome = outcome.next) {
+    for (let outcome: Outcome | undefined = first; outcome !== undefined; outcome = outcome.next) {
       if (outcome.requested !== requested || !isDrawn(outcome, draw)) continue;
       this.pathTo = pathTo;
       reads.found();
@@ -152,19 +146,18 @@ export class RequestMemo {
     const pathTo = reads.keyOf(check, this.caller, this.#key);
     if (pathTo === undefined) return;
     this.#holdFor(basis, restrictions);
-    const known = this.#known.find(this.#key);
-    const next = known?.outcome;
+    const first = this.#known.find(this.#key);
     const draws = basis.draws.length === 0 ? undefined : basis.draws;
     const outcome = {
-      request: next?.request ?? (pathTo === -1 ? request : { ...request, path: undefined }),
+      request: first?.request ?? (pathTo === -1 ? request : { ...request, path: undefined }),
       verdict,
       requested,
       drawn: draws && { draws, orders: draws.map((each) => each.orderOf(draw)) },
-      next,
+      next: first?.next,
     };
-    if (known === undefined) this.#known.add(this.#key, { outcome });
-    else if (lengthOf(known.outcome) < OUTCOMES) {
-      known.outcome = outcome;
+    if (first === undefined) this.#known.add(this.#key, outcome);
+    else if (lengthOf(first) < OUTCOMES) {
+      first.next = outcome;
       this.#known.grew(linesOfOne(verdict));
     }
   }

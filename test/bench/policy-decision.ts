@@ -28,7 +28,7 @@ import { type Kind, LAYOUT, NOW, programOf, requestOf, revisionOf } from "./poli
 
 const INPUTS = 2_000;
 const SIZES = [10, 100, 1_000, 10_000];
-const ROUNDS = 3;
+const ROUNDS = 5;
 
 function tablesOf(program: PolicyProgram, policy: Policy): DecisionTables {
   return buildTables(revisionOf(program), [LAYOUT], policy);
@@ -74,6 +74,10 @@ function runAll(requests: readonly Uint8Array[], step: Step): number {
   return denied;
 }
 
+function runOften(requests: readonly Uint8Array[], step: Step): void {
+  for (let repeat = 0; repeat < REPEATS; repeat += 1) runAll(requests, step);
+}
+
 interface Row {
   readonly name: string;
   readonly cold: number;
@@ -96,8 +100,11 @@ interface Case {
 /** Requests whose garbage is measured: few enough to be answered between two collections. */
 const FOR_GARBAGE = 200;
 
-/** Warm figures are of so many runs over all requests: one alone is too short to be measured. */
-const REPEATS = 10;
+/**
+ * Warm figures are of so many runs over all requests, since one alone is too short to be measured, and after as many: the
+ * engine compiles anew what a first run over new tables has taught it, on threads whose time would count.
+ */
+const REPEATS = 20;
 
 async function measure(cases: readonly Case[]): Promise<readonly Row[]> {
   const set = cases.map((each) => {
@@ -111,9 +118,8 @@ async function measure(cases: readonly Case[]): Promise<readonly Row[]> {
       const step = toVerdict(tablesOf(program, await policyOf(compiler, program)));
       collectGarbage();
       const first = cpuOf(() => runAll(requests, step)) / requests.length;
-      const again = cpuOf(() => {
-        for (let repeat = 0; repeat < REPEATS; repeat += 1) runAll(requests, step);
-      });
+      runOften(requests, step);
+      const again = cpuOf(() => runOften(requests, step));
       const fresh = cpuOf(() => runAll(others, step)) / others.length;
       if (round < 0) continue;
       cold.push(first);
