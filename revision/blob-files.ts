@@ -1,7 +1,8 @@
-import { readFile, rm, stat } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ChanceryError } from "../resources/index.ts";
-import { digestHex, digestOf, isDigest } from "./digest.ts";
+import { digestHex, digestOfHash, HASHED_BYTES, isDigest } from "./digest.ts";
 import { type DurableFiles, errorCode } from "./durable-file.ts";
 import { MAX_BLOB_BYTES } from "./limits.ts";
 import type { Digest } from "./revision.ts";
@@ -19,17 +20,34 @@ export function blobFile(directory: string, digest: Digest): string {
  */
 export async function readBlob(directory: string, digest: Digest): Promise<Uint8Array | undefined> {
   const file = blobFile(directory, digest);
-  let bytes: Uint8Array;
+  let handle: FileHandle;
   try {
-    const { size } = await stat(file);
-    if (size > MAX_BLOB_BYTES) throw new ChanceryError("corrupt", `${file} is larger than ${MAX_BLOB_BYTES} bytes`);
-    bytes = await readFile(file);
+    handle = await open(file);
   } catch (error) {
     if (errorCode(error) === "ENOENT") return undefined;
     throw error;
   }
-  if (digestOf(bytes) !== digest) throw new ChanceryError("corrupt", `${file} does not hold the bytes of its digest`);
-  return bytes;
+  try {
+    const { size } = await handle.stat();
+    if (size > MAX_BLOB_BYTES) throw new ChanceryError("corrupt", `${file} is larger than ${MAX_BLOB_BYTES} bytes`);
+    return await readVerified(handle, size, digest, file);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Hashed while it is read, a piece at a time: nothing else on the loop waits for the whole of it. */
+async function readVerified(handle: FileHandle, size: number, digest: Digest, file: string): Promise<Uint8Array> {
+  const bytes = Buffer.alloc(size);
+  const hash = createHash("sha256");
+  for (let from = 0; from < size; ) {
+    const { bytesRead } = await handle.read(bytes, from, Math.min(HASHED_BYTES, size - from), from);
+    if (bytesRead === 0) break;
+    hash.update(bytes.subarray(from, from + bytesRead));
+    from += bytesRead;
+  }
+  if (digestOfHash(hash) === digest) return bytes;
+  throw new ChanceryError("corrupt", `${file} does not hold the bytes of its digest`);
 }
 
 /** Writes the bytes unless the very same are there; what is there and wrong is replaced. */

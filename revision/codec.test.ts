@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { RevisionParts } from "../compiler/index.ts";
+import type { NodeGroup, RevisionParts } from "../compiler/index.ts";
+import { atOnce } from "../policy/index.ts";
 import { decodeRevision, type EncodedParts, encodeParts, type PartCache } from "./codec.ts";
-import { digestOf } from "./digest.ts";
+import { digestOf, digestSteps, HASHED_BYTES } from "./digest.ts";
 import {
   contentDigest,
   createManifest,
@@ -10,7 +11,7 @@ import {
   manifestDigest,
   parseSignedManifest,
 } from "./manifest.ts";
-import { decodeNodeGroup, encodeNodeGroup } from "./node-group-frame.ts";
+import { decodeNodeGroup, encodeNodeGroup, resourceVersion } from "./node-group-frame.ts";
 import { arbitraryParts, exampleParts, resource } from "./parts-fixture.ts";
 import type { Digest, SignedManifest } from "./revision.ts";
 
@@ -204,6 +205,49 @@ test("a node group that is cut off or flipped anywhere is never read as another 
   );
   expect(() => decodeNodeGroup(Buffer.concat([bytes, Buffer.from("x")]))).toThrow("left over");
 });
+
+test("parts are verified and decoded in slices, a large one with a rest for each piece", async () => {
+  const large = { ...resource("t", "large", ""), ...versioned(Buffer.alloc(HASHED_BYTES * 3 + 1, "x")) };
+  const many = Array.from({ length: 50 }, (_, index) => resource("u", `r${String(index).padStart(2, "0")}`, "one"));
+  const example = exampleParts();
+  const parts = {
+    ...example,
+    nodeGroups: example.nodeGroups.map((group) => ({ ...group, resources: [large, ...many] })),
+  };
+  const encoded = encodeParts(parts);
+  const counted = { rests: 0 };
+  const rest = async () => {
+    counted.rests += 1;
+  };
+  // A rest after each step.
+  const slicing = { sliceMs: 0, monotonic: () => 0, rest };
+  const revision = await decodeRevision(unsigned(encoded), from(encoded), [], new Map(), slicing);
+  const versions = (all: readonly NodeGroup[]) => all.map(({ resources }) => resources.map(({ version }) => version));
+  expect(versions(revision.nodeGroups)).toEqual(versions(sorted(parts).nodeGroups));
+  // Three between the pieces of the part, three between those of the resource, one for each resource.
+  expect(counted.rests).toBeGreaterThanOrEqual(parts.nodeGroups.length * (3 + 3 + 51));
+  const flipped = new Map([...encoded.blobs].map(([digest, bytes]) => [digest, changedAtEnd(bytes)]));
+  const decoding = decodeRevision(unsigned(encoded), from({ ...encoded, blobs: flipped }), [], new Map(), slicing);
+  await expect(decoding).rejects.toMatchObject({ code: "corrupt" });
+});
+
+test("a digest in steps is the digest", () => {
+  fc.assert(
+    fc.property(fc.nat(3 * HASHED_BYTES), (length) => {
+      const bytes = Buffer.alloc(length, `${length} `);
+      expect(atOnce(digestSteps(bytes))).toBe(digestOf(bytes));
+    }),
+    { examples: [[0], [HASHED_BYTES], [2 * HASHED_BYTES + 1]], numRuns: 20 },
+  );
+});
+
+function versioned(value: Uint8Array) {
+  return { version: resourceVersion(value), value };
+}
+
+function changedAtEnd(bytes: Uint8Array): Uint8Array {
+  return Buffer.concat([bytes.subarray(0, -1), Buffer.from([(bytes.at(-1) ?? 0) ^ 1])]);
+}
 
 function withParts(signed: SignedManifest, parts: readonly unknown[]): unknown {
   return { ...signed, manifest: { ...signed.manifest, parts } };

@@ -9,12 +9,12 @@ import {
 import { atOnce, inSlices, type PolicyProgram, type Slicing, type Steps } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { eachOf } from "./at-once.ts";
-import { digestOf } from "./digest.ts";
+import { digestOf, digestSteps } from "./digest.ts";
 import { type JsonTexts, jsonPart } from "./json-part.ts";
 import { type Fitting, jsonSteps } from "./json-steps.ts";
 import { MAX_BLOB_BYTES, MAX_PARTS } from "./limits.ts";
 import { manifestDigest } from "./manifest.ts";
-import { decodeNodeGroup, encodeNodeGroup } from "./node-group-frame.ts";
+import { encodeNodeGroup, nodeGroupSteps } from "./node-group-frame.ts";
 import { layoutSchema, programSchema, secretsSchema } from "./part-schemas.ts";
 import type { SignedManifest } from "./revision.ts";
 import { type Digest, type ManifestPart, PART_FORMATS, type PartKind, type Revision } from "./revision.ts";
@@ -137,9 +137,8 @@ export async function decodeRevision(
     const where = placeOf(part, manifest.number);
     const bytes = await fetchPart(part, getBlob, where);
     turn = turn.then(async () => {
-      const steps = partSteps(part, bytes, where);
-      const decode = () => (slicing === undefined ? atOnce(steps) : inSlices(steps, slicing));
-      found.set(index, cache.get(idOf(part)) ?? (await decode()));
+      const steps = verifiedSteps(part, bytes, where, cache.get(idOf(part)));
+      found.set(index, slicing === undefined ? atOnce(steps) : await inSlices(steps, slicing));
     });
     await turn;
   });
@@ -170,7 +169,7 @@ export async function decodeProgram({ manifest }: SignedManifest, getBlob: Fetch
   for (const part of manifest.parts) {
     if (part.kind !== "program") continue;
     const where = placeOf(part, manifest.number);
-    const program = atOnce(partSteps(part, await fetchPart(part, getBlob, where), where));
+    const program = atOnce(verifiedSteps(part, await fetchPart(part, getBlob, where), where));
     if (program.kind === "program") return program.value;
   }
   throw new ChanceryError("corrupt", `revision ${manifest.number}: it has no policy program`);
@@ -187,10 +186,19 @@ function placeOf({ kind, name }: ManifestPart, revision: number): string {
 async function fetchPart({ digest, size }: ManifestPart, getBlob: FetchBlob, where: string): Promise<Uint8Array> {
   const bytes = await getBlob(digest, size);
   if (bytes === undefined) throw new ChanceryError("not-found", `${where}: ${digest} is missing`);
-  if (bytes.length !== size || digestOf(bytes) !== digest) {
-    throw new ChanceryError("corrupt", `${where}: the bytes are not those of ${digest}`);
-  }
+  if (bytes.length !== size) throw otherBytes(where, digest);
   return bytes;
+}
+
+function otherBytes(where: string, digest: Digest): ChanceryError {
+  return new ChanceryError("corrupt", `${where}: the bytes are not those of ${digest}`);
+}
+
+/** @param known  what the same bytes were decoded to before */
+function* verifiedSteps(part: ManifestPart, bytes: Uint8Array, where: string, known?: DecodedPart): Steps<DecodedPart> {
+  if ((yield* digestSteps(bytes)) !== part.digest) throw otherBytes(where, part.digest);
+  yield;
+  return known ?? (yield* partSteps(part, bytes, where));
 }
 
 function* partSteps(part: ManifestPart, bytes: Uint8Array, where: string): Steps<DecodedPart> {
@@ -207,7 +215,7 @@ function* partSteps(part: ManifestPart, bytes: Uint8Array, where: string): Steps
       return { kind: "layout", value };
     }
     case "nodeGroup": {
-      const value = decodeNodeGroup(bytes);
+      const value = yield* nodeGroupSteps(bytes);
       expectName(part.name, value.name, where);
       return { kind: "nodeGroup", value };
     }

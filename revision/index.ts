@@ -14,7 +14,7 @@ export {
   type FetchBlob,
   type PartCache,
 } from "./codec.ts";
-export { digestOf, isDigest } from "./digest.ts";
+export { digestOf, digestOfHash, isDigest } from "./digest.ts";
 export { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 export { type DurableFiles, durableFiles, ensureDirectory, errorCode, syncDirectory } from "./durable-file.ts";
 export { type InitKeysOptions, initKeys, type KeyFiles, loadSigningKey, type SigningKey, writeNew } from "./keys.ts";

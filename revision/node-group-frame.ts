@@ -1,8 +1,11 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { z } from "zod";
 import type { EncodedResource, NodeGroup } from "../compiler/index.ts";
+import { atOnce, type Steps } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { canonicalJson } from "./canonical-json.ts";
+import { HASHED_BYTES, hashSteps } from "./digest.ts";
+import { type Fitting, jsonSteps } from "./json-steps.ts";
 
 /**
  * A node group as bytes (format 1): the magic, the length of the header (uint32, big-endian), the header (canonical
@@ -18,16 +21,15 @@ const headerSchema = z.strictObject({
   layout: z.string(),
   extends: z.string().optional(),
   withheld: z.string().optional(),
-  resources: z
-    .array(
-      z.strictObject({
-        typeUrl: z.string(),
-        name: z.string(),
-        version: z.string().regex(/^[0-9a-f]{16}$/),
-        size: z.int().nonnegative(),
-      }),
-    )
-    .max(MAX_RESOURCES),
+  // Without a demand on the list as a whole, so that it can be read in steps.
+  resources: z.array(
+    z.strictObject({
+      typeUrl: z.string(),
+      name: z.string(),
+      version: z.string().regex(/^[0-9a-f]{16}$/),
+      size: z.int().nonnegative(),
+    }),
+  ),
 });
 
 export function encodeNodeGroup(group: NodeGroup): Uint8Array {
@@ -48,19 +50,24 @@ export function encodeNodeGroup(group: NodeGroup): Uint8Array {
 
 /** @throws ChanceryError "corrupt" for anything that `encodeNodeGroup` does not write */
 export function decodeNodeGroup(bytes: Uint8Array): NodeGroup {
+  return atOnce(nodeGroupSteps(bytes));
+}
+
+/** As `decodeNodeGroup`, in steps: thousands of resources are hashed, each of them to be what its version says. */
+export function* nodeGroupSteps(bytes: Uint8Array): Steps<NodeGroup> {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const start = MAGIC.length + LENGTH_BYTES;
   if (buffer.length < start || !buffer.subarray(0, MAGIC.length).equals(MAGIC)) throw corrupt("no such header");
   const end = start + buffer.readUInt32BE(MAGIC.length);
   if (end > buffer.length) throw corrupt("the header is cut off");
-  const header = parseHeader(buffer.subarray(start, end));
+  const header = yield* headerSteps(buffer.subarray(start, end));
   const resources: EncodedResource[] = [];
   let offset = end;
   for (const { typeUrl, name, version, size } of header.resources) {
     if (offset + size > buffer.length) throw corrupt(`resource ${name} is cut off`);
     const value = new Uint8Array(bytes.buffer, bytes.byteOffset + offset, size);
     offset += size;
-    if (resourceVersion(value) !== version) throw corrupt(`resource ${name} is not what its version says`);
+    if ((yield* versionSteps(value)) !== version) throw corrupt(`resource ${name} is not what its version says`);
     const previous = resources.at(-1);
     if (previous !== undefined && byTypeAndName(previous, { typeUrl, name }) >= 0) {
       throw corrupt(`resource ${name} is out of order or there twice`);
@@ -78,15 +85,26 @@ export function decodeNodeGroup(bytes: Uint8Array): NodeGroup {
 
 /** Version of an encoded resource: first 16 hex digits of its SHA-256. */
 export function resourceVersion(value: Uint8Array): string {
-  return createHash("sha256").update(value).digest("hex").slice(0, 16);
+  return hash("sha256", value, "hex").slice(0, 16);
 }
 
-function parseHeader(bytes: Buffer): z.infer<typeof headerSchema> {
+/** As `resourceVersion`, with a rest behind each piece. */
+function* versionSteps(value: Uint8Array): Steps<string> {
+  const version = value.length <= HASHED_BYTES ? resourceVersion(value) : (yield* hashSteps(value)).digest("hex");
+  yield;
+  return version.slice(0, 16);
+}
+
+function* headerSteps(bytes: Uint8Array): Steps<z.infer<typeof headerSchema>> {
+  let header: Fitting<z.infer<typeof headerSchema>>;
   try {
-    return headerSchema.parse(JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)));
-  } catch (error) {
-    throw new ChanceryError("corrupt", "node group: the header cannot be read", { cause: error });
+    header = yield* jsonSteps(bytes, headerSchema);
+  } catch (cause) {
+    throw new ChanceryError("corrupt", "node group: the header cannot be read", { cause });
   }
+  if (header.ok && header.data.resources.length <= MAX_RESOURCES) return header.data;
+  const cause = header.ok ? undefined : new z.ZodError([...header.issues]);
+  throw new ChanceryError("corrupt", "node group: the header cannot be read", { cause });
 }
 
 function byTypeAndName(a: { typeUrl: string; name: string }, b: { typeUrl: string; name: string }): number {

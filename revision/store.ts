@@ -1,7 +1,7 @@
-import type { Slicing } from "../policy/index.ts";
+import { atOnce, inSlices, type Slicing } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { decodeRevision, type FetchBlob, type PartCache } from "./codec.ts";
-import { digestOf } from "./digest.ts";
+import { digestOf, digestSteps } from "./digest.ts";
 import { manifestDigest, parseSignedManifest } from "./manifest.ts";
 import type { RevisionRecord } from "./record.ts";
 import type { Digest, Manifest, Revision, SignedManifest } from "./revision.ts";
@@ -197,7 +197,10 @@ class MediumStore implements RevisionStore {
     }
     const fetched = await fetch(digest, size);
     if (fetched === undefined) return undefined;
-    if (digestOf(fetched) !== digest) throw new ChanceryError("corrupt", `what was fetched is not ${digest}`);
+    const { slicing } = this.#options;
+    const steps = digestSteps(fetched);
+    const actual = slicing === undefined ? atOnce(steps) : await inSlices(steps, slicing);
+    if (actual !== digest) throw new ChanceryError("corrupt", `what was fetched is not ${digest}`);
     await this.#medium.putBlob(digest, fetched);
     return fetched;
   }
