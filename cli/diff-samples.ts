@@ -19,16 +19,6 @@ export interface Sample {
   readonly from: "generated" | "policyTest" | "requests" | "journal";
 }
 
-/** Every application on every rule of every route, with every model that the route offers. */
-export function generatedSamples(inventory: Inventory, now: string): readonly Sample[] {
-  const requests = generatedRequests(inventory);
-  return inventory.applications.flatMap(({ key }) =>
-    requests.map((request): Sample => {
-      return { described: { now, request: { ...request, application: key }, draw: 0 }, count: 1, from: "generated" };
-    }),
-  );
-}
-
 /** What any application can ask for on every rule of every route, with every model that the route offers. */
 export function generatedRequests(inventory: Inventory): readonly Omit<PolicyTestRequest, "application">[] {
   const names = new Map(inventory.models.map((model) => [model.key, model.names[0] ?? model.name]));

@@ -11,10 +11,13 @@ import {
 import type { CompiledDirectory } from "./compile-directory.ts";
 import type { Sample } from "./diff-samples.ts";
 import { casePreparer, type DescribedCase } from "./policy-cases.ts";
+import type { Progress } from "./progress.ts";
 
 export interface TreeDifference {
   readonly changes: readonly Change[];
   readonly groups: readonly DifferenceGroup[];
+  /** Requests that differ in other ways than the 10,000 of `groups`. */
+  readonly moreGroups: number;
   readonly samples: { readonly asked: number; readonly different: number; readonly notAsked: number };
   readonly loosens: boolean;
 }
@@ -32,17 +35,31 @@ export interface DifferenceGroup extends DecisionDifference {
 }
 
 const MOST_EXAMPLES = 3;
+const MOST_GROUPS = 10_000;
 
 type Tree = Pick<CompiledDirectory, "loaded" | "compiled">;
 
-/** Compares two compiled trees: by what stands in them, and by what they decide about samples. */
-export function diffTrees(before: Tree, after: Tree, samples: readonly Sample[]): TreeDifference {
+/**
+ * Compares two compiled trees: by what stands in them, and by what they decide about samples. Keeps no sample: memory
+ * grows with the kinds of difference alone.
+ */
+export function diffTrees(
+  before: Tree,
+  after: Tree,
+  samples: Iterable<Sample>,
+  progress: Progress = { step: () => undefined },
+): TreeDifference {
   const changes = diffPrograms(before.compiled.parts.program, after.compiled.parts.program);
   const decide = { before: decider(before), after: decider(after) };
   const groups = new Map<string, DifferenceGroup>();
   let asked = 0;
   let different = 0;
+  let all = 0;
+  let moreGroups = 0;
+  let loosens = changes.some((change) => change.loosens !== undefined);
   for (const { described, count } of samples) {
+    all += 1;
+    progress.step();
     const [old, now] = [decide.before(described), decide.after(described)];
     if (old === undefined && now === undefined) continue;
     asked += 1;
@@ -52,9 +69,15 @@ export function diffTrees(before: Tree, after: Tree, samples: readonly Sample[])
     const difference = diffDecisions(from, to);
     if (difference === undefined) continue;
     different += 1;
+    loosens ||= difference.loosens;
     const { application } = described.request;
     const key = JSON.stringify([difference, application]);
-    const group = groups.get(key) ?? { ...difference, application, count: 0, examples: [] };
+    const known = groups.get(key);
+    if (known === undefined && groups.size >= MOST_GROUPS) {
+      moreGroups += count;
+      continue;
+    }
+    const group = known ?? { ...difference, application, count: 0, examples: [] };
     const example = { request: requestText(described), before: decisionText(from), after: decisionText(to) };
     groups.set(key, {
       ...group,
@@ -69,8 +92,9 @@ export function diffTrees(before: Tree, after: Tree, samples: readonly Sample[])
   return {
     changes,
     groups: found,
-    samples: { asked, different, notAsked: samples.length - asked },
-    loosens: changes.some(({ loosens }) => loosens !== undefined) || found.some(({ loosens }) => loosens),
+    moreGroups,
+    samples: { asked, different, notAsked: all - asked },
+    loosens,
   };
 }
 

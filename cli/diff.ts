@@ -1,9 +1,11 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { printableLines } from "../resources/index.ts";
-import { fileSamples, generatedSamples, journalSamples, policyTestSamples, type Sample } from "./diff-samples.ts";
+import { fileSamples, journalSamples, policyTestSamples, type Sample } from "./diff-samples.ts";
 import { diffTrees, type TreeDifference } from "./diff-trees.ts";
 import { EXIT } from "./exit.ts";
 import { collect, parseCount } from "./options.ts";
+import { progressOnStderr } from "./progress.ts";
+import { sampleStream, upTo } from "./sample-stream.ts";
 import { compileSound } from "./test.ts";
 
 interface DiffOptions {
@@ -44,16 +46,20 @@ export function diffCommand(): Command {
     .action(async (before: string, after: string, options: DiffOptions) => {
       const [old, now] = [await compileSound(before), await compileSound(after)];
       const at = options.at ?? new Date().toISOString();
-      const sources: (readonly Sample[])[] = [
+      const given: (readonly Sample[])[] = [
         policyTestSamples(now.loaded.inventory),
         policyTestSamples(old.loaded.inventory),
       ];
-      for (const file of options.requests) sources.push(await fileSamples(file, now.loaded.tree));
-      for (const journal of options.journal) sources.push(await journalSamples(journal, options.limit));
-      sources.push(generatedSamples(now.loaded.inventory, at), generatedSamples(old.loaded.inventory, at));
-      const samples = distinct(sources.flat());
-      const difference = diffTrees(old, now, samples.slice(0, options.limit));
-      const left = Math.max(0, samples.length - options.limit);
+      for (const file of options.requests) given.push(await fileSamples(file, now.loaded.tree));
+      for (const journal of options.journal) given.push(await journalSamples(journal, options.limit));
+      const samples = sampleStream({
+        given: given.flat(),
+        trees: [now.loaded.inventory, old.loaded.inventory],
+        now: at,
+      });
+      const progress = progressOnStderr("requests asked of both trees", Math.min(samples.count, options.limit));
+      const difference = diffTrees(old, now, upTo(samples, options.limit), progress);
+      const left = Math.max(0, samples.count - options.limit);
       process.stdout.write(
         options.format === "json"
           ? `${JSON.stringify({ ...difference, leftOut: left }, undefined, 2)}\n`
@@ -61,17 +67,6 @@ export function diffCommand(): Command {
       );
       process.exitCode = exitOf(difference);
     });
-}
-
-/** The same request at the same time is asked once; recorded ones keep how often they came. */
-export function distinct(samples: readonly Sample[]): readonly Sample[] {
-  const byContent = new Map<string, Sample>();
-  for (const sample of samples) {
-    const { now, request, draw } = sample.described;
-    const key = JSON.stringify([now, request, draw]);
-    if (!byContent.has(key)) byContent.set(key, sample);
-  }
-  return [...byContent.values()];
 }
 
 function exitOf({ changes, groups, loosens }: TreeDifference): number {
@@ -86,7 +81,7 @@ const TITLES = {
   deniedOtherwise: "denied otherwise",
 } as const;
 
-function formatDifference({ changes, groups, samples, loosens }: TreeDifference, leftOut: number): string {
+function formatDifference({ changes, groups, moreGroups, samples, loosens }: TreeDifference, leftOut: number): string {
   const lines = changes.map(({ kind, key, change, loosens: why }) =>
     why === undefined ? `         ${kind} ${key}: ${change}` : `LOOSENS  ${kind} ${key}: ${change}: ${why}`,
   );
@@ -98,6 +93,7 @@ function formatDifference({ changes, groups, samples, loosens }: TreeDifference,
       lines.push(`           ${request}`, `             - ${before}`, `             + ${after}`);
     }
   }
+  if (moreGroups > 0) lines.push(`         and ${moreGroups} requests of other kinds`);
   if (groups.length > 0) lines.push("");
   const { asked, different, notAsked } = samples;
   const rest = [

@@ -2,6 +2,7 @@ import { underLawOf } from "../policy/index.ts";
 import type { CompiledDirectory } from "./compile-directory.ts";
 import type { Sample } from "./diff-samples.ts";
 import { type DifferenceGroup, diffTrees } from "./diff-trees.ts";
+import type { Progress } from "./progress.ts";
 
 /** What the law of one time does to decisions that are taken under the law of another. */
 export interface LawPreview {
@@ -13,6 +14,8 @@ export interface LawPreview {
   /** Ids of rules that are in force now and are not then. */
   readonly end: readonly string[];
   readonly decisions: readonly DifferenceGroup[];
+  /** Requests that differ in other ways than the 10,000 of `decisions`. */
+  readonly moreDecisions: number;
   readonly samples: { readonly asked: number; readonly different: number; readonly notAsked: number };
 }
 
@@ -25,9 +28,13 @@ type Tree = Pick<CompiledDirectory, "loaded" | "compiled">;
  * @param from  milliseconds since the epoch
  * @param at    milliseconds since the epoch
  */
-export function previewLaw(tree: Tree, samples: readonly Sample[], from: number, at: number): LawPreview {
+export function previewLaw(
+  tree: Tree,
+  samples: Iterable<Sample>,
+  { from, at, progress }: { readonly from: number; readonly at: number; readonly progress?: Progress },
+): LawPreview {
   const [before, after] = [underLaw(tree, from), underLaw(tree, at)];
-  const { groups, samples: counts } = diffTrees(before, after, samples);
+  const { groups, moreGroups, samples: counts } = diffTrees(before, after, samples, progress);
   const ids = ({ compiled }: Tree) =>
     new Set(compiled.parts.program.rules.filter(({ mode }) => mode !== "off").map(({ id }) => id));
   const [old, now] = [ids(before), ids(after)];
@@ -37,6 +44,7 @@ export function previewLaw(tree: Tree, samples: readonly Sample[], from: number,
     begin: [...now.difference(old)],
     end: [...old.difference(now)],
     decisions: groups,
+    moreDecisions: moreGroups,
     samples: counts,
   };
 }

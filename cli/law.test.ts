@@ -14,7 +14,7 @@ async function preview(from: string, at: string) {
   const samples = policyTestSamples(tree.loaded.inventory).filter(
     ({ described }) => described.request.application === "unseen",
   );
-  return previewLaw(tree, samples, Date.parse(from), Date.parse(at));
+  return previewLaw(tree, samples, { from: Date.parse(from), at: Date.parse(at) });
 }
 
 test("a date that begins rules says which decisions they change, and leaves the clock alone", async () => {

@@ -1,10 +1,11 @@
 import { Command, Option } from "commander";
 import { printableLines } from "../resources/index.ts";
-import { distinct } from "./diff.ts";
-import { fileSamples, generatedSamples, journalSamples, policyTestSamples, type Sample } from "./diff-samples.ts";
+import { fileSamples, journalSamples, policyTestSamples, type Sample } from "./diff-samples.ts";
 import { EXIT } from "./exit.ts";
 import { type LawPreview, previewLaw } from "./law-preview.ts";
 import { collect, parseCount, parseTime } from "./options.ts";
+import { progressOnStderr } from "./progress.ts";
+import { sampleStream, upTo } from "./sample-stream.ts";
 import { type ListedPack, listPacks, listShipped, shippedPack, shippedPacks } from "./shipped-packs.ts";
 import { compileSound } from "./test.ts";
 
@@ -78,13 +79,14 @@ export function lawCommand(): Command {
     .action(async (directory: string, options: PreviewOptions) => {
       const tree = await compileSound(directory);
       const { at, from = Date.now() } = options;
-      const samples: Sample[] = [...policyTestSamples(tree.loaded.inventory)];
-      for (const file of options.requests) samples.push(...(await fileSamples(file, tree.loaded.tree)));
-      for (const journal of options.journal) samples.push(...(await journalSamples(journal, options.limit)));
-      samples.push(...generatedSamples(tree.loaded.inventory, new Date(from).toISOString()));
-      const asked = distinct(samples);
-      const preview = previewLaw(tree, asked.slice(0, options.limit), from, at);
-      const leftOut = Math.max(0, asked.length - options.limit);
+      const given: (readonly Sample[])[] = [policyTestSamples(tree.loaded.inventory)];
+      for (const file of options.requests) given.push(await fileSamples(file, tree.loaded.tree));
+      for (const journal of options.journal) given.push(await journalSamples(journal, options.limit));
+      const { inventory } = tree.loaded;
+      const samples = sampleStream({ given: given.flat(), trees: [inventory], now: new Date(from).toISOString() });
+      const progress = progressOnStderr("requests asked", Math.min(samples.count, options.limit));
+      const preview = previewLaw(tree, upTo(samples, options.limit), { from, at, progress });
+      const leftOut = Math.max(0, samples.count - options.limit);
       process.stdout.write(
         options.format === "json"
           ? `${JSON.stringify({ ...preview, leftOut }, undefined, 2)}\n`
@@ -113,7 +115,10 @@ const WORDS = {
   deniedOtherwise: "denied otherwise",
 } as const;
 
-function formatPreview({ from, at, begin, end, decisions, samples }: LawPreview, leftOut: number): string {
+function formatPreview(
+  { from, at, begin, end, decisions, moreDecisions, samples }: LawPreview,
+  leftOut: number,
+): string {
   const lines = [`The law of ${at}, against that of ${from}`, ""];
   for (const id of begin) lines.push(`begins   ${id}`);
   for (const id of end) lines.push(`ends     ${id}`);
@@ -124,6 +129,7 @@ function formatPreview({ from, at, begin, end, decisions, samples }: LawPreview,
       lines.push(`    ${request}`, `      - ${before}`, `      + ${after}`);
     }
   }
+  if (moreDecisions > 0) lines.push(`and ${moreDecisions} requests of other kinds`);
   if (decisions.length > 0) lines.push("");
   const rest = [
     ...(samples.notAsked === 0 ? [] : [`${samples.notAsked} that the tree has no caller or route for`]),
