@@ -4,7 +4,7 @@ import {
   checkFiles,
   type FrozenScope,
   freeze,
-  type KnownFiles,
+  type KnownTree,
   type LoadResult,
   type OperationalLog,
   ParseCache,
@@ -13,6 +13,7 @@ import {
   readTree,
   registryProblems,
   resourceFiles,
+  type SettledReading,
 } from "../resources/index.ts";
 import { type Digest, EncodeCache, type SigningKey } from "../revision/index.ts";
 import type { Bus, SequencedHead, Subscription } from "./bus.ts";
@@ -22,7 +23,7 @@ import { openPublisherState, type PublisherState } from "./publisher-state.ts";
 import { RegistryWatch } from "./registry-watch.ts";
 import { type Compiled, resolveTree } from "./resolve-tree.ts";
 import { type Checkout, demandDescent, sourceLineage } from "./source-lineage.ts";
-import { type TreeWatch, watchTree } from "./tree-watch.ts";
+import { type ChangedPaths, type TreeWatch, watchTree } from "./tree-watch.ts";
 
 /** A file that was written less than this long ago (milliseconds) is not taken yet. */
 const SETTLE_MS = 40;
@@ -129,7 +130,9 @@ class TreePublisher implements Publisher {
   readonly #cache = new ParseCache();
   readonly #encoded = new EncodeCache();
   readonly #told = new Map<PublisherEvent["type"], string>();
-  readonly #known: KnownFiles = new Map();
+  readonly #known: KnownTree = { files: new Map(), directories: new Map() };
+  /** What may be other than when the tree was read last. */
+  #changed: ChangedPaths;
   #lastGood: ResourceFiles | undefined;
   /** Path → text, as last read. */
   #lastRead: ReadonlyMap<string, string> | undefined;
@@ -161,7 +164,11 @@ class TreePublisher implements Publisher {
         void this.#learn(head).catch((error) => this.#alarm(error));
       });
     }
-    this.#watch = watchTree(directory, (since) => void this.#enqueue(since), {
+    const changed = (since: number, paths: ChangedPaths): void => {
+      this.#changed = this.#changed && paths && this.#changed.union(paths);
+      void this.#enqueue(since);
+    };
+    this.#watch = watchTree(directory, changed, {
       pollMs,
       quietMs,
       maximumWaitMs,
@@ -175,6 +182,7 @@ class TreePublisher implements Publisher {
   }
 
   async refresh(): Promise<PublisherStatus> {
+    this.#changed = undefined;
     await this.#enqueue(this.#options.now());
     return this.#status;
   }
@@ -338,10 +346,10 @@ class TreePublisher implements Publisher {
    * programs empty a file before they write it, and on a busy machine the writing may come much later.
    */
   async #readTree(since: number): Promise<ResourceFiles> {
-    const { directory, now, emptiedMs = 1_000 } = this.#options;
+    const { now, emptiedMs = 1_000 } = this.#options;
     for (let look = 1; ; look++) {
       let unsettled = 0;
-      const current = await readTree(directory, {
+      const current = await this.#readHeard({
         before: this.#lastRead ?? this.#lastGood?.files ?? new Map(),
         settleMs: SETTLE_MS,
         emptySettleMs: emptiedMs,
@@ -360,6 +368,18 @@ class TreePublisher implements Publisher {
       this.#lastRead = current.files;
       if (unsettled > 0 && !this.#closed) this.#settling = setTimeout(() => void this.#enqueue(since), LOOK_AGAIN_MS);
       return current;
+    }
+  }
+
+  /** Looks at what was heard of since the tree was read last; where that failed, at everything. */
+  async #readHeard(reading: SettledReading): Promise<ResourceFiles> {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    try {
+      return await readTree(this.#options.directory, { ...reading, changed });
+    } catch (error) {
+      this.#changed = undefined;
+      throw error;
     }
   }
 

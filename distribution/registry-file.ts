@@ -164,6 +164,8 @@ export async function openRegistryFile(
   }
   if (registry !== undefined && !stored.isCopied) await write(registry);
   let identities = new Map(Object.entries(registry?.identities ?? {}));
+  /** What was recorded last. */
+  let recorded: readonly (readonly unknown[])[] | undefined;
   let last: Promise<void> = Promise.resolve();
   const change = (next: (registry: Registry | undefined) => Registry | undefined): Promise<void> => {
     const changed = last.then(async () => {
@@ -184,7 +186,14 @@ export async function openRegistryFile(
     get isEmpty() {
       return registry?.since === undefined;
     },
-    register: (inventory, revision) => change((current) => recordRevision(current, inventory, revision)),
+    register: async (inventory, revision) => {
+      const { modelVersions, approvals, approvalRules, applications } = inventory;
+      const sources = [modelVersions, approvals, approvalRules, applications];
+      // What others have published of versions since does not change what there is to record.
+      if (recorded?.every((list, index) => isSame(list, sources[index] ?? [])) === true) return;
+      await change((current) => recordRevision(current, inventory, revision));
+      recorded = sources;
+    },
     learn: (versions) => change((current) => recordIdentities(current, versions)),
   };
 }
@@ -197,4 +206,8 @@ async function putAside(stateDirectory: string, name: string): Promise<void> {
   } catch (error) {
     if (errorCode(error) !== "ENOENT") throw error;
   }
+}
+
+function isSame(one: readonly unknown[], other: readonly unknown[]): boolean {
+  return one.length === other.length && one.every((item, index) => item === other[index]);
 }

@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto";
-import { readdirSync, statSync } from "node:fs";
+import { type BigIntStats, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { ChanceryError } from "../resources/index.ts";
 import { errorCode } from "../revision/index.ts";
@@ -11,10 +10,42 @@ const SLICE = 128;
 
 /** What every file and directory below a root looks like to the file system. */
 export interface TreeLook {
-  /** Equal while no file was added, removed, replaced or written. */
-  readonly signature: string;
+  /** File → what tells whether it was replaced or written. */
+  readonly files: ReadonlyMap<string, string>;
   /** Directory → what tells it from another one of the same name. */
   readonly directories: ReadonlyMap<string, string>;
+}
+
+/** Whether no file was added, removed, replaced or written between two looks. */
+export function sameLook(one: TreeLook, other: TreeLook): boolean {
+  return sameEntries(one.files, other.files) && sameEntries(one.directories, other.directories);
+}
+
+function sameEntries(one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): boolean {
+  if (one.size !== other.size) return false;
+  for (const [path, looks] of one) if (other.get(path) !== looks) return false;
+  return true;
+}
+
+/**
+ * A look again at paths of which something was heard, where that is enough.
+ *
+ * @returns undefined where it is not: a directory was added, removed or replaced, or something cannot be looked at
+ */
+export function lookAgain(before: TreeLook, paths: Iterable<string>): TreeLook | undefined {
+  const files = new Map(before.files);
+  try {
+    for (const path of paths) {
+      const stats = look(path);
+      if (stats?.isDirectory() === true || before.directories.has(path)) return undefined;
+      if (stats === undefined) files.delete(path);
+      else files.set(path, looksOf(stats));
+    }
+  } catch {
+    // Whoever looks at everything says what is wrong.
+    return undefined;
+  }
+  return { files, directories: before.directories };
 }
 
 /** Whether a name is no part of a tree, nor what lies below it. */
@@ -30,7 +61,7 @@ export function isLeftOut(name: string): boolean {
  * @throws ChanceryError "invalid-resources" for a tree that is too large
  */
 export function* lookAtTree(root: string, found: (path: string, identity: string) => void): Generator<void, TreeLook> {
-  const hash = createHash("sha256");
+  const files = new Map<string, string>();
   const directories = new Map<string, string>();
   const waiting = [{ path: root, depth: 0 }];
   let entries = 0;
@@ -42,7 +73,6 @@ export function* lookAtTree(root: string, found: (path: string, identity: string
     const identity = `${own.dev} ${own.ino}`;
     directories.set(directory, identity);
     found(directory, identity);
-    hash.update(`${directory}\0${identity}\n`);
     for (const entry of list(directory)) {
       if (isLeftOut(entry.name)) continue;
       if (++entries > MAX_ENTRIES) throw tooLarge(`${root} has more than ${MAX_ENTRIES} files: changes may be missed`);
@@ -53,12 +83,14 @@ export function* lookAtTree(root: string, found: (path: string, identity: string
         continue;
       }
       const stats = look(path);
-      if (stats !== undefined) {
-        hash.update(`${path}\0${stats.dev} ${stats.ino} ${stats.size} ${stats.mtimeNs} ${stats.ctimeNs}\n`);
-      }
+      if (stats !== undefined) files.set(path, looksOf(stats));
     }
   }
-  return { signature: hash.digest("hex"), directories };
+  return { files, directories };
+}
+
+function looksOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
 }
 
 /** undefined: gone since it was listed, or a link to nothing. */

@@ -1,7 +1,8 @@
 import { type FSWatcher, watch } from "node:fs";
+import { basename, join, relative } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { ChanceryError } from "../resources/index.ts";
-import { isLeftOut, lookAtTree, type TreeLook } from "./tree-look.ts";
+import { isLeftOut, lookAgain, lookAtTree, sameLook, type TreeLook } from "./tree-look.ts";
 
 /** However long a look takes, the next one begins this long (milliseconds) after it at the latest, and `pollMs`. */
 const MAXIMUM_REST_MS = 10_000;
@@ -23,29 +24,46 @@ export interface TreeWatch {
 }
 
 /**
+ * What may have changed: paths relative to the root ("/"-separated) of files and directories, with all that lies below
+ * these. undefined: anything.
+ */
+export type ChangedPaths = ReadonlySet<string> | undefined;
+
+/** Paths that are told one by one; of more, it is told that anything may have changed. */
+const MOST_PATHS = 1_000;
+
+/**
  * Tells that something under a directory has changed, with the time (`now`) of the first sign of it. Names that begin
  * with a dot, and `node_modules`, are no part of a tree, nor is what lies below them.
  *
  * Every directory is watched by itself: the recursive watch of Node watches files, and on Linux it loses those that are
  * replaced by a rename, which is how most programs save.
  */
-export function watchTree(root: string, changed: (since: number) => void, options: TreeWatchOptions): TreeWatch {
+export function watchTree(
+  root: string,
+  changed: (since: number, paths: ChangedPaths) => void,
+  options: TreeWatchOptions,
+): TreeWatch {
   const { pollMs, quietMs, maximumWaitMs, now, onAlarm } = options;
   let closed = false;
   let since: number | undefined;
   let quiet: NodeJS.Timeout | undefined;
   let poll: NodeJS.Timeout | undefined;
-  let signature: string | undefined;
+  let seen: TreeLook | undefined;
   let told: string | undefined;
   let tellings = 0;
+  /** Full paths since the last telling; undefined: anything. */
+  let heard: Set<string> | undefined = new Set();
 
   const alarm = (thrown: unknown): void => {
     const error = ChanceryError.from(thrown, "unavailable");
     if (error.message !== told) onAlarm(error);
     told = error.message;
   };
-  const ring = (): void => {
+  const ring = (path?: string): void => {
     if (closed) return;
+    if (path === undefined || heard === undefined || heard.size >= MOST_PATHS) heard = undefined;
+    else heard.add(path);
     const first = since ?? now();
     since = first;
     clearTimeout(quiet);
@@ -54,14 +72,21 @@ export function watchTree(root: string, changed: (since: number) => void, option
   const watches = new DirectoryWatches(ring, alarm);
 
   const tell = async (first: number): Promise<void> => {
+    const paths = heard;
+    heard = new Set();
     since = undefined;
     tellings += 1;
     const telling = tellings;
-    changed(first);
+    // Looks are held against what was there when it was told: an event may be lost that takes the change back.
+    const again = seen === undefined || paths === undefined ? undefined : lookAgain(seen, paths);
+    changed(first, paths && new Set([...paths].map((path) => relative(root, path))));
+    if (again !== undefined) {
+      seen = again;
+      return;
+    }
     try {
-      // Looks are held against what was there when it was told: an event may be lost that takes the change back.
       const { look, watchesMore } = await sliced(root, watches);
-      if (telling === tellings) signature = look.signature;
+      if (telling === tellings) seen = look;
       // In a directory that was not watched until now, something may have come after the one who is told has read it.
       if (watchesMore) ring();
     } catch {
@@ -74,9 +99,10 @@ export function watchTree(root: string, changed: (since: number) => void, option
     try {
       const looked = await sliced(root, watches);
       workMs = looked.workMs;
-      if (before === tellings) {
-        if (signature !== undefined && looked.look.signature !== signature) ring();
-        signature = looked.look.signature;
+      // What was heard of and is not told yet would seem to have been missed.
+      if (before === tellings && since === undefined) {
+        if (seen !== undefined && !sameLook(seen, looked.look)) ring();
+        seen = looked.look;
       }
       told = undefined;
     } catch (error) {
@@ -88,8 +114,7 @@ export function watchTree(root: string, changed: (since: number) => void, option
 
   // At once: whoever reads the tree after this has returned is told of every change since.
   try {
-    const first = whole(root, watches);
-    signature = first.signature;
+    seen = whole(root, watches);
   } catch (error) {
     alarm(error);
   }
@@ -106,12 +131,12 @@ export function watchTree(root: string, changed: (since: number) => void, option
 
 /** One watch for each directory; a directory that was replaced by another of the same name gets a new one. */
 class DirectoryWatches {
-  readonly #ring: () => void;
+  readonly #ring: (path?: string) => void;
   readonly #alarm: (error: unknown) => void;
   readonly #open = new Map<string, { readonly identity: string; readonly watcher: FSWatcher | undefined }>();
   #closed = false;
 
-  constructor(ring: () => void, alarm: (error: unknown) => void) {
+  constructor(ring: (path?: string) => void, alarm: (error: unknown) => void) {
     this.#ring = ring;
     this.#alarm = alarm;
   }
@@ -124,7 +149,9 @@ class DirectoryWatches {
     let watcher: FSWatcher | undefined;
     try {
       const opened = watch(directory, (_, name) => {
-        if (name === null || !isLeftOut(name)) this.#ring();
+        // Of a directory that was itself moved or removed, its own name is told.
+        if (name === null || name === basename(directory)) this.#ring();
+        else if (!isLeftOut(name)) this.#ring(join(directory, name));
       });
       // The looks go on without it.
       opened.on("error", (error) => {

@@ -20,7 +20,7 @@ export type { LogEntry, LogOperation, OperationalLog } from "./operational-log.t
 export type { Positions } from "./positions.ts";
 export { printable, printableLines } from "./printable.ts";
 export { formatProblem, type Problem, type SourcePosition } from "./problem.ts";
-export { type KnownFiles, readTree } from "./read-tree.ts";
+export { type KnownTree, readTree, type SettledReading } from "./read-tree.ts";
 export {
   identityOf,
   type RegisteredVersion,

@@ -1,13 +1,14 @@
 import { once } from "node:events";
-import { chmod, mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, realpath, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { UPSTREAM, yaml } from "./fixtures.ts";
 import { loadDirectory } from "./load-directory.ts";
 import { formatProblem } from "./problem.ts";
-import { type KnownFiles, readTree, TREE_LIMITS } from "./read-tree.ts";
+import { type KnownTree, readTree, TREE_LIMITS } from "./read-tree.ts";
 import { resourceFiles } from "./resource-files.ts";
 
 let base: string;
@@ -47,7 +48,7 @@ describe("readTree", () => {
   });
 
   it("does not read again what looks the same, once its times can tell", async () => {
-    const known: KnownFiles = new Map();
+    const known: KnownTree = { files: new Map(), directories: new Map() };
     const reading = (laterMs: number) => ({
       ...{ before: new Map<string, string>(), settleMs: 0, emptySettleMs: 0, onUnsettled: () => undefined },
       now: () => Date.now() + laterMs,
@@ -58,17 +59,65 @@ describe("readTree", () => {
     await write("b.yaml", "b");
     // Written a moment ago: another change might leave the same times.
     await texts(0);
-    expect([...known.keys()]).toEqual([]);
+    expect([...known.files.keys()]).toEqual([]);
     await texts(10_000);
-    expect([...known.keys()].sort()).toEqual(["a.yaml", "b.yaml"]);
+    expect([...known.files.keys()].sort()).toEqual(["a.yaml", "b.yaml"]);
     // What is kept is what is given.
-    for (const [path, { looks }] of known) known.set(path, { looks, text: `kept ${path}` });
+    for (const [path, { looks }] of known.files) known.files.set(path, { looks, text: `kept ${path}` });
     expect(await texts(10_000)).toEqual(["kept a.yaml", "kept b.yaml"]);
     await write("a.yaml", "c");
     expect(await texts(0)).toEqual(["c", "kept b.yaml"]);
     await rm(join(root, "b.yaml"));
     expect(await texts(10_000)).toEqual(["c"]);
-    expect([...known.keys()]).toEqual(["a.yaml"]);
+    expect([...known.files.keys()]).toEqual(["a.yaml"]);
+  });
+
+  it("finds by looking at what it has heard of what it finds by looking at everything", async () => {
+    const names = ["a.yaml", "b.yaml", "one", "one/a.yaml", "one/two", "one/two/c.yaml", "link.yaml", "linked"];
+    const step = fc.record({
+      does: fc.constantFrom("write", "write", "remove", "makeDirectory", "rename", "link"),
+      name: fc.constantFrom(...names),
+      other: fc.constantFrom(...names),
+      text: fc.string({ maxLength: 3 }),
+    });
+    let count = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), async (steps) => {
+        const tree = join(root, `${count++}`);
+        await mkdir(tree);
+        const known: KnownTree = { files: new Map(), directories: new Map() };
+        const reading = (changed: ReadonlySet<string> | undefined) => ({
+          ...{ before: new Map<string, string>(), settleMs: 0, emptySettleMs: 0, onUnsettled: () => undefined },
+          ...{ now: () => Date.now() + 10_000, known, changed },
+        });
+        await readTree(tree, reading(undefined));
+        for (const { does, name, other, text } of steps) {
+          const [path, to] = [join(tree, name), join(tree, other)];
+          const heard = new Set<string>();
+          // Of a directory that a link leads to, the file system reports what happens where it is.
+          const hear = async (at: string) => heard.add(relative(tree, join(await realpath(dirname(at)), basename(at))));
+          try {
+            for (const at of does === "rename" ? [path, to] : [path]) await hear(at);
+            if (does === "write") {
+              await writeFile(path, text);
+              await hear(await realpath(path));
+            }
+            if (does === "remove") await rm(path, { recursive: true });
+            if (does === "makeDirectory") await mkdir(path);
+            if (does === "rename") await rename(path, to);
+            if (does === "link") await symlink(relative(dirname(path), to), path);
+          } catch {
+            // Not every step can be taken in every tree.
+            continue;
+          }
+          const made = await readTree(tree, reading(heard));
+          const fresh = await readTree(tree);
+          expect([...made.files]).toEqual([...fresh.files]);
+          expect(made.problems).toEqual(fresh.problems);
+        }
+      }),
+      { numRuns: 60 },
+    );
   });
 
   it("takes a file as it was before while it is being written", async () => {

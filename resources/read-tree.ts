@@ -26,12 +26,33 @@ export interface SettledReading {
   readonly now: () => number;
   /** Told of each file for which `before` stands in; a new one is left out. */
   readonly onUnsettled: (path: string) => void;
-  /** What was read before, kept by the caller from one reading to the next: files that look the same are not read again. */
-  readonly known?: KnownFiles;
+  /** What was read before, kept by the caller from one reading to the next: what looks the same is not read again. */
+  readonly known?: KnownTree;
+  /**
+   * Paths relative to the root of all files and directories that may be other than at the reading before, as far as the
+   * caller has heard; what is known of others is not looked at. Absent: any may be.
+   */
+  readonly changed?: ReadonlySet<string> | undefined;
 }
 
-/** Path → what a file looked like to the file system, and its text. */
-export type KnownFiles = Map<string, { readonly looks: string; readonly text: string }>;
+/** What was found at the reading before. */
+export interface KnownTree {
+  /** Path → what a file looked like to the file system, and its text. */
+  readonly files: Map<string, KnownFile>;
+  /** Path → what was in a directory; not of those that a link leads to. */
+  readonly directories: Map<string, Listing>;
+}
+
+interface KnownFile {
+  readonly looks: string;
+  readonly text: string;
+}
+
+interface Listing {
+  /** Its real path. */
+  readonly real: string;
+  readonly entries: readonly Dirent[];
+}
 
 /** File systems tell times apart by some milliseconds: what was changed this long ago (milliseconds) shows it by its times. */
 const TOLD_APART_MS = 2_000;
@@ -44,10 +65,10 @@ const TOLD_APART_MS = 2_000;
  * @throws ChanceryError not-found when there is no such directory; invalid-resources beyond 20,000 files
  */
 export async function readTree(root: string, settled?: SettledReading): Promise<ResourceFiles> {
-  const walk = new Walk(await rootPath(root));
-  await walk.directory(".", 0, []);
-  const files = await knownTexts(walk, settled?.known);
-  const unread = walk.found.filter((path) => !files.has(path));
+  const walk = new Walk(await rootPath(root), settled);
+  await walk.all();
+  const files = await knownTexts(walk, settled?.known?.files);
+  const unread = [...walk.found.keys()].filter((path) => !files.has(path));
   for (let start = 0; start < unread.length; start += PARALLEL) {
     const batch = unread.slice(start, start + PARALLEL);
     const texts = await Promise.all(batch.map((path) => readText(walk.root, path, walk.problems, settled)));
@@ -56,7 +77,7 @@ export async function readTree(root: string, settled?: SettledReading): Promise<
       if (text !== undefined) files.set(path, text);
     }
   }
-  for (const path of settled?.known?.keys() ?? []) if (!files.has(path)) settled?.known?.delete(path);
+  for (const path of settled?.known?.files.keys() ?? []) if (!files.has(path)) settled?.known?.files.delete(path);
   return resourceFiles(files, walk.problems);
 }
 
@@ -69,38 +90,70 @@ async function rootPath(root: string): Promise<string> {
   throw new ChanceryError("not-found", `there is no directory ${root}: name the directory that holds the resources`);
 }
 
-/** One pass over the directories; collects paths of YAML files in order. */
+/** How a walk came to a directory. */
+interface Way {
+  readonly depth: number;
+  /** Real paths of the directories above. */
+  readonly above: readonly string[];
+  /** Whether something in it, or on the way to it, may be other than before. */
+  readonly doubtful: boolean;
+  /** Whether a link is on the way. */
+  readonly linked: boolean;
+}
+
+/** One pass over the directories. */
 class Walk {
   readonly root: string;
-  readonly found: string[] = [];
+  /** YAML files in order, and of each whether it may be other than before. */
+  readonly found = new Map<string, { readonly doubtful: boolean }>();
   readonly problems: Problem[] = [];
+  readonly #known: Map<string, Listing>;
+  readonly #changed: ReadonlySet<string> | undefined;
+  /** Directories in which something changed. */
+  readonly #touched: ReadonlySet<string>;
+  readonly #listings = new Map<string, Listing>();
   #entries = 0;
 
-  constructor(root: string) {
+  constructor(root: string, settled: SettledReading | undefined) {
     this.root = root;
+    this.#known = settled?.known?.directories ?? new Map();
+    this.#changed = settled?.changed;
+    this.#touched = new Set([...(settled?.changed ?? [])].map((path) => posix.dirname(path)));
   }
 
-  async directory(path: string, depth: number, above: readonly string[]): Promise<void> {
-    const listed = await this.#list(path);
+  async all(): Promise<void> {
+    // Where another directory goes by the name of the root, nothing is known of it.
+    const doubtful = this.#changed === undefined || this.#known.get(".")?.real !== this.root;
+    await this.#directory(".", { depth: 0, above: [], doubtful, linked: false });
+    this.#known.clear();
+    for (const [path, listing] of this.#listings) this.#known.set(path, listing);
+  }
+
+  async #directory(path: string, way: Way): Promise<void> {
+    const doubtful = way.doubtful || this.#changed?.has(path) === true;
+    const known = doubtful || this.#touched.has(path) ? undefined : this.#known.get(path);
+    const listed = known ?? (await this.#list(path));
     if (listed === undefined) return;
     const { real, entries } = listed;
-    if (above.includes(real)) {
+    if (way.above.includes(real)) {
       this.problems.push(unreadableDirectory("symlink-cycle", path, "this link leads back to a directory above it"));
       return;
     }
-    if (depth > TREE_LIMITS.depth) {
+    if (way.depth > TREE_LIMITS.depth) {
       const message = `directories lie at most ${TREE_LIMITS.depth} deep`;
       this.problems.push(unreadableDirectory("tree-too-deep", path, message));
       return;
     }
+    if (!way.linked) this.#listings.set(path, listed);
+    const below = { ...way, depth: way.depth + 1, above: [...way.above, real], doubtful };
     for (const entry of entries) {
       if (++this.#entries > TREE_LIMITS.entries) throw tooMany(`${TREE_LIMITS.entries} directory entries`);
       if (entry.name.startsWith(".") || entry.name === "node_modules") continue;
-      await this.#entry(posix.join(path, entry.name), entry, depth, [...above, real]);
+      await this.#entry(posix.join(path, entry.name), entry, below);
     }
   }
 
-  async #list(path: string): Promise<{ readonly real: string; readonly entries: readonly Dirent[] } | undefined> {
+  async #list(path: string): Promise<Listing | undefined> {
     try {
       const real = await realpath(join(this.root, path));
       const entries = await readdir(real, { withFileTypes: true });
@@ -114,7 +167,7 @@ class Walk {
     }
   }
 
-  async #entry(path: string, entry: Dirent, depth: number, above: readonly string[]): Promise<void> {
+  async #entry(path: string, entry: Dirent, way: Way): Promise<void> {
     let directory = entry.isDirectory();
     let file = entry.isFile();
     if (entry.isSymbolicLink()) {
@@ -122,10 +175,13 @@ class Walk {
       directory = target === "directory";
       file = target === "file";
     }
-    if (directory) await this.directory(path, depth + 1, above);
+    // What a link leads to changes without a sign in the directory of the link.
+    const linked = way.linked || entry.isSymbolicLink();
+    const doubtful = way.doubtful || linked;
+    if (directory) await this.#directory(path, { ...way, doubtful, linked });
     else if (file && isYaml(path)) {
-      if (this.found.length >= TREE_LIMITS.files) throw tooMany(`${TREE_LIMITS.files} YAML files`);
-      this.found.push(path);
+      if (this.found.size >= TREE_LIMITS.files) throw tooMany(`${TREE_LIMITS.files} YAML files`);
+      this.found.set(path, { doubtful: doubtful || this.#changed?.has(path) === true });
     } else if (!entry.isSymbolicLink() && isYaml(path)) {
       this.problems.push(unreadable("unreadable-file", path, "this is no regular file"));
     }
@@ -173,14 +229,15 @@ function tooMany(what: string): ChanceryError {
  * Texts of files that look as they did when they were read before. Of a large tree nearly all do, and asking the file
  * system on threads would cost several times what the answer costs.
  */
-async function knownTexts({ root, found }: Walk, known: KnownFiles | undefined): Promise<Map<string, string>> {
+async function knownTexts({ root, found }: Walk, known: KnownTree["files"] | undefined): Promise<Map<string, string>> {
   const texts = new Map<string, string>();
   if (known === undefined) return texts;
-  for (const [index, path] of found.entries()) {
-    if (index % SLICE === SLICE - 1) await setImmediate();
+  let looks = 0;
+  for (const [path, { doubtful }] of found) {
     const before = known.get(path);
     if (before === undefined) continue;
-    if (before.looks === looksNow(join(root, path))) texts.set(path, before.text);
+    if (doubtful && ++looks % SLICE === 0) await setImmediate();
+    if (!doubtful || before.looks === looksNow(join(root, path))) texts.set(path, before.text);
   }
   return texts;
 }
@@ -204,13 +261,14 @@ async function readText(
     const stats = await handle.stat({ bigint: true });
     if (settled !== undefined && isBeingWritten(Number(stats.mtimeMs), bytes.length, settled)) {
       settled.onUnsettled(path);
+      settled.known?.files.delete(path);
       return settled.before.get(path);
     }
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     const isOld = settled !== undefined && settled.now() - Number(stats.ctimeMs) > TOLD_APART_MS;
     // Its size before it was read is the one after it: nobody wrote in between.
-    if (isOld && stats.size === BigInt(bytes.length)) settled.known?.set(path, { looks: looksOf(stats), text });
-    else settled?.known?.delete(path);
+    if (isOld && stats.size === BigInt(bytes.length)) settled.known?.files.set(path, { looks: looksOf(stats), text });
+    else settled?.known?.files.delete(path);
     return text;
   } catch (error) {
     // Removed since the directory was listed: then it is not part of the tree any more.
