@@ -14,28 +14,28 @@ export function apply(
 ): Run {
   const [first, second] = operands;
   if (unary !== undefined && operands.length === 1 && first !== undefined) {
-    return (frame) => located(unary(first(frame), frame), offset);
+    return (activation, frame) => located(unary(first(activation, frame), frame), offset);
   }
   if (binary !== undefined && operands.length === 2 && first !== undefined && second !== undefined) {
-    return (frame) => located(binary(first(frame), second(frame), frame), offset);
+    return (activation, frame) => located(binary(first(activation, frame), second(activation, frame), frame), offset);
   }
   if (variadic !== undefined && arities?.includes(operands.length) === true) {
-    return (frame) =>
+    return (activation, frame) =>
       located(
         variadic(
-          operands.map((run) => run(frame)),
+          operands.map((run) => run(activation, frame)),
           frame,
         ),
         offset,
       );
   }
-  return (frame) => located(noOverload(name, ...operands.map((run) => run(frame))), offset);
+  return (activation, frame) => located(noOverload(name, ...operands.map((run) => run(activation, frame))), offset);
 }
 
 /** `type(x)`, which knows the records of the environment as well. */
 export function typeCall(operand: Run, recordOf: RecordOf): Run {
-  return (frame) => {
-    const value = operand(frame);
+  return (activation, frame) => {
+    const value = operand(activation, frame);
     if (value instanceof Failure) return value;
     const record = typeof value === "object" && value !== null ? recordOf(value) : undefined;
     return record === undefined ? toType(value) : typeValue(record.name);

@@ -68,12 +68,10 @@ class CompiledProgram implements Program {
 
   evaluate(activation: unknown, work = DEFAULT_WORK): unknown {
     const frame = this.#frame;
-    frame.activation = activation;
     frame.work = work;
     const run = this.#run;
-    const value = run(frame);
+    const value = run(activation, frame);
     // What a request brought along is not held until the next one.
-    frame.activation = undefined;
     for (let slot = 0; slot < this.#slots; slot += 1) frame.locals[slot] = undefined;
     return value;
   }
@@ -104,8 +102,8 @@ class Compiler {
     const observe = this.#observe;
     if (observe === undefined) return compiled;
     const { run } = compiled;
-    const observed: Run = (frame) => {
-      const value = run(frame);
+    const observed: Run = (activation, frame) => {
+      const value = run(activation, frame);
       observe(expr, value);
       return value;
     };
@@ -118,7 +116,7 @@ class Compiler {
     if (compiled.constant !== undefined || !this.#isConstant(expr)) return compiled;
     const frame = new Frame();
     frame.work = CONSTANT_WORK;
-    const value = compiled.run(frame);
+    const value = compiled.run(undefined, frame);
     return frame.work < 0 ? compiled : constant(value);
   }
 
@@ -169,7 +167,7 @@ class Compiler {
 
   #name(name: string): Compiled | undefined {
     const slot = this.#localSlot(name);
-    if (slot >= 0) return { run: (frame) => frame.locals[slot] };
+    if (slot >= 0) return { run: (_activation, frame) => frame.locals[slot] };
     for (const candidate of candidateNames(this.#environment.container, name)) {
       const variable = this.#environment.variables.get(candidate);
       if (variable !== undefined) return { run: readVariable(candidate, variable) };

@@ -7,10 +7,10 @@ import { makeWrapper } from "./wrappers.ts";
 
 /** @param optional  indices of `[?x]` */
 export function makeList(elements: readonly Run[], optional: ReadonlySet<number>): Run {
-  return (frame) => {
+  return (activation, frame) => {
     const list: unknown[] = [];
     for (let index = 0; index < elements.length; index += 1) {
-      const value = elements[index]?.(frame);
+      const value = elements[index]?.(activation, frame);
       if (value instanceof Failure) return value;
       if (!optional.has(index)) list.push(value);
       else if (!(value instanceof Optional)) return noOverload("[?_]", value);
@@ -29,12 +29,12 @@ interface Entry {
 }
 
 export function makeMap(entries: readonly Entry[]): Run {
-  return (frame) => {
+  return (activation, frame) => {
     const map = new UintKeyMap();
     for (const { key, value, optional, offset } of entries) {
-      const at = key(frame);
+      const at = key(activation, frame);
       if (at instanceof Failure) return at.at(offset);
-      let held = value(frame);
+      let held = value(activation, frame);
       if (optional && !(held instanceof Failure)) {
         if (!(held instanceof Optional)) return located(noOverload("{?_}", held), offset);
         if (held.value === undefined) continue;
@@ -52,9 +52,9 @@ export function makeStruct(
   fields: readonly { readonly field: string; readonly run: Run }[],
   offset: number,
 ): Run {
-  return (frame) => {
+  return (activation, frame) => {
     const values = new Map<string, unknown>();
-    for (const { field, run } of fields) values.set(field, run(frame));
+    for (const { field, run } of fields) values.set(field, run(activation, frame));
     return located(makeWrapper(name, values), offset);
   };
 }

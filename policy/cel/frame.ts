@@ -3,8 +3,6 @@
  * nest inside itself.
  */
 export class Frame {
-  /** Where variables are read from. */
-  activation: unknown = undefined;
   /**
    * Work that is left: about one unit for a turn of a loop, four list elements compared, or 64 characters looked at.
    * Below zero the evaluation ends with `OUT_OF_WORK`.

@@ -9,42 +9,42 @@ export function logical(name: string, decisive: boolean, links: readonly Run[], 
   const [first, second, third, fourth, fifth] = links;
   if (first === undefined || second === undefined) return () => other;
   if (third === undefined) {
-    return (frame) => {
-      const a = first(frame);
+    return (activation, frame) => {
+      const a = first(activation, frame);
       if (a === decisive) return decisive;
-      const b = second(frame);
+      const b = second(activation, frame);
       if (b === decisive) return decisive;
       return a === other && b === other ? other : unsettled(name, offset, a, b);
     };
   }
   if (fourth === undefined) {
-    return (frame) => {
-      const a = first(frame);
+    return (activation, frame) => {
+      const a = first(activation, frame);
       if (a === decisive) return decisive;
-      const b = second(frame);
+      const b = second(activation, frame);
       if (b === decisive) return decisive;
-      const c = third(frame);
+      const c = third(activation, frame);
       if (c === decisive) return decisive;
       return a === other && b === other && c === other ? other : unsettled(name, offset, a, b, c);
     };
   }
   if (fifth === undefined) {
-    return (frame) => {
-      const a = first(frame);
+    return (activation, frame) => {
+      const a = first(activation, frame);
       if (a === decisive) return decisive;
-      const b = second(frame);
+      const b = second(activation, frame);
       if (b === decisive) return decisive;
-      const c = third(frame);
+      const c = third(activation, frame);
       if (c === decisive) return decisive;
-      const d = fourth(frame);
+      const d = fourth(activation, frame);
       if (d === decisive) return decisive;
       return a === other && b === other && c === other && d === other ? other : unsettled(name, offset, a, b, c, d);
     };
   }
-  return (frame) => {
+  return (activation, frame) => {
     let odd: unknown[] | undefined;
     for (const link of links) {
-      const value = link(frame);
+      const value = link(activation, frame);
       if (value === decisive) return decisive;
       if (value !== other) {
         odd ??= [];
@@ -61,20 +61,20 @@ function unsettled(name: string, offset: number, ...values: readonly unknown[]):
 }
 
 export function conditional(condition: Run, then: Run, otherwise: Run, offset: number): Run {
-  return (frame) => {
-    const chosen = condition(frame);
-    if (chosen === true) return then(frame);
-    if (chosen === false) return otherwise(frame);
+  return (activation, frame) => {
+    const chosen = condition(activation, frame);
+    if (chosen === true) return then(activation, frame);
+    if (chosen === false) return otherwise(activation, frame);
     return located(noOverload("_?_:_", chosen), offset);
   };
 }
 
 /** `or` and `orValue` of optionals. */
 export function alternative(name: "or" | "orValue", first: Run, second: Run, offset: number): Run {
-  return (frame) => {
-    const optional = first(frame);
+  return (activation, frame) => {
+    const optional = first(activation, frame);
     if (!(optional instanceof Optional)) return located(noOverload(name, optional), offset);
-    if (optional.value === undefined) return second(frame);
+    if (optional.value === undefined) return second(activation, frame);
     return name === "or" ? optional : optional.value;
   };
 }

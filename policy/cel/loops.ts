@@ -17,7 +17,7 @@ export interface Scope {
 }
 
 /** Decides after each turn: undefined goes on, anything else is the answer. */
-type Turn = (frame: Frame) => unknown;
+type Turn = () => unknown;
 
 export function compileLoop(expr: ComprehensionExpr, range: Run, scope: Scope): Run {
   const { loop, offset } = expr;
@@ -26,7 +26,7 @@ export function compileLoop(expr: ComprehensionExpr, range: Run, scope: Scope): 
   const slot2 = expr.variable2 === undefined ? undefined : scope.declare(expr.variable2);
   const turnWork = Math.max(1, nodesIn(expr.step) >> 4);
   const each = iteration(range, slot, slot2, turnWork, offset);
-  const variable: Run = (frame) => frame.locals[slot];
+  const variable: Run = (_activation, frame) => frame.locals[slot];
   const body = (inner: Expr) => scope.compile(inner);
   const run = ((): Run => {
     switch (loop.macro) {
@@ -62,10 +62,10 @@ function compileBind(expr: ComprehensionExpr, scope: Scope): Run {
   const slot = scope.declare(expr.accumulator);
   const result = scope.compile(expr.result);
   scope.forget(1);
-  return (frame) => {
+  return (activation, frame) => {
     // A failure is bound like a value: it matters only where it is read.
-    frame.locals[slot] = init(frame);
-    return result(frame);
+    frame.locals[slot] = init(activation, frame);
+    return result(activation, frame);
   };
 }
 
@@ -89,7 +89,7 @@ function iteration(range: Run, slot: number, slot2: number | undefined, turnWork
           locals[slot] = BigInt(index);
           locals[slot2] = over[index];
         }
-        const answer = turn(frame);
+        const answer = turn();
         if (answer !== undefined) return answer;
       }
       return undefined;
@@ -99,7 +99,7 @@ function iteration(range: Run, slot: number, slot2: number | undefined, turnWork
       if (!charge(frame, turnWork)) return OUT_OF_WORK;
       locals[slot] = keyIn(over, key);
       if (slot2 !== undefined) locals[slot2] = value;
-      const answer = turn(frame);
+      const answer = turn();
       if (answer !== undefined) return answer;
     }
     return undefined;
@@ -114,19 +114,19 @@ function iteration(range: Run, slot: number, slot2: number | undefined, turnWork
 function quantifier(each: Each, predicate: Run, decisive: boolean, offset: number): Run {
   const { range, slot, slot2, turnWork } = each;
   const name = decisive ? "exists" : "all";
-  const overMap = (frame: Frame, over: unknown) => {
+  const overMap = (activation: unknown, frame: Frame, over: unknown) => {
     let failure: unknown;
     const answer = each.iterate(frame, over, () => {
-      const value = predicate(frame);
+      const value = predicate(activation, frame);
       if (value === decisive) return decisive;
       if (value !== !decisive) failure = noOverload(name, failure ?? value, value).at(offset);
       return undefined;
     });
     return answer ?? failure ?? !decisive;
   };
-  return (frame) => {
-    const over = range(frame);
-    if (!Array.isArray(over)) return overMap(frame, over);
+  return (activation, frame) => {
+    const over = range(activation, frame);
+    if (!Array.isArray(over)) return overMap(activation, frame, over);
     const { locals } = frame;
     let failure: unknown;
     for (let index = 0; index < over.length; index += 1) {
@@ -136,7 +136,7 @@ function quantifier(each: Each, predicate: Run, decisive: boolean, offset: numbe
         locals[slot] = BigInt(index);
         locals[slot2] = over[index];
       }
-      const value = predicate(frame);
+      const value = predicate(activation, frame);
       if (value === decisive) return decisive;
       if (value !== !decisive) failure = noOverload(name, failure ?? value, value).at(offset);
     }
@@ -145,10 +145,10 @@ function quantifier(each: Each, predicate: Run, decisive: boolean, offset: numbe
 }
 
 function existsOne(each: Each, predicate: Run, offset: number): Run {
-  return (frame) => {
+  return (activation, frame) => {
     let found = 0;
-    const answer = each.iterate(frame, each.range(frame), () => {
-      const value = predicate(frame);
+    const answer = each.iterate(frame, each.range(activation, frame), () => {
+      const value = predicate(activation, frame);
       if (value === true) found += 1;
       else if (value !== false) return noOverload("existsOne", value).at(offset);
       return undefined;
@@ -158,20 +158,20 @@ function existsOne(each: Each, predicate: Run, offset: number): Run {
 }
 
 /** Whether the turn counts; a failure that ends the loop where the filter gives no bool. */
-function admits(filter: Run | undefined, frame: Frame, offset: number): boolean | Failure {
+function admits(filter: Run | undefined, activation: unknown, frame: Frame, offset: number): boolean | Failure {
   if (filter === undefined) return true;
-  const value = filter(frame);
+  const value = filter(activation, frame);
   return typeof value === "boolean" ? value : noOverload("filter", value).at(offset);
 }
 
 function gatherList(each: Each, filter: Run | undefined, transform: Run, offset: number): Run {
-  return (frame) => {
+  return (activation, frame) => {
     const list: unknown[] = [];
-    const answer = each.iterate(frame, each.range(frame), () => {
-      const admitted = admits(filter, frame, offset);
+    const answer = each.iterate(frame, each.range(activation, frame), () => {
+      const admitted = admits(filter, activation, frame, offset);
       if (admitted === false) return undefined;
       if (admitted !== true) return admitted;
-      const value = transform(frame);
+      const value = transform(activation, frame);
       if (value instanceof Failure) return value;
       list.push(value);
       return undefined;
@@ -182,14 +182,14 @@ function gatherList(each: Each, filter: Run | undefined, transform: Run, offset:
 
 /** With `key` one entry a turn; without, the entries of the map that `transform` gives. */
 function gatherMap(each: Each, filter: Run | undefined, key: Run | undefined, transform: Run, offset: number): Run {
-  return (frame) => {
+  return (activation, frame) => {
     const map = new UintKeyMap();
-    const answer = each.iterate(frame, each.range(frame), () => {
-      const admitted = admits(filter, frame, offset);
+    const answer = each.iterate(frame, each.range(activation, frame), () => {
+      const admitted = admits(filter, activation, frame, offset);
       if (admitted === false) return undefined;
       if (admitted !== true) return admitted;
-      const value = transform(frame);
-      if (key !== undefined) return putEntry(map, key(frame), value)?.at(offset);
+      const value = transform(activation, frame);
+      if (key !== undefined) return putEntry(map, key(activation, frame), value)?.at(offset);
       if (!(value instanceof Map)) return noOverload("transformMapEntry", value).at(offset);
       for (const [inner, held] of value) {
         if (!charge(frame, 1)) return OUT_OF_WORK;

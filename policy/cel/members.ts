@@ -8,12 +8,12 @@ import { CelError, Failure } from "./value.ts";
 
 export function readVariable(name: string, { read }: Variable): Run {
   if (read !== undefined) {
-    return (frame) => {
-      const value = read(frame.activation);
+    return (activation) => {
+      const value = read(activation);
       return value === undefined ? missing(name, undefined) : value;
     };
   }
-  return ({ activation }) => {
+  return (activation) => {
     const value: unknown = activation instanceof Map ? activation.get(name) : undefined;
     return value === undefined ? missing(name, undefined) : value;
   };
@@ -42,8 +42,8 @@ export function readField(
 ): Compiled {
   if (variable === undefined) {
     return {
-      run: (frame) => {
-        const record = operand(frame);
+      run: (activation, frame) => {
+        const record = operand(activation, frame);
         const value = field(record);
         if (value !== undefined) return value;
         return record instanceof Failure ? record : missing(name, offset);
@@ -51,12 +51,12 @@ export function readField(
     };
   }
   return {
-    run: (frame) => {
-      const record = variable(frame.activation);
+    run: (activation, frame) => {
+      const record = variable(activation);
       const value = field(record);
       if (value !== undefined) return value;
       // A reader finds nothing in what is no record: a failure, or a variable that is missing.
-      return record === undefined || record instanceof Failure ? operand(frame) : missing(name, offset);
+      return record === undefined || record instanceof Failure ? operand(activation, frame) : missing(name, offset);
     },
     source: { kind: "field", variable, field },
   };
@@ -64,14 +64,14 @@ export function readField(
 
 /** `has(record.field)`, where the type of the record is known. */
 export function testField(operand: Run, field: Reader): Run {
-  return (frame) => {
-    const record = operand(frame);
+  return (activation, frame) => {
+    const record = operand(activation, frame);
     return record instanceof Failure ? record : field(record) !== undefined;
   };
 }
 
 export function testMember(operand: Run, field: string, recordOf: RecordOf, offset: number): Run {
-  return (frame) => located(hasField(operand(frame), field, recordOf), offset);
+  return (activation, frame) => located(hasField(operand(activation, frame), field, recordOf), offset);
 }
 
 /** `operand.field`, and `operand["field"]` of a map; `variable` as for `readField`. */
@@ -82,8 +82,8 @@ export function readMember(
   recordOf: RecordOf,
   offset: number,
 ): Compiled {
-  const general: Run = (frame) => {
-    const target = operand(frame);
+  const general: Run = (activation, frame) => {
+    const target = operand(activation, frame);
     if (target instanceof Map) {
       const value: unknown = target.get(field);
       return value === undefined ? noSuchKey(field, offset) : value;
@@ -93,9 +93,9 @@ export function readMember(
   };
   if (variable === undefined) return { run: general };
   const key = interned(field);
-  const run: Run = (frame) => {
-    const target = variable(frame.activation);
-    if (!(target instanceof Map)) return general(frame);
+  const run: Run = (activation, frame) => {
+    const target = variable(activation);
+    if (!(target instanceof Map)) return general(activation, frame);
     const value: unknown = target.get(key);
     return value === undefined ? noSuchKey(key, offset) : value;
   };
@@ -104,8 +104,8 @@ export function readMember(
 
 /** `operand["key"]`, where it is not known that the operand is a map. */
 export function readKey(operand: Run, key: string, offset: number): Run {
-  return (frame) => {
-    const value = operand(frame);
+  return (activation, frame) => {
+    const value = operand(activation, frame);
     if (!(value instanceof Map)) return located(element(value, key), offset);
     const found: unknown = value.get(key);
     return found === undefined ? noSuchKey(key, offset) : found;
@@ -114,15 +114,15 @@ export function readKey(operand: Run, key: string, offset: number): Run {
 
 /** `operand[index]` */
 export function readElement(operand: Run, index: Run, offset: number): Run {
-  return (frame) => located(element(operand(frame), index(frame)), offset);
+  return (activation, frame) => located(element(operand(activation, frame), index(activation, frame)), offset);
 }
 
 /** `operand[?index]` */
 export function readOptionalElement(operand: Run, index: Run, offset: number): Run {
-  return (frame) => located(optionalElement(operand(frame), index(frame)), offset);
+  return (activation, frame) => located(optionalElement(operand(activation, frame), index(activation, frame)), offset);
 }
 
 /** `operand.?field` */
 export function readOptionalField(operand: Run, field: string, recordOf: RecordOf, offset: number): Run {
-  return (frame) => located(optionalField(operand(frame), field, recordOf), offset);
+  return (activation, frame) => located(optionalField(operand(activation, frame), field, recordOf), offset);
 }

@@ -1,8 +1,11 @@
 import type { Frame } from "./frame.ts";
 import { Failure } from "./value.ts";
 
-/** Evaluates one node. Returns a value or a `Failure`; never throws. */
-export type Run = (frame: Frame) => unknown;
+/**
+ * Evaluates one node. Returns a value or a `Failure`; never throws. What variables are read from is handed down beside the
+ * frame: kept in it, each evaluation would have to write it there and take it out again.
+ */
+export type Run = (activation: unknown, frame: Frame) => unknown;
 
 /** A node made ready. `constant` where every evaluation gives the same. */
 export interface Compiled {

@@ -57,13 +57,13 @@ function equalsLiteral(compiled: Compiled, literal: unknown, wanted: boolean, of
   const operand = compiled.run;
   if (typeof literal === "boolean") {
     const other = literal === wanted;
-    return (frame) => {
-      const value = operand(frame);
+    return (activation, frame) => {
+      const value = operand(activation, frame);
       return typeof value === "boolean" ? value === other : general(value, frame);
     };
   }
-  return (frame) => {
-    const value = operand(frame);
+  return (activation, frame) => {
+    const value = operand(activation, frame);
     return typeof value === "bigint" ? (value === literal) === wanted : general(value, frame);
   };
 }
@@ -91,8 +91,8 @@ function compared(name: string, compiled: readonly Compiled[], offset: number): 
 function comparedWith(name: string, operand: Run, literal: number | bigint, offset: number): Run | undefined {
   const test = TESTS[name];
   if (test === undefined) return undefined;
-  return (frame) => {
-    const value = operand(frame);
+  return (activation, frame) => {
+    const value = operand(activation, frame);
     if (isNumber(value)) return test(orderNumbers(value, literal));
     const found = order(value, literal, frame);
     return found === undefined ? noOverload(name, value, literal).at(offset) : test(found);
@@ -101,8 +101,8 @@ function comparedWith(name: string, operand: Run, literal: number | bigint, offs
 
 /** `"a" in list`, `"a" in map` */
 function literalIn(literal: string, container: Run, offset: number): Run {
-  return (frame) => {
-    const held = container(frame);
+  return (activation, frame) => {
+    const held = container(activation, frame);
     if (held instanceof Map) return held.has(literal);
     if (!Array.isArray(held)) return located(contains(literal, held, frame), offset);
     if (!charge(frame, held.length >> 2)) return OUT_OF_WORK;
@@ -133,13 +133,13 @@ function textTest(
   if (name === "startsWith") return startsWithText(operand, part, odd);
   const { run } = operand;
   if (name === "endsWith") {
-    return (frame) => {
-      const text = run(frame);
+    return (activation, frame) => {
+      const text = run(activation, frame);
       return typeof text === "string" ? text.endsWith(part) : odd(text);
     };
   }
-  return (frame) => {
-    const text = run(frame);
+  return (activation, frame) => {
+    const text = run(activation, frame);
     if (typeof text !== "string") return odd(text);
     return charge(frame, sizeOf(text)) ? text.includes(part) : OUT_OF_WORK;
   };

@@ -14,23 +14,23 @@ export type Otherwise = (value: unknown, frame: Frame) => unknown;
 export function equalsText(operand: Compiled, literal: string, otherwise: Otherwise): Run {
   const text = interned(literal);
   const { run, source } = operand;
-  const general: Run = (frame) => {
-    const value = run(frame);
+  const general: Run = (activation, frame) => {
+    const value = run(activation, frame);
     return typeof value === "string" ? value === text : otherwise(value, frame);
   };
   if (source?.kind === "key") {
     const { variable, key } = source;
-    return (frame) => {
-      const map = variable(frame.activation);
+    return (activation, frame) => {
+      const map = variable(activation);
       const value: unknown = map instanceof Map ? map.get(key) : undefined;
-      return typeof value === "string" ? value === text : general(frame);
+      return typeof value === "string" ? value === text : general(activation, frame);
     };
   }
   if (source?.kind === "field") {
     const { variable, field } = source;
-    return (frame) => {
-      const value = field(variable(frame.activation));
-      return typeof value === "string" ? value === text : general(frame);
+    return (activation, frame) => {
+      const value = field(variable(activation));
+      return typeof value === "string" ? value === text : general(activation, frame);
     };
   }
   return general;
@@ -38,36 +38,74 @@ export function equalsText(operand: Compiled, literal: string, otherwise: Otherw
 
 export function differsText({ run }: Compiled, literal: string, otherwise: Otherwise): Run {
   const text = interned(literal);
-  return (frame) => {
-    const value = run(frame);
+  return (activation, frame) => {
+    const value = run(activation, frame);
     return typeof value === "string" ? value !== text : otherwise(value, frame);
   };
 }
 
-/** Up to so many members are compared one by one, which is faster than a look into a set. */
-const FEW = 8;
+/** Up to so many members are compared one by one, which is faster than a look into a set; up to a few without a loop. */
+const SOME = 8;
+const FEW = 4;
 
 export function inTexts(operand: Compiled, members: readonly string[], otherwise: Otherwise): Run {
-  if (members.length > FEW) return inTextSet(operand, new Set(members), otherwise);
+  if (members.length > SOME) return inTextSet(operand, new Set(members), otherwise);
   const texts = members.map(interned);
-  const { run, source } = operand;
-  const general: Run = (frame) => {
-    const value = run(frame);
-    return typeof value === "string" ? isOneOf(value, texts) : otherwise(value, frame);
+  const [first] = texts;
+  return texts.length > FEW || first === undefined
+    ? inSomeTexts(operand, texts, otherwise)
+    : inFewTexts(operand, [first, texts[1] ?? first, texts[2] ?? first, texts[3] ?? first], otherwise);
+}
+
+type Four = readonly [string, string, string, string];
+
+function inFewTexts({ run, source }: Compiled, [a, b, c, d]: Four, otherwise: Otherwise): Run {
+  const general: Run = (activation, frame) => {
+    const value = run(activation, frame);
+    return typeof value === "string"
+      ? value === a || value === b || value === c || value === d
+      : otherwise(value, frame);
   };
   if (source?.kind === "key") {
     const { variable, key } = source;
-    return (frame) => {
-      const map = variable(frame.activation);
+    return (activation, frame) => {
+      const map = variable(activation);
       const value: unknown = map instanceof Map ? map.get(key) : undefined;
-      return typeof value === "string" ? isOneOf(value, texts) : general(frame);
+      return typeof value === "string"
+        ? value === a || value === b || value === c || value === d
+        : general(activation, frame);
     };
   }
   if (source?.kind === "field") {
     const { variable, field } = source;
-    return (frame) => {
-      const value = field(variable(frame.activation));
-      return typeof value === "string" ? isOneOf(value, texts) : general(frame);
+    return (activation, frame) => {
+      const value = field(variable(activation));
+      return typeof value === "string"
+        ? value === a || value === b || value === c || value === d
+        : general(activation, frame);
+    };
+  }
+  return general;
+}
+
+function inSomeTexts({ run, source }: Compiled, texts: readonly string[], otherwise: Otherwise): Run {
+  const general: Run = (activation, frame) => {
+    const value = run(activation, frame);
+    return typeof value === "string" ? isOneOf(value, texts) : otherwise(value, frame);
+  };
+  if (source?.kind === "key") {
+    const { variable, key } = source;
+    return (activation, frame) => {
+      const map = variable(activation);
+      const value: unknown = map instanceof Map ? map.get(key) : undefined;
+      return typeof value === "string" ? isOneOf(value, texts) : general(activation, frame);
+    };
+  }
+  if (source?.kind === "field") {
+    const { variable, field } = source;
+    return (activation, frame) => {
+      const value = field(variable(activation));
+      return typeof value === "string" ? isOneOf(value, texts) : general(activation, frame);
     };
   }
   return general;
@@ -80,31 +118,31 @@ function isOneOf(value: string, texts: readonly string[]): boolean {
 }
 
 function inTextSet({ run }: Compiled, members: ReadonlySet<string>, otherwise: Otherwise): Run {
-  return (frame) => {
-    const value = run(frame);
+  return (activation, frame) => {
+    const value = run(activation, frame);
     return typeof value === "string" ? members.has(value) : otherwise(value, frame);
   };
 }
 
 export function startsWithText(operand: Compiled, text: string, otherwise: Otherwise): Run {
   const { run, source } = operand;
-  const general: Run = (frame) => {
-    const value = run(frame);
+  const general: Run = (activation, frame) => {
+    const value = run(activation, frame);
     return typeof value === "string" ? value.startsWith(text) : otherwise(value, frame);
   };
   if (source?.kind === "key") {
     const { variable, key } = source;
-    return (frame) => {
-      const map = variable(frame.activation);
+    return (activation, frame) => {
+      const map = variable(activation);
       const value: unknown = map instanceof Map ? map.get(key) : undefined;
-      return typeof value === "string" ? value.startsWith(text) : general(frame);
+      return typeof value === "string" ? value.startsWith(text) : general(activation, frame);
     };
   }
   if (source?.kind === "field") {
     const { variable, field } = source;
-    return (frame) => {
-      const value = field(variable(frame.activation));
-      return typeof value === "string" ? value.startsWith(text) : general(frame);
+    return (activation, frame) => {
+      const value = field(variable(activation));
+      return typeof value === "string" ? value.startsWith(text) : general(activation, frame);
     };
   }
   return general;
@@ -112,23 +150,27 @@ export function startsWithText(operand: Compiled, text: string, otherwise: Other
 
 export function matchesPattern(operand: Compiled, pattern: Pattern, offset: number, otherwise: Otherwise): Run {
   const { run, source } = operand;
-  const general: Run = (frame) => {
-    const value = run(frame);
+  const general: Run = (activation, frame) => {
+    const value = run(activation, frame);
     return typeof value === "string" ? located(matchPattern(value, pattern, frame), offset) : otherwise(value, frame);
   };
   if (source?.kind === "key") {
     const { variable, key } = source;
-    return (frame) => {
-      const map = variable(frame.activation);
+    return (activation, frame) => {
+      const map = variable(activation);
       const value: unknown = map instanceof Map ? map.get(key) : undefined;
-      return typeof value === "string" ? located(matchPattern(value, pattern, frame), offset) : general(frame);
+      return typeof value === "string"
+        ? located(matchPattern(value, pattern, frame), offset)
+        : general(activation, frame);
     };
   }
   if (source?.kind === "field") {
     const { variable, field } = source;
-    return (frame) => {
-      const value = field(variable(frame.activation));
-      return typeof value === "string" ? located(matchPattern(value, pattern, frame), offset) : general(frame);
+    return (activation, frame) => {
+      const value = field(variable(activation));
+      return typeof value === "string"
+        ? located(matchPattern(value, pattern, frame), offset)
+        : general(activation, frame);
     };
   }
   return general;
