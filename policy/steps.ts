@@ -26,7 +26,7 @@ export interface Slicing {
 }
 
 /** Milliseconds: a request waits that long at most, but for the last piece of work and a collection of garbage. */
-export const SLICE_MS = 3;
+export const SLICE_MS = 2;
 
 /**
  * Resting after each slice.

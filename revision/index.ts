@@ -26,6 +26,7 @@ export {
   manifestDigest,
   parseSignedManifest,
 } from "./manifest.ts";
+export { resourceVersion } from "./node-group-frame.ts";
 export * from "./revision.ts";
 export { type RotatedKeys, type RotateKeysOptions, rotateKeys } from "./rotate-keys.ts";
 export {
