@@ -54,6 +54,17 @@ describe("compiling in slices", () => {
   });
 });
 
+test("the same program again gives the same policy at once, an equal one its own", async () => {
+  const { compiler, counted } = slowly();
+  const policy = await compiler.compile(PROGRAM);
+  const { rests } = counted;
+  expect(await compiler.compile(PROGRAM)).toBe(policy);
+  expect(counted.rests).toBe(rests);
+  const equal = await compiler.compile({ ...PROGRAM });
+  expect(equal).not.toBe(policy);
+  expect(equal?.decide(REQUEST)).toEqual(policy?.decide(REQUEST));
+});
+
 test("what is compiled is kept until a whole compilation has no use for it", () => {
   const cache = new ExpressionCache();
   const texts = ["request.size > 1", "request.size > 2"] as const;

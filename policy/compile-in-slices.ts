@@ -7,7 +7,8 @@ import { inSlices, type Slicing } from "./steps.ts";
 export interface PolicyCompiler {
   /**
    * As `compilePolicy`, in slices. Rules whose text the program before had are not compiled again, and neither is what a
-   * compilation that was given up had done.
+   * compilation that was given up had done. The very program of the compilation before (revisions that change routes
+   * alone have it) gives the policy of that compilation, with what that remembers.
    *
    * @param signal  gives up: the promise resolves to undefined
    */
@@ -16,7 +17,13 @@ export interface PolicyCompiler {
 
 export function createPolicyCompiler(slicing: Slicing): PolicyCompiler {
   const cache = new ExpressionCache();
+  let last: { readonly program: PolicyProgram; readonly policy: Policy } | undefined;
   return {
-    compile: (program, signal) => inSlices(policySteps(program, cache), slicing, signal),
+    async compile(program, signal) {
+      if (last?.program === program) return last.policy;
+      const policy = await inSlices(policySteps(program, cache), slicing, signal);
+      if (policy !== undefined) last = { program, policy };
+      return policy;
+    },
   };
 }

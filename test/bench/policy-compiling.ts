@@ -101,7 +101,7 @@ async function compileAlive(program: PolicyProgram): Promise<void> {
   await compiler.compile(programOf(10, "not indexable"));
   const cases = [
     ["first time", program],
-    ["unchanged", program],
+    ["unchanged", { ...program }],
     ["one rule changed", changed(program)],
   ] as const;
   for (const [name, each] of cases) {
