@@ -14,6 +14,7 @@ import {
   rule,
   upstreamTarget,
 } from "./fixtures.ts";
+import type { Target } from "./program.ts";
 
 describe("which candidates may answer", () => {
   const versions = [0, 1, 2].map((age) => modelTarget("a", age));
@@ -28,6 +29,14 @@ describe("which candidates may answer", () => {
     const verdict = decide({}, modelInput("a", versions, { requested }));
     expect(pools(verdict)).toEqual(["model/a-1", "model/a-0"]);
     expect(removals(verdict)).toEqual({ "model/a-2": "chancery:model" });
+  });
+
+  test("a version that nobody deploys is no older than any, and none is older than one of its own age", () => {
+    const asking = (version: string, targets: readonly Target[]) =>
+      decide({}, modelInput("a", targets, { requested: { model: "a", version, stream: false } }));
+    expect(denied(asking("a@9", versions)).code).toBe("no_legal_target");
+    const twin = modelTarget("a", 1, { version: "a@twin", deployment: "twin" });
+    expect(pools(asking("a@1", [...versions, twin]))).toEqual(["model/a-1", "model/a-0"]);
   });
 
   test("another model is not an answer, unless the application accepts it, in its order", () => {

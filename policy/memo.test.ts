@@ -154,3 +154,42 @@ test("a policy that has answered others answers as a fresh one", { timeout: 120_
     { numRuns: 60 },
   );
 });
+
+describe("what a policy keeps", () => {
+  const request = modelInput("a", [modelTarget("a", 1)]);
+
+  test("is not what is told to who asks for an explanation", () => {
+    const rules = [ALLOW_ALL, rule("never", { effect: "deny", when: 'request.method == "BREW"' })];
+    const policy = compilePolicy(program({ rules, targets: request.candidates }));
+    const short = policy.decideAgain(request);
+    const explained = { ...request, explain: true };
+    expect(policy.decideAgain(explained)).toEqual(policy.decide(explained));
+    expect(policy.decideAgain(explained).considered.length).toBeGreaterThan(short.considered.length);
+    expect(policy.basisOf(explained)).toBeUndefined();
+    expect(policy.decideAgain(request)).toEqual(short);
+  });
+
+  test("is not a denial that came of a fault", () => {
+    const policy = compilePolicy(program({ targets: request.candidates }));
+    let faulty = true;
+    const broken: DecisionInput = {
+      ...request,
+      get observe(): boolean {
+        if (faulty) throw new Error("a fault");
+        return false;
+      },
+    };
+    expect(policy.decideAgain(broken)).toMatchObject({ effect: "deny", code: "evaluation_error" });
+    faulty = false;
+    expect(policy.basisOf(broken)).toBeUndefined();
+    expect(policy.decideAgain(broken).effect).toBe("allow");
+    expect(policy.basisOf(broken)).toBeDefined();
+  });
+
+  test("is not one of the names that stand for no model here", () => {
+    const policy = compilePolicy(program({ targets: request.candidates }));
+    const unknown = { ...request, requested: { modelName: "x", model: "x", stream: false } };
+    expect(policy.decideAgain(unknown)).toMatchObject({ code: "model_not_found" });
+    expect(policy.basisOf(unknown)).toBeUndefined();
+  });
+});

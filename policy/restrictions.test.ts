@@ -64,5 +64,7 @@ describe("restrictions", () => {
     expect(pools(decide({ rules: [] }, under(stop("version", "a@1"), observed)))).toEqual(["model/a-0"]);
     expect(decide({}, under(stop("model", "a"), observed)).effect).toBe("deny");
     expect(decide({}, under(stop("application", request.application.key), observed)).effect).toBe("deny");
+    const move = rule("move", { effect: "reroute", to: { version: "a@0" } });
+    expect(denied(decide({ rules: [ALLOW_ALL, move] }, under(stop("rule", "move"), observed))).rule).toBe("stop-rule");
   });
 });
