@@ -352,6 +352,9 @@ test("a real Envoy reports the load of its clusters", async () => {
   const envoy = await startNode(port, "node-1", { cluster_manager: { load_stats_config } });
   await runs(server, 1);
   const edge = await portOf(envoy);
+  // It counts from when it is asked to.
+  const asked = async () => /load_reporter\.responses: [1-9]/.test(await envoy.admin("/stats?filter=load_reporter"));
+  await waitFor(asked, 10_000, "the demand for reports");
   for (let count = 0; count < 5; count++) expect(await get(edge)).toBe("here");
   await waitFor(
     () => server.loads()[0]?.successful === 5,

@@ -60,6 +60,8 @@ export class GrpcCall {
   /** Bytes from which on there is a message to take. */
   #needed = PREFIX;
   #paused = false;
+  /** The client sends nothing more. */
+  #ended = false;
   #status: GrpcStatus | undefined;
   #over = false;
 
@@ -84,7 +86,8 @@ export class GrpcCall {
     if (this.#over) return;
     this.#handlers = handlers;
     this.#stream.on("end", () => {
-      if (!this.#over) handlers.ended();
+      this.#ended = true;
+      if (!this.#paused && !this.#over) handlers.ended();
     });
     this.#stream.on("data", (chunk: Buffer) => {
       if (this.#over) return;
@@ -146,7 +149,10 @@ export class GrpcCall {
     if (!this.#paused || this.#over) return;
     this.#paused = false;
     if (this.#unreadBytes >= this.#needed) this.#take();
-    if (!this.#paused) this.#stream.resume();
+    if (this.#paused || this.#over) return;
+    this.#stream.resume();
+    // It may have come while messages waited here.
+    if (this.#ended) this.#handlers?.ended();
   }
 
   /** Ends the call. Safe to call twice: the first status stands. */

@@ -6,6 +6,8 @@ const BEATS = 3;
 /** However short a life is, ms: heartbeats must not become a load of their own. */
 const SHORTEST_MS = 20;
 
+const NONE: readonly ServedResource[] = [];
+
 /** Whether the client understands what is said of a resource's time to live in its protocol. */
 export function usesTtl(session: Session): boolean {
   const { node, protocol } = session;
@@ -33,9 +35,9 @@ export function heartbeatDue(type: TypeState, now: number): boolean {
  * The resources to be kept alive now. Only of what the client surely holds: a heartbeat for anything else is an update
  * without content to it.
  */
-export function takeBeats(session: Session, type: TypeState, now: number): ServedResource[] {
+export function takeBeats(session: Session, type: TypeState, now: number): readonly ServedResource[] {
+  if (!heartbeatDue(type, now)) return NONE;
   const beats: ServedResource[] = [];
-  if (!heartbeatDue(type, now)) return beats;
   const resources = session.view.types.get(type.typeUrl)?.resources;
   for (const name of type.heartbeats.keys()) {
     const resource = resources?.get(name) ?? type.retained.get(name)?.resource;

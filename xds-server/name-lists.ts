@@ -1,10 +1,12 @@
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { ChanceryError } from "../resources/index.ts";
 
-/** Lists shorter than this are not worth sharing. */
-const SHARED_FROM = 16;
-/** Of all lists that are shared, bytes on the wire; those used longest ago are let go. */
+/** Lists shorter than this, bytes on the wire, are not worth sharing. */
+const SHARED_FROM = 24;
+/** Of all lists that are shared, bytes on the wire and what goes with them; those used longest ago are let go. */
 const MAX_SHARED_BYTES = 16 * 1024 * 1024;
+/** What is kept of a list besides its bytes and names, bytes. */
+const AROUND_LIST = 512;
 
 /** Longest name of a resource or type, UTF-16 units: many of them are kept for each stream. */
 const MAX_NAME = 4_096;
@@ -31,7 +33,7 @@ export class NameLists {
 
   /** @returns the same list for the same bytes, where it is long and was used not too long ago */
   list(field: Buffer): NameList {
-    if (field.length < 2 * SHARED_FROM || field.length > MAX_SHARED_BYTES) return { field, names: decode(field) };
+    if (field.length < SHARED_FROM || field.length > MAX_SHARED_BYTES) return { field, names: decode(field) };
     const key = field.toString("latin1");
     const known = this.#lists.get(key);
     if (known !== undefined) {
@@ -40,15 +42,14 @@ export class NameLists {
       return known;
     }
     const names = decode(field);
-    if (names.length < SHARED_FROM) return { field, names };
-    // A copy: the field is a part of a request, which is not to stay.
-    const list = { field: Buffer.from(field), names };
+    // A copy of its own: the field is a part of a request, which is not to stay, nor is a pool of Node's.
+    const list = { field: Buffer.alloc(field.length, field), names };
     this.#lists.set(key, list);
-    this.#bytes += key.length;
+    this.#bytes += key.length + AROUND_LIST;
     for (const oldest of this.#lists.keys()) {
       if (this.#bytes <= MAX_SHARED_BYTES) break;
       this.#lists.delete(oldest);
-      this.#bytes -= oldest.length;
+      this.#bytes -= oldest.length + AROUND_LIST;
     }
     return list;
   }

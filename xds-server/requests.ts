@@ -70,7 +70,7 @@ export class RequestReader {
     const last = this.#lastNames.get(typeUrl);
     if (last?.field.equals(field)) return last.names;
     const list = this.#lists.list(field);
-    // A list that is not shared would keep the whole request alive.
+    // What is not a list of its own would keep the whole request alive.
     if (list.field !== field && this.#lastNames.size < MAX_TYPES) this.#lastNames.set(typeUrl, list);
     return list.names;
   }

@@ -133,14 +133,14 @@ function flush(session: Session, now: number, effects: Effect[]): void {
   let wake = release(session, now);
   if (session.unwritten === 0) {
     // What is sent in parts goes on when the transport has taken the one before.
-    const inParts = new Set<TypeState>();
+    const inParts: TypeState[] = [];
     // What is sent with its parent may come earlier in the order than the parent; it has no children of its own.
     for (let round = 0; round < 2 && somethingDue(session, now); round++) {
       for (const type of session.inSendOrder) {
-        if (inParts.has(type)) continue;
+        if (inParts.includes(type)) continue;
         const response = respond(session, type, now);
         if (response === undefined) continue;
-        if (hasPending(type)) inParts.add(type);
+        if (hasPending(type)) inParts.push(type);
         session.unwritten += 1;
         effects.push({ kind: "send", response });
       }
@@ -279,6 +279,7 @@ function takeChanges(
   }
   if (!effective) return;
   type.publishedAt ??= session.view.publishedAt;
+  if (type.rejected.size === 0) return;
   const tried = new Set(type.suspects.flat());
   for (const name of type.rejected.keys()) if (!type.retained.has(name) && !tried.has(name)) target.add(name);
 }

@@ -43,7 +43,7 @@ export function encodeResponse(protocol: Protocol, response: Response): readonly
 
 /** All of a response but what is the stream's own. */
 function chunksOf(protocol: Protocol, { typeUrl, version, ttl, resources, bodiless }: Response): Uint8Array[] {
-  const chunks: Uint8Array[] = [textField(1, version)];
+  const chunks: Uint8Array[] = [repeated.version(version)];
   for (const resource of resources) {
     chunks.push(protocol === "delta" ? deltaEntry(resource, ttl) : sotwEntry(resource, ttl, version));
   }
@@ -51,7 +51,7 @@ function chunksOf(protocol: Protocol, { typeUrl, version, ttl, resources, bodile
     // State of the world has one version for all: a client knows a heartbeat by it.
     chunks.push(protocol === "delta" ? field2(resourceOf(bare, undefined)) : wrapped({ ...bare, version }, undefined));
   }
-  chunks.push(textField(4, typeUrl));
+  chunks.push(repeated.typeUrl(typeUrl));
   return chunks;
 }
 
@@ -87,7 +87,22 @@ function wrapped(resource: Bodiless, body: Uint8Array | undefined): Uint8Array {
   return field2(anyOf(typeUrl(ResourceSchema), resourceOf({ ...resource, aliases: undefined }, body)));
 }
 
-/** A string field. Nonces and versions are short, and there are three to a response: this saves a writer for each. */
+/** Fields that one stream after the other is sent: the last few are kept. */
+const repeated = { version: lastFields(1, 8), typeUrl: lastFields(4, 32) };
+
+function lastFields(number: number, most: number): (text: string) => Uint8Array {
+  const fields = new Map<string, Uint8Array>();
+  return (text) => {
+    const known = fields.get(text);
+    if (known !== undefined) return known;
+    const field = textField(number, text);
+    if (fields.size >= most) fields.clear();
+    fields.set(text, field);
+    return field;
+  };
+}
+
+/** A string field. Nonces and versions are short: this saves a writer for each. */
 function textField(number: number, text: string): Uint8Array {
   const length = Buffer.byteLength(text);
   if (length > 127) return new BinaryWriter().tag(number, WireType.LengthDelimited).string(text).finish();
