@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, onTestFinished, test } from "vitest";
 import { createInProcessBus, startOperationalLog } from "../distribution/index.ts";
+import { type ModelVersion, parseResources } from "../resources/index.ts";
 import { initKeys, loadSigningKey, loadTrust } from "../revision/index.ts";
 import { grantApproval, listApprovals, requestApproval, revokeApproval } from "./approval-client.ts";
 import { giveRestriction } from "./client.ts";
@@ -20,6 +21,10 @@ const PEOPLE = parsePrincipals(
   JSON.stringify([
     { name: "ann", roles: ["requester", "approver"], tokenSha256: hashOf("token-of-ann") },
     { name: "bob", roles: ["approver"], tokenSha256: hashOf("token-of-bob") },
+    { name: "ann-2", person: "Ann", roles: ["requester", "approver"], tokenSha256: hashOf("token-of-ann-2") },
+    { name: "sid", person: "operator", roles: ["approver"], tokenSha256: hashOf("token-of-sid") },
+    { name: "dan", scopes: ["other", "te"], roles: ["requester", "approver"], tokenSha256: hashOf("token-of-dan") },
+    { name: "tea", scopes: ["team"], roles: ["approver"], tokenSha256: hashOf("token-of-tea") },
     { name: "eve", roles: [], tokenSha256: hashOf("token-of-eve") },
   ]),
   "people",
@@ -37,6 +42,7 @@ async function serve(options: { readonly token?: string; readonly alone?: boolea
     ModelVersion: new Set(["team/atlas-v1", "team/atlas-v2"]),
     Application: new Set(["team/assistant"]),
   };
+  const versions = new Map<string, ModelVersion>();
   const newId = (): string => {
     ids += 1;
     return `a-${String(ids).padStart(16, "0")}`;
@@ -44,7 +50,7 @@ async function serve(options: { readonly token?: string; readonly alone?: boolea
   const server = await startAdminServer({
     ...{ host: "127.0.0.1", port: 0, notReady: () => [], metrics: createRegistry() },
     log: { log, now: () => NOW },
-    approvals: { log, names: (kind) => names[kind], now: () => NOW, newId },
+    approvals: { log, names: (kind) => names[kind], version: (key) => versions.get(key), now: () => NOW, newId },
     restrictions: {
       restrictions: { give: async () => ({ spread: true }), states: () => [], refused: () => 0 },
       now: () => NOW,
@@ -59,7 +65,7 @@ async function serve(options: { readonly token?: string; readonly alone?: boolea
     await rm(directory, { recursive: true, force: true });
   });
   const as = (name: string) => ({ control: server.address, token: `token-of-${name}` });
-  return { as, control: server.address };
+  return { as, control: server.address, versions };
 }
 
 const request = {
@@ -173,4 +179,80 @@ test.each([
   const parse = () => parsePrincipals(JSON.stringify(principals), "people.json");
   expect(parse).toThrow(message);
   expect(parse).not.toThrow("secret-of-ann");
+});
+
+test("two names of one person are one pair of eyes", async () => {
+  const { as } = await serve({ token: "token-of-operator" });
+  const id = await requestApproval(as("ann"), request);
+  await expect(grantApproval(as("ann-2"), id, "x")).rejects.toMatchObject({
+    code: "self-approval",
+    message: expect.stringContaining("ann-2, who is ann, requested"),
+  });
+  await revokeApproval(as("ann"), id, "again");
+  const other = await requestApproval(as("ann-2"), request);
+  await expect(grantApproval(as("ann"), other, "x")).rejects.toMatchObject({ code: "self-approval" });
+  await revokeApproval(as("ann"), other, "again");
+  const own = await requestApproval(as("operator"), request);
+  await expect(grantApproval(as("sid"), own, "x")).rejects.toMatchObject({ code: "self-approval" });
+  expect(await grantApproval(as("bob"), own, "x")).toMatchObject({ state: "granted" });
+});
+
+test("whoever has scopes works on approvals of what is in one of them, and on no other", async () => {
+  const { as } = await serve();
+  await expect(requestApproval(as("dan"), request)).rejects.toMatchObject({
+    code: "forbidden",
+    message: expect.stringContaining("dan, who has other, te"),
+  });
+  const id = await requestApproval(as("ann"), request);
+  await expect(grantApproval(as("dan"), id, "x")).rejects.toMatchObject({ code: "forbidden" });
+  await expect(revokeApproval(as("dan"), id, "x")).rejects.toMatchObject({ code: "forbidden" });
+  expect(await grantApproval(as("tea"), id, "x")).toMatchObject({ state: "granted" });
+});
+
+test("what is granted is what was looked at: a version that is another one since is not", async () => {
+  const { as, versions } = await serve();
+  const { inventory } = parseResources(new Map([["team/models.yaml", ATLAS]]));
+  const [found] = inventory.modelVersions;
+  if (found === undefined) throw new Error("no version");
+  const identity = { model: "team/atlas", version: "v2", provider: "Acme", digest: `sha256:${"a".repeat(64)}` };
+  versions.set(found.key, found);
+  const id = await requestApproval(as("ann"), request);
+  expect((await listApprovals(as("eve"))).approvals).toMatchObject([{ id, identity }]);
+  for (const change of [{ digest: `sha256:${"b".repeat(64)}` }, { version: "v3" }, { provider: "Other" }]) {
+    versions.set(found.key, { ...found, ...change });
+    await expect(grantApproval(as("bob"), id, "x")).rejects.toMatchObject({
+      code: "conflict",
+      message: expect.stringContaining("is not of what team/atlas-v2 is now: approved was"),
+    });
+  }
+  versions.set(found.key, { ...found, maturity: "production" });
+  expect(await grantApproval(as("bob"), id, "x")).toMatchObject({ state: "granted", identity });
+});
+
+const ATLAS = `
+apiVersion: chancery.dev/v1
+kind: Model
+metadata: { name: atlas }
+spec: {}
+---
+apiVersion: chancery.dev/v1
+kind: ModelVersion
+metadata: { name: atlas-v2 }
+spec: { model: atlas, version: v2, provider: Acme, maturity: canary, digest: "sha256:${"a".repeat(64)}" }
+`;
+
+test.each([
+  [[{ name: "ann" }, { name: "Ann" }], 'the name "Ann" is there twice'],
+  [[{ name: "Operator" }], 'the name "Operator" is reserved'],
+  [
+    [
+      { name: "a", person: "b" },
+      { name: "b", person: "c" },
+    ],
+    'the person of "a" is "b", who is said to be somebody else',
+  ],
+  [[{ name: "a", scopes: ["/etc"] }], "is not a scope"],
+])("a list of principals that hides who is who is refused: %j", (people, message) => {
+  const list = people.map((each, index) => ({ roles: [], tokenSha256: hashOf(`${index}`), ...each }));
+  expect(() => parsePrincipals(JSON.stringify(list), "people")).toThrow(message);
 });

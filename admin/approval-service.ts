@@ -4,20 +4,26 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { ApprovalState, ApprovalStep, OperationalLogKeeper } from "../distribution/index.ts";
 import { checkCondition } from "../policy/index.ts";
 import type { ApprovalSchema, ApprovalService } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
-import { ChanceryError, suggest } from "../resources/index.ts";
-import { demandRole, principalKey } from "./principal.ts";
+import { approvedIdentity, ChanceryError, identityProblem, type ModelVersion, suggest } from "../resources/index.ts";
+import { demandRole, demandScope, type Principal, principalKey } from "./principal.ts";
 
 export interface ApprovalApi {
   readonly log: Pick<OperationalLogKeeper, "append" | "approvals" | "refused">;
   /** Keys of the objects of a kind; undefined: not known here yet. */
   readonly names: (kind: "ModelVersion" | "Application") => ReadonlySet<string> | undefined;
+  /** A version as it is now; undefined: there is none, or it is not known here yet. */
+  readonly version: (key: string) => ModelVersion | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** A new "a-…". */
   readonly newId: () => string;
 }
 
-export function approvalService(api: ApprovalApi): ServiceImpl<typeof ApprovalService> {
+/** @param personOf  who stands behind the name of a principal */
+export function approvalService(
+  api: ApprovalApi,
+  personOf: (name: string) => string,
+): ServiceImpl<typeof ApprovalService> {
   const { log, now, newId } = api;
   const shown = (id: string): MessageInitShape<typeof ApprovalSchema> => {
     const state = log.approvals.get(id);
@@ -28,6 +34,7 @@ export function approvalService(api: ApprovalApi): ServiceImpl<typeof ApprovalSe
     requestApproval: async ({ version, application, jurisdictions, conditions, reason, until }, context) => {
       const principal = context.values.get(principalKey);
       demandRole(principal, "operator", "requester");
+      demandScope(principal, version, application);
       demandKnown(api, "ModelVersion", version);
       demandKnown(api, "Application", application);
       demandEvaluable(conditions);
@@ -35,7 +42,9 @@ export function approvalService(api: ApprovalApi): ServiceImpl<typeof ApprovalSe
       demandNew(api, { version, application, jurisdictions, conditions }, end);
       const id = newId();
       const validity = end === undefined ? {} : { until: endOf(end, now()) };
-      const request = { id, version, application, jurisdictions, conditions, reason, ...validity };
+      const found = api.version(version);
+      const identity = found === undefined ? {} : { identity: approvedIdentity(found) };
+      const request = { id, version, application, jurisdictions, conditions, reason, ...identity, ...validity };
       await log.append({ type: "approval-request", ...request }, principal.name);
       return { id };
     },
@@ -43,16 +52,23 @@ export function approvalService(api: ApprovalApi): ServiceImpl<typeof ApprovalSe
       const principal = context.values.get(principalKey);
       demandRole(principal, "operator", "approver");
       const known = log.approvals.get(id);
-      // What was asked for may be gone since.
-      if (known !== undefined) demandKnown(api, "ModelVersion", known.version);
-      if (known !== undefined) demandKnown(api, "Application", known.application);
-      if (known !== undefined) demandEvaluable(known.conditions);
+      if (known !== undefined) {
+        demandScope(principal, known.version, known.application);
+        demandAnother(known, principal, personOf);
+        // What was asked for may be gone since.
+        demandKnown(api, "ModelVersion", known.version);
+        demandKnown(api, "Application", known.application);
+        demandEvaluable(known.conditions);
+        demandUnchanged(api, known);
+      }
       await log.append({ type: "approval-grant", id, reason }, principal.name);
       return { approval: shown(id) };
     },
     revokeApproval: async ({ id, reason }, context) => {
       const principal = context.values.get(principalKey);
       demandRole(principal, "operator", "approver", "requester");
+      const known = log.approvals.get(id);
+      if (known !== undefined) demandScope(principal, known.version, known.application);
       await log.append({ type: "approval-revoke", id, reason }, principal.name);
       return { approval: shown(id) };
     },
@@ -64,9 +80,10 @@ export function approvalService(api: ApprovalApi): ServiceImpl<typeof ApprovalSe
 }
 
 function toMessage(state: ApprovalState, now: number): MessageInitShape<typeof ApprovalSchema> {
-  const { id, version, application, jurisdictions, conditions, until, requested, granted, revoked } = state;
+  const { id, version, application, identity, jurisdictions, conditions, until, requested, granted, revoked } = state;
   return {
     ...{ id, state: wordFor(state, now), version, application, jurisdictions, conditions, requested: step(requested) },
+    ...(identity === undefined ? {} : { identity }),
     ...(until === undefined ? {} : { until: timestampFromDate(new Date(until)) }),
     ...(granted === undefined ? {} : { granted: step(granted) }),
     ...(revoked === undefined ? {} : { revoked: step(revoked) }),
@@ -92,6 +109,25 @@ function demandKnown(api: ApprovalApi, kind: "ModelVersion" | "Application", key
   const below = [...names].find((name) => name.endsWith(`/${key}`));
   const hint = below === undefined ? suggest(key, [...names].sort(), "there are") : `did you mean "${below}"?`;
   throw new ChanceryError("not-found", `there is no ${kind} "${key}"${hint === undefined ? "" : `: ${hint}`}`);
+}
+
+/** Four eyes are of two people, whatever names they go by. The log itself refuses the same name. */
+function demandAnother(
+  { id, requested }: ApprovalState,
+  principal: Principal,
+  personOf: (name: string) => string,
+): void {
+  if (personOf(requested.by) !== principal.person) return;
+  const who = requested.by === principal.name ? principal.name : `${principal.name}, who is ${requested.by},`;
+  throw new ChanceryError("self-approval", `${who} requested ${id}: somebody else has to grant it`);
+}
+
+/** Whoever grants it has looked at what was asked for, and not at what took its place since. */
+function demandUnchanged(api: ApprovalApi, { id, version, identity }: ApprovalState): void {
+  const found = api.version(version);
+  const problem = found === undefined || identity === undefined ? undefined : identityProblem(identity, found);
+  if (problem === undefined) return;
+  throw new ChanceryError("conflict", `${id} is not of what ${version} is now: ${problem}; request a new one`);
 }
 
 /** A condition that no decision service could evaluate would only look like one: nothing would be approved. */

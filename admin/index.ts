@@ -10,7 +10,7 @@ export {
   type Latency,
   type NodeStatus,
 } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
-export type { Approval, ApprovalStep } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
+export type { Approval, ApprovalStep, ApprovedIdentity } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
 export { grantApproval, listApprovals, requestApproval, revokeApproval } from "./approval-client.ts";
 export type { ApprovalApi } from "./approval-service.ts";
 export {

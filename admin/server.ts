@@ -21,7 +21,7 @@ import { translateErrors } from "./connect-errors.ts";
 import { endpointService } from "./endpoint-service.ts";
 import { acceptHttp2 } from "./http-versions.ts";
 import { type LogApi, logService } from "./log-service.ts";
-import { type Credential, credentialsOf, principalKey, principalOf } from "./principal.ts";
+import { type Credential, credentialsOf, personOf, principalKey, principalOf } from "./principal.ts";
 import { type RestrictionApi, restrictionService } from "./restriction-service.ts";
 import { type ControlStatus, toStatusResponse } from "./status.ts";
 
@@ -96,7 +96,11 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   const routes = (router: ConnectRouter): void => {
     if (status !== undefined) router.service(AdminService, { getStatus: () => toStatusResponse(status()) });
     if (restrictions !== undefined) router.service(RestrictionService, restrictionService(restrictions));
-    if (approvals !== undefined) router.service(ApprovalService, approvalService(approvals));
+    if (approvals !== undefined)
+      router.service(
+        ApprovalService,
+        approvalService(approvals, (name) => personOf(name, credentials?.() ?? [])),
+      );
     if (log !== undefined) router.service(LogService, logService(log));
     if (endpoints !== undefined) router.service(EndpointService, endpointService(endpoints));
   };

@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import {
   type Approval,
   type ApprovalStep,
+  type ApprovedIdentity,
   grantApproval,
   listApprovals,
   requestApproval,
@@ -122,7 +123,8 @@ async function list(options: ListOptions): Promise<void> {
 
 /** @param now  milliseconds since the epoch */
 function formatApproval(approval: Approval, now: number): string {
-  const { id, state, version, application, jurisdictions, conditions, until, requested, granted, revoked } = approval;
+  const { id, state, version, application, identity, jurisdictions, conditions, until, requested, granted, revoked } =
+    approval;
   const where = jurisdictions.length === 0 ? "everywhere" : `in ${jurisdictions.join(", ")}`;
   const days = until === undefined ? 0 : Math.floor((timestampDate(until).getTime() - now) / 86_400_000);
   const left = state === "ended" || state === "revoked" || days < 1 ? "" : ` (${days}d)`;
@@ -131,6 +133,7 @@ function formatApproval(approval: Approval, now: number): string {
     step === undefined ? [] : [`  ${verb} by ${step.by} at ${text(step.at)}: ${step.reason}`];
   return [
     `${id}  ${state}  ${version} for ${application} ${where}${end}`,
+    ...(identity === undefined ? [] : [`  of ${identityText(identity)}`]),
     ...conditions.map((condition) => `  condition: ${condition}`),
     ...line("requested", requested),
     ...line("granted", granted),
@@ -138,15 +141,25 @@ function formatApproval(approval: Approval, now: number): string {
   ].join("\n");
 }
 
+function identityText({ model, version, provider, digest }: ApprovedIdentity): string {
+  return `${model} ${version} of ${provider}, ${digest === "" ? "no digest" : digest}`;
+}
+
 function toJson(approval: Approval): object {
-  const { id, state, version, application, jurisdictions, conditions, until, requested, granted, revoked } = approval;
+  const { id, state, version, application, identity, jurisdictions, conditions, until, requested, granted, revoked } =
+    approval;
   const step = (each: ApprovalStep | undefined) =>
     each === undefined ? undefined : { by: each.by, at: text(each.at), reason: each.reason };
   return {
     ...{ id, state, version, application, jurisdictions, conditions },
+    ...(identity === undefined ? {} : { identity: shownIdentity(identity) }),
     ...(until === undefined ? {} : { until: text(until) }),
     ...{ requested: step(requested), granted: step(granted), revoked: step(revoked) },
   };
+}
+
+function shownIdentity({ model, version, provider, digest }: ApprovedIdentity): object {
+  return { model, version, provider, ...(digest === "" ? {} : { digest }) };
 }
 
 function text(timestamp: Timestamp | undefined): string {

@@ -69,6 +69,7 @@ export function approvalApi(log: OperationalLogKeeper, inventory: () => Inventor
       if (known === undefined) return undefined;
       return new Set((kind === "ModelVersion" ? known.modelVersions : known.applications).map(({ key }) => key));
     },
+    version: (key) => inventory()?.modelVersions.find((each) => each.key === key),
     now: Date.now,
     newId: () => `a-${randomBytes(8).toString("hex")}`,
   };

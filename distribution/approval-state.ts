@@ -66,7 +66,17 @@ export function applyAction(known: ApprovalState | undefined, { at, by, action }
  */
 export function approvalLog(approvals: Approvals, now: number): OperationalLog {
   const entries: LogEntry[] = [];
-  for (const { id, version, application, jurisdictions, conditions, until, granted, revoked } of approvals.values()) {
+  for (const {
+    id,
+    version,
+    application,
+    identity,
+    jurisdictions,
+    conditions,
+    until,
+    granted,
+    revoked,
+  } of approvals.values()) {
     if (granted === undefined || revoked !== undefined) continue;
     if (until !== undefined && Date.parse(until) <= now) continue;
     const validity = until === undefined ? {} : { validUntil: until };
@@ -74,7 +84,10 @@ export function approvalLog(approvals: Approvals, now: number): OperationalLog {
     const spec = {
       version: referenceTo(version),
       application: referenceTo(application),
-      ...{ jurisdictions: [...new Set(jurisdictions)], approvers, conditions: [...new Set(conditions)], ...validity },
+      ...(identity === undefined ? {} : { identity }),
+      ...{ jurisdictions: [...new Set(jurisdictions)], approvers },
+      ...(conditions.length === 0 ? {} : { conditions: [...new Set(conditions)] }),
+      ...validity,
     };
     const namespace = commonScope(version, application);
     const object = {

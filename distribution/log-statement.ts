@@ -34,6 +34,15 @@ const approvalRequest = z.strictObject({
   /** Keys of a ModelVersion and an Application. */
   version: line(1_280),
   application: line(1_280),
+  /** What the version was when it was asked for; entries of older builds have none. */
+  identity: z.exactOptional(
+    z.strictObject({
+      model: z.exactOptional(line(1_280)),
+      version: z.exactOptional(line(256)),
+      provider: z.exactOptional(line(256)),
+      digest: z.exactOptional(line(256)),
+    }),
+  ),
   /** Empty: everywhere. */
   jurisdictions: z
     .array(z.string().regex(/^[A-Z]{2}(-[A-Z0-9]{1,3})?$/, "is not a jurisdiction: EU, DE, US-CA"))

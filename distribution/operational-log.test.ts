@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
-import type { ChanceryError } from "../resources/index.ts";
+import { type ChanceryError, parseResources } from "../resources/index.ts";
 import {
   initKeys,
   loadSigningKey,
@@ -232,6 +232,40 @@ test("entries outlive the key that signed them, once they were read by a process
   await vi.waitFor(async () => expect(await bus.log.after(0)).toHaveLength(4), DEADLINE);
   const fresh = await starting({ bus, directory: "fresh" });
   expect(fresh.replay()).toHaveLength(1);
+});
+
+test("what is in force is of what was asked for, on its conditions", async () => {
+  const keeper = await starting({ bus: createInProcessBus() });
+  const identity = { model: "team/atlas", version: "v1", provider: "Acme", digest: `sha256:${"a".repeat(64)}` };
+  await keeper.append(request(1, { identity, conditions: ["connection.mtls", "connection.mtls"] }), "ann");
+  await keeper.append(grant(1), "bob");
+  const { inventory, problems } = parseResources(new Map(), keeper.replay());
+  expect(problems.map(({ code }) => code)).toEqual(["dangling-reference", "dangling-reference"]);
+  expect(inventory.approvals).toEqual([]);
+  expect(keeper.replay()).toMatchObject([
+    { operation: { object: { spec: { identity, conditions: ["connection.mtls"] } } } },
+  ]);
+});
+
+test("a grant that was revoked does not come back, however often its signed entry is shown again", async () => {
+  const bus = createInProcessBus();
+  const keeper = await starting({ bus });
+  for (const action of [request(1), grant(1)])
+    await keeper.append(action, action.type.endsWith("grant") ? "bob" : "ann");
+  const shown = keeper.entries().map(({ bytes }) => bytes);
+  await keeper.append(revoke(1), "ann");
+  for (const bytes of shown) await bus.log.append(bytes, keeper.entries().length).catch(() => undefined);
+  for (const bytes of shown) {
+    const last = (await bus.log.after(0)).at(-1)?.sequence ?? 0;
+    await bus.log.append(bytes, last).catch(() => undefined);
+  }
+  const fresh = await starting({ bus, directory: "fresh" });
+  for (const each of [keeper, fresh]) {
+    expect(each.replay()).toEqual([]);
+    expect(each.approvals.get(idOf(1))).toMatchObject({ revoked: { by: "ann" } });
+    await expect(each.append(grant(1), "bob")).rejects.toMatchObject({ code: "conflict" });
+    await expect(each.append(request(1), "ann")).rejects.toMatchObject({ code: "conflict" });
+  }
 });
 
 test("a damaged file of the disk is told, what follows holds, and the bus mends it", async () => {

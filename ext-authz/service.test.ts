@@ -214,6 +214,39 @@ describe("floods", () => {
   });
 });
 
+describe("a clock that is behind that of control", () => {
+  const under = (validUntil: string) => ({
+    ...PROGRAM,
+    models: PROGRAM.models.map((model) => ({ ...model, approval: "required" as const })),
+    approvals: ["chat@v1", "chat@v2"].map((version) => ({
+      ...{ key: `board/${version}`, version, application: "acme/chat", jurisdictions: [], validUntil },
+    })),
+  });
+
+  it("brings no approval back that had ended when the revision was made, and is told", async () => {
+    const { service, logged, clock } = setUp();
+    const createdAt = new Date(NOW).toISOString();
+    clock.now = NOW - 86_400_000;
+    service.activate(revision({ createdAt, program: under(new Date(NOW - 1_000).toISOString()) }));
+    expect(await answer(service, chat())).toMatchObject({ code: "no_legal_target" });
+    expect(logged).toContainEqual(expect.objectContaining({ behindMs: 86_400_000 }));
+    // The way in which revisions come from the bus.
+    await service.adopt(revision({ number: 8, createdAt, program: under(new Date(NOW).toISOString()) }));
+    expect(await answer(service, chat())).toMatchObject({ code: "no_legal_target" });
+    await service.adopt(revision({ number: 9, createdAt, program: under(new Date(NOW + 1).toISOString()) }));
+    expect(await answer(service, chat())).toMatchObject({ code: "ok" });
+    await service.close();
+  });
+
+  it("is not told of where it is behind by less than a minute, or ahead", async () => {
+    const { service, logged, clock } = setUp();
+    clock.now = NOW - 59_000;
+    service.activate(revision({ createdAt: new Date(NOW).toISOString() }));
+    expect(logged.filter((fields) => "behindMs" in fields)).toEqual([]);
+    await service.close();
+  });
+});
+
 describe("revisions", () => {
   it("are decided by from the moment of activation, never by an older one again", async () => {
     const { service, journal, clock } = setUp();

@@ -4,6 +4,7 @@ import type { Policy, PolicyCompiler, PolicyProgram, Restriction } from "../poli
 import { ChanceryError } from "../resources/index.ts";
 import { encodeAnswer } from "./answer.ts";
 import { type Check, CheckReader } from "./check-request.ts";
+import { behindMs, programOf } from "./control-clock.ts";
 import { decide } from "./decide.ts";
 import { DENIALS, type FailureCode } from "./denials.ts";
 import { DepartedTargets } from "./departed-targets.ts";
@@ -184,7 +185,7 @@ class Service implements DecisionService {
 
   activate(revision: ActiveRevision): void {
     this.#demandNewer(revision.number, this.#revision?.number ?? 0);
-    this.#bringIntoForce(revision, this.#options.compilePolicy(revision.program));
+    this.#bringIntoForce(revision, this.#options.compilePolicy(programOf(revision)));
   }
 
   async adopt(revision: ActiveRevision): Promise<boolean> {
@@ -194,10 +195,11 @@ class Service implements DecisionService {
     this.#adopting = adopting;
     try {
       const { compilePolicy, policyCompiler } = this.#options;
+      const program = programOf(revision);
       const policy =
         policyCompiler === undefined
-          ? compilePolicy(revision.program)
-          : await policyCompiler.compile(revision.program, adopting.controller.signal);
+          ? compilePolicy(program)
+          : await policyCompiler.compile(program, adopting.controller.signal);
       if (policy === undefined || adopting.controller.signal.aborted) return false;
       this.#bringIntoForce(revision, policy);
       return true;
@@ -226,6 +228,10 @@ class Service implements DecisionService {
     this.#milestones.activated(revision.number, this.#options.clock());
     this.#metrics.revision = revision.number;
     this.#options.log.info({ revision: revision.number, digest: revision.digest }, "deciding by a revision");
+    const behind = behindMs(revision, this.#options.clock());
+    if (behind !== undefined) {
+      this.#options.log.warn({ behindMs: behind }, "the clock is behind that of control: approvals end late here");
+    }
     const listeners = this.#readyListeners;
     this.#readyListeners = [];
     for (const listener of listeners) listener();

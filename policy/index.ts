@@ -25,6 +25,7 @@ export { createPolicyCompiler, type PolicyCompiler } from "./compile-in-slices.t
 export { compilePolicy } from "./decide.ts";
 export type * from "./decision.ts";
 export { type Change, type DecisionDifference, diffDecisions, diffPrograms } from "./diff.ts";
+export { withoutEnded } from "./ended-approvals.ts";
 export { explainVerdict, formatRules } from "./explain.ts";
 export {
   type ApprovalExplanation,

@@ -3,6 +3,7 @@
  * or every problem at once with file:line:column and a hint. Promises: no partial inventory without its problems.
  */
 
+export { type ApprovedIdentity, approvedIdentity, identityProblem } from "./approval-checks.ts";
 export type * from "./compliance.ts";
 export { AGREEMENT_KINDS, GENERAL_PURPOSE } from "./compliance.ts";
 export { formatDuration, parseDuration } from "./durations.ts";
@@ -28,6 +29,7 @@ export {
   registryProblems,
 } from "./registry.ts";
 export { type ResourceFiles, resourceFiles, scopeChain, scopeOf } from "./resource-files.ts";
+export { SCOPE_PATTERN } from "./schema/fields.ts";
 export { suggest } from "./suggest.ts";
 export { timestampMs } from "./timestamps.ts";
 export type { Path } from "./yaml-document.ts";

@@ -1,3 +1,4 @@
+import type { ApprovedIdentity } from "./approval-checks.ts";
 import type { Declarations } from "./compliance.ts";
 import type { LawPack } from "./law-pack.ts";
 import type { Deployment, Maturity, Model, ModelVersion } from "./models.ts";
@@ -92,6 +93,8 @@ export interface Approval extends Meta {
   /** Empty: every jurisdiction. */
   readonly jurisdictions: readonly string[];
   readonly approvers: readonly string[];
+  /** What the version was when it was approved; absent: whatever the object stands for. */
+  readonly identity?: ApprovedIdentity;
   /** CEL, asked for each request: it holds while all are true. */
   readonly conditions: readonly string[];
   readonly validFrom?: string;

@@ -30,7 +30,7 @@ export const PROBLEM_CODES = {
   "reroute-cycle": "Unconditional reroute rules lead in a circle.",
   unreachable: "An object that can never take effect as it is written.",
   "missing-reason": "A rule that refuses without saying why.",
-  "identity-changed": "A version that was published has another digest or provider now.",
+  "identity-changed": "A version that was published or approved is another one now.",
   "illegal-transition": "The maturity of a published version does not follow from the one it has.",
   "invalid-log": "An entry of the operational log that cannot be applied.",
 } as const;

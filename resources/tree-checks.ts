@@ -1,3 +1,4 @@
+import { checkApprovedIdentities } from "./approval-checks.ts";
 import type { AnyAuthored } from "./authored.ts";
 import type { Application, Inventory, Key } from "./inventory.ts";
 import type { ProblemList } from "./problems.ts";
@@ -18,6 +19,7 @@ export function checkTree(
   checkJwt(inventory, tree);
   checkModelNames(inventory, tree);
   checkVersions(inventory, tree);
+  checkApprovedIdentities(inventory, tree);
   checkRerouteCycles(inventory, tree);
   checkSplits(inventory, tree);
 }

@@ -16,6 +16,15 @@ export const approvalSpec = z.strictObject({
   approvers: distinct(text(256), 64)
     .min(1, { error: complaint("invalid-value", "an approval needs at least 1 approver") })
     .describe("Who approved."),
+  identity: z
+    .strictObject({
+      model: text(1_280).exactOptional().describe("Key of its Model."),
+      version: text(256).exactOptional().describe("Its spec.version."),
+      provider: text(256).exactOptional(),
+      digest: text(256).exactOptional(),
+    })
+    .exactOptional()
+    .describe("What the version was when it was approved: where the object says otherwise now, that is an error."),
   conditions: approvalConditions,
   validFrom: timestamp.exactOptional(),
   validUntil: timestamp.exactOptional(),
