@@ -2,6 +2,7 @@ import { Command, CommanderError, type Option } from "commander";
 import { EXIT, EXIT_CODES_HELP, exitCodeOf, formatError } from "./exit.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 import { VERSION } from "./version.ts";
+import { boundYoungGeneration } from "./young-generation.ts";
 
 /** Only the verb that is asked for is loaded: most of them bring Envoy's whole API along. */
 interface Verb {
@@ -12,7 +13,10 @@ interface Verb {
 const VERBS: Readonly<Record<string, Verb>> = {
   start: {
     description: "run everything on this machine: control plane, xDS, decision services",
-    load: async () => (await import("./start.ts")).startCommand(),
+    load: async () => {
+      boundYoungGeneration();
+      return (await import("./start.ts")).startCommand();
+    },
   },
   control: {
     description: "compile, sign and publish a resource tree to a fleet over NATS",
@@ -24,7 +28,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   authz: {
     description: "run one decision service (ext_authz)",
-    load: async () => (await import("./authz.ts")).authzCommand(),
+    load: async () => {
+      boundYoungGeneration();
+      return (await import("./authz.ts")).authzCommand();
+    },
   },
   xds: {
     description: "run one xDS server",
