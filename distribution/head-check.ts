@@ -16,13 +16,19 @@ export function unprovenNumber(claimed: number, floor: number): number {
  * @returns undefined where it is lost or damaged: then the head is superseded
  * @throws ChanceryError what the bus throws
  */
-export async function readHeadManifest(bus: Bus, head: HeadAnnouncement): Promise<SignedManifest | undefined> {
+export async function readHeadManifest(
+  bus: Pick<Bus, "getBlob">,
+  head: HeadAnnouncement,
+): Promise<SignedManifest | undefined> {
   const bytes = await readHeadBytes(bus, head);
   return bytes === undefined ? undefined : parseHeadManifest(bytes);
 }
 
 /** Content of the manifest that a head names; undefined where it is lost or damaged. */
-export async function readHeadBytes(bus: Bus, head: HeadAnnouncement): Promise<Uint8Array | undefined> {
+export async function readHeadBytes(
+  bus: Pick<Bus, "getBlob">,
+  head: HeadAnnouncement,
+): Promise<Uint8Array | undefined> {
   return await bus.getBlob(head.manifest).catch((error: unknown) => {
     if (error instanceof ChanceryError && error.code === "corrupt") return undefined;
     throw error;

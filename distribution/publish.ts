@@ -15,7 +15,8 @@ import {
   signManifest,
 } from "../revision/index.ts";
 import type { Bus, SequencedHead } from "./bus.ts";
-import { isCovered, readHeadManifest, unprovenNumber } from "./head-check.ts";
+import { unprovenNumber } from "./head-check.ts";
+import { HeadReader } from "./head-reader.ts";
 import { type Checkout, demandDescent } from "./source-lineage.ts";
 
 const MAX_ATTEMPTS = 8;
@@ -44,6 +45,8 @@ export interface PublishOptions {
   readonly epoch?: () => number | undefined;
   /** Of what was published from here before. */
   readonly cache?: EncodeCache;
+  /** Reads heads of the same bus, with the same trust file. */
+  readonly heads?: HeadReader;
   /** What must have come to a good end before a head is published. */
   readonly beforeHead?: Promise<unknown>;
 }
@@ -61,36 +64,53 @@ export type PublishResult =
  * @throws ChanceryError "conflict" when others publish all the time, or the tree does not follow what is in force; "stale" when another process leads; what the bus throws
  */
 export async function publish(parts: RevisionParts, source: string, options: PublishOptions): Promise<PublishResult> {
-  const { bus, signers, trust, now, numberFloor, epoch, checkout } = options;
+  const {
+    bus,
+    signers,
+    trust,
+    now,
+    numberFloor,
+    epoch,
+    checkout,
+    heads = new HeadReader({ bus, trust, now }),
+  } = options;
   const encoded = encodeParts(parts, options.cache);
   const content = contentDigest(encoded.parts);
   const blobs = [...encoded.blobs];
+  const isSame = (head: SequencedHead, newest: SignedManifest | undefined): boolean =>
+    newest?.manifest.number === head.number &&
+    contentDigest(newest.manifest.parts) === content &&
+    newest.trust === trust &&
+    isSignedBy(newest, signers);
   for (let attempt = 1; ; attempt++) {
     const head = await bus.head();
     await eachOf(blobs.length, BLOBS_AT_ONCE, async (index) => {
       const [digest, bytes] = blobs[index] ?? [];
       if (digest !== undefined && bytes !== undefined) await bus.putBlob(digest, bytes);
     });
-    const newest = head === undefined ? undefined : await readHeadManifest(bus, head);
-    const same = newest?.manifest.number === head?.number && isSignedBy(newest, signers) && newest.trust === trust;
-    if (head !== undefined && same && contentDigest(newest.manifest.parts) === content) {
+    // What stays in force must be there; what is replaced need not be.
+    const same =
+      head !== undefined && isSame(head, await heads.manifest(head)) && isSame(head, await heads.manifestOnBus(head));
+    if (same) {
       if (await renewEpoch(bus, head, demandLead(head, epoch))) return { outcome: "unchanged", number: head.number };
       if (attempt < MAX_ATTEMPTS) continue;
       throw new ChanceryError("conflict", "others announce revisions all the time");
     }
     const at = now();
-    const proven = newest !== undefined && isCovered(newest, trust, at) ? newest.manifest : undefined;
+    const proven = head === undefined ? undefined : (await heads.proven(head))?.manifest;
     if (checkout?.force === false) await demandDescent(checkout.lineage, proven?.commit);
     // Without a trust file nobody has proven anything.
     const known = trust === undefined ? undefined : proven?.number;
     const number = Math.max(known ?? unprovenNumber(head?.number ?? 0, numberFloor), numberFloor) + 1;
     const manifest = createManifest(number, at, source, encoded.parts, checkout?.lineage?.commit);
-    const bytes = encodeSignedManifest(signManifest(manifest, signers, trust));
+    const signed = signManifest(manifest, signers, trust);
+    const bytes = encodeSignedManifest(signed);
     const digest = digestOf(bytes);
     await bus.putBlob(digest, bytes);
     await options.beforeHead;
     try {
       await bus.publishHead({ manifest: digest, number, ...demandLead(head, epoch) }, head?.sequence ?? 0);
+      heads.remember(digest, signed);
       return { outcome: "published", number, digest: manifestDigest(manifest), at: now() };
     } catch (error) {
       // Another publisher was first: number after its revision, or find that it says the same.
@@ -147,15 +167,13 @@ async function renewEpoch(bus: Bus, head: SequencedHead, own: { readonly epoch?:
 }
 
 /** Commit of the newest revision; undefined where there is none, it names none, or nothing vouches for its manifest. */
-export async function commitInForce(bus: Bus, trust: string | undefined, now: number): Promise<string | undefined> {
+export async function commitInForce(bus: Bus, heads: HeadReader): Promise<string | undefined> {
   const head = await bus.head();
-  const newest = head === undefined ? undefined : await readHeadManifest(bus, head);
-  return newest !== undefined && isCovered(newest, trust, now) ? newest.manifest.commit : undefined;
+  return head === undefined ? undefined : (await heads.proven(head))?.manifest.commit;
 }
 
 /** Whether it carries the very signatures that these keys give: that a key is named proves nothing. */
-function isSignedBy(signed: SignedManifest | undefined, signers: readonly SigningKey[]): signed is SignedManifest {
-  if (signed === undefined) return false;
+function isSignedBy(signed: SignedManifest, signers: readonly SigningKey[]): boolean {
   const given = new Set(signed.signatures.map(({ keyId, signature }) => `${keyId} ${signature}`));
   return signManifest(signed.manifest, signers).signatures.every(({ keyId, signature }) =>
     given.has(`${keyId} ${signature}`),

@@ -18,6 +18,7 @@ import {
 import { type Digest, EncodeCache, type SigningKey } from "../revision/index.ts";
 import type { Bus, SequencedHead, Subscription } from "./bus.ts";
 import { unprovenNumber } from "./head-check.ts";
+import { HeadReader } from "./head-reader.ts";
 import { commitInForce, publish } from "./publish.ts";
 import { openPublisherState, type PublisherState } from "./publisher-state.ts";
 import { RegistryWatch } from "./registry-watch.ts";
@@ -129,6 +130,7 @@ class TreePublisher implements Publisher {
   readonly #watch: TreeWatch;
   readonly #cache = new ParseCache();
   readonly #encoded = new EncodeCache();
+  readonly #headReader: HeadReader;
   readonly #told = new Map<PublisherEvent["type"], string>();
   readonly #known: KnownTree = { files: new Map(), directories: new Map() };
   /** What may be other than when the tree was read last. */
@@ -153,6 +155,7 @@ class TreePublisher implements Publisher {
     const { directory, now, onEvent, pollMs = 1_000, quietMs = 50, maximumWaitMs = 2_000 } = options;
     this.#options = options;
     this.#state = state;
+    this.#headReader = new HeadReader(options);
     this.#floor = state.number;
     this.#lastGood = state.lastGood === undefined ? undefined : resourceFiles(state.lastGood);
     this.#others = new RegistryWatch({ ...options, state });
@@ -251,7 +254,7 @@ class TreePublisher implements Publisher {
     const leads = epoch === undefined || epoch() !== undefined;
     const checkout = leads ? await (checking ?? this.#checkout()) : undefined;
     // A wrong checkout must not become the last good tree either; it is looked at again when the head is replaced.
-    if (checkout?.force === false) await demandDescent(checkout.lineage, await commitInForce(bus, trust, now()));
+    if (checkout?.force === false) await demandDescent(checkout.lineage, await commitInForce(bus, this.#headReader));
     const saving = this.#saveLastGood(resolved.files);
     // Whoever waits for it is told.
     saving.catch(() => undefined);
@@ -269,19 +272,9 @@ class TreePublisher implements Publisher {
       throw unlearnt;
     }
     const fence = epoch === undefined ? {} : { epoch };
-    const cache = this.#encoded;
-    const options = {
-      bus,
-      signers,
-      trust,
-      now,
-      numberFloor: this.#floor,
-      checkout,
-      cache,
-      beforeHead: saving,
-      ...fence,
-    };
-    const result = await publish(resolved.parts, source, options).finally(() => saving);
+    const known = { cache: this.#encoded, heads: this.#headReader };
+    const options = { bus, signers, trust, now, numberFloor: this.#floor, checkout, beforeHead: saving };
+    const result = await publish(resolved.parts, source, { ...options, ...known, ...fence }).finally(() => saving);
     if (result.number > this.#floor) await this.#keepNumber(result.number);
     this.#others.published(result.number);
     await this.#state.register(resolved.inventory, { number: result.number, source, at: now() });
