@@ -21,11 +21,7 @@ async function syncedFiles(directory: string): Promise<string[]> {
   return paths;
 }
 
-const { skipIf } = test;
-/** Which file a descriptor is of, only Linux says. */
-const onLinux = skipIf(process.platform !== "linux");
-
-onLinux("a file is on the disk before it has its name, and its name before it counts as written", async () => {
+test("a file is on the disk before it has its name, and its name before it counts as written", async () => {
   const directory = await temporaryDirectory("durable");
   const files = durableFiles(directory);
   const synced = await syncedFiles(directory);
@@ -36,7 +32,7 @@ onLinux("a file is on the disk before it has its name, and its name before it co
   expect(synced).toEqual([expect.stringMatching(/\/[0-9a-f-]{36}$/), directory]);
 });
 
-onLinux("the names of new directories are on the disk, each in its parent", async () => {
+test("the names of new directories are on the disk, each in its parent", async () => {
   const directory = await temporaryDirectory("durable");
   const synced = await syncedFiles(directory);
   await ensureDirectory(join(directory, "a", "b"));
@@ -46,7 +42,7 @@ onLinux("the names of new directories are on the disk, each in its parent", asyn
   expect(synced).toEqual([]);
 });
 
-onLinux("records that go are gone from the disk before what they name goes", async () => {
+test("records that go are gone from the disk before what they name goes", async () => {
   const directory = await temporaryDirectory("durable");
   const medium = await diskMedium(directory);
   const bytes = Buffer.from("a manifest");
