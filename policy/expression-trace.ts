@@ -54,10 +54,9 @@ function isSecret(text: string): boolean {
 
 function valueText(value: unknown): string {
   if (value instanceof Failure) return `unknown: ${cut(value.message)}`;
-  // Whole maps hold what nobody asked about: all headers, all claims.
-  if (value instanceof Map) return `a map with ${value.size} keys`;
   if (Array.isArray(value) && value.length > ELEMENTS) return `a list of ${value.length}`;
-  return cut(displayValue(value));
+  // Whole maps hold what nobody asked about: all headers, all claims.
+  return cut(displayValue(value, { length: VALUE_LENGTH, maps: "counted" }));
 }
 
 function cut(text: string): string {

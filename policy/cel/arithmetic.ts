@@ -45,12 +45,19 @@ export function add(a: unknown, b: unknown, frame: Frame): unknown {
     return charge(frame, sizeOf(a) + sizeOf(b)) ? [...a, ...b] : OUT_OF_WORK;
   }
   if (a instanceof Uint8Array && b instanceof Uint8Array) {
-    return charge(frame, sizeOf(a) + sizeOf(b)) ? Uint8Array.from([...a, ...b]) : OUT_OF_WORK;
+    return charge(frame, sizeOf(a) + sizeOf(b)) ? joined(a, b) : OUT_OF_WORK;
   }
   if (a instanceof Timestamp && b instanceof Duration) return addToTimestamp(a, b);
   if (a instanceof Duration && b instanceof Timestamp) return addToTimestamp(b, a);
   if (a instanceof Duration && b instanceof Duration) return addDurations(a, b);
   return noOverload("_+_", a, b);
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(a.length + b.length);
+  bytes.set(a);
+  bytes.set(b, a.length);
+  return bytes;
 }
 
 export function subtract(a: unknown, b: unknown): unknown {

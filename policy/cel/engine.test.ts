@@ -7,6 +7,7 @@ import { displayValue } from "./display.ts";
 import { environment } from "./environment.ts";
 import { evaluateText, readVariables } from "./evaluate.ts";
 import { parse } from "./parse.ts";
+import { valueToJson } from "./proto-json.ts";
 import { formatProblem } from "./source.ts";
 import { DYN, parseType } from "./type.ts";
 import { CelError, Failure, OUT_OF_WORK, Unknown } from "./value.ts";
@@ -92,6 +93,37 @@ describe("the work of an evaluation", () => {
   ])("%s ends", (source) => {
     const result = run(source, { a: list, b: "a".repeat(10_000) }, 10_000);
     expect(result instanceof Failure && result.message).toBe(OUT_OF_WORK.message);
+  });
+
+  /** Lists that hold the one before twice: short to write, and without end to look through. */
+  const doubled = (name: string, leaf: string, inner: string) => {
+    const steps = Array.from(
+      { length: 50 },
+      (_, at) => `cel.bind(${name}${at}, ${at === 0 ? leaf : `[${name}${at - 1}, ${name}${at - 1}]`}, `,
+    );
+    return `${steps.join("")}${inner}${")".repeat(50)}`;
+  };
+
+  test.each([
+    doubled("p", "[1]", doubled("q", "[1]", "p49 == q49")),
+    doubled("p", "[1]", doubled("q", "[1]", "p49 in [q49]")),
+    doubled("p", "{1: 2}", doubled("q", "{1: 2}", "[p49, q49].distinct().size() == 1")),
+    doubled("p", "optional.of(1)", doubled("q", "optional.of(1)", "p49 != q49")),
+    doubled("p", "'a'", "'%s'.format([p49]) == ''"),
+    "a.sortBy(p, b).size() > 0",
+    "a.map(p, b + p).sort().size() > 0",
+    "lists.range(1000).exists(p, 'y'.matches('(a|b){1,200}' + string(p)))",
+  ])("values that are far larger than they look are not gone through: %s", (source) => {
+    const long = "a".repeat(60_000);
+    const result = run(source, { a: new Array(1_000).fill("a"), b: long }, 10_000);
+    expect(result instanceof Failure && result.message).toBe(OUT_OF_WORK.message);
+  });
+
+  test("values that are far larger than they look are not written out", () => {
+    const value = run(doubled("p", "['a']", "p49"));
+    expect(displayValue(value, { length: 100 }).length).toBeLessThan(1_000);
+    expect(displayValue(value)).toContain("…");
+    expect(valueToJson(value)).toBeInstanceOf(CelError);
   });
 
   test("what is within it has its value", () => {

@@ -112,8 +112,10 @@ function sortByKeys(list: readonly unknown[], keys: readonly unknown[], name: st
     if (key instanceof Failure) return key;
     // One type throughout: a mixed list has no order that is the same from both ends.
     if (typeof key !== typeof one || order(key, one, frame) === undefined) return noOverload(name, key, one);
+    if (frame.work < 0) return OUT_OF_WORK;
   }
   const entries = list.map((element, index) => ({ element, key: keys[index] }));
-  entries.sort((a, b) => order(a.key, b.key, frame) ?? 0);
+  // A sort cannot be broken off: where no work is left, what remains of it is cheap.
+  entries.sort((a, b) => (frame.work < 0 ? 0 : (order(a.key, b.key, frame) ?? 0)));
   return frame.work < 0 ? OUT_OF_WORK : entries.map(({ element }) => element);
 }

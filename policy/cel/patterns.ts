@@ -40,8 +40,9 @@ export function matchPattern(text: string, pattern: Pattern, frame: Frame): unkn
 /** Patterns that are no literals, kept from one evaluation to the next. */
 const compiled = new Map<string, Pattern | string>();
 const MAX_COMPILED = 64;
-/** Work to compile a pattern, for each of its characters. */
+/** Work to compile a pattern, for each of its characters and each of its instructions. */
 const COMPILE_WORK = 10;
+const INSTRUCTION_WORK = 4;
 
 export function matches(text: unknown, pattern: unknown, frame: Frame): unknown {
   if (typeof text !== "string" || typeof pattern !== "string") return noOverload("matches", text, pattern);
@@ -51,6 +52,7 @@ export function matches(text: unknown, pattern: unknown, frame: Frame): unknown 
     known = compilePattern(pattern);
     if (compiled.size >= MAX_COMPILED) compiled.clear();
     compiled.set(pattern, known);
+    if (typeof known !== "string" && !charge(frame, INSTRUCTION_WORK * known.size)) return OUT_OF_WORK;
   }
   return typeof known === "string" ? new CelError(`not an RE2 pattern: ${known}`) : matchPattern(text, known, frame);
 }

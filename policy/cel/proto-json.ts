@@ -188,9 +188,26 @@ export function plainFromJson(json: unknown, depth: number): unknown {
   );
 }
 
-/** @returns a CelError for what cel.expr.Value has no form for */
-export function valueToJson(value: unknown, depth = 0): JsonObject | CelError {
+/** How much of a value is written: a list can hold itself many times over. */
+class Room {
+  /** About what the JSON has in characters. */
+  #left = 64 * 1024 * 1024;
+
+  /** Whether there is room for `characters` more. */
+  take(characters: number): boolean {
+    this.#left -= characters;
+    return this.#left >= 0;
+  }
+}
+
+/** Characters around a value. */
+const AROUND = 64;
+const TOO_LARGE = new CelError("the value is too large to be written");
+
+/** @returns a CelError for what cel.expr.Value has no form for, and for what is nested too deep or too large */
+export function valueToJson(value: unknown, depth = 0, room = new Room()): JsonObject | CelError {
   if (depth > MAX_DEPTH) return new CelError("the value is nested too deep");
+  if (!room.take(AROUND)) return TOO_LARGE;
   switch (typeof value) {
     case "boolean":
       return { boolValue: value };
@@ -199,16 +216,18 @@ export function valueToJson(value: unknown, depth = 0): JsonObject | CelError {
     case "number":
       return { doubleValue: Number.isFinite(value) ? value : String(value) };
     case "string":
-      return { stringValue: value };
+      return room.take(value.length) ? { stringValue: value } : TOO_LARGE;
   }
   if (value === null) return { nullValue: null };
   if (value instanceof Uint) return { uint64Value: value.value.toString() };
-  if (value instanceof Uint8Array) return { bytesValue: Buffer.from(value).toString("base64") };
+  if (value instanceof Uint8Array) {
+    return room.take(value.length) ? { bytesValue: Buffer.from(value).toString("base64") } : TOO_LARGE;
+  }
   if (value instanceof TypeValue) return { typeValue: value.name };
-  if (value instanceof Timestamp) return anyOf("Timestamp", formatTimestamp(value));
-  if (value instanceof Duration) return anyOf("Duration", formatDuration(value));
+  if (value instanceof Timestamp) return anyOf("Timestamp", inThrees(formatTimestamp(value)));
+  if (value instanceof Duration) return anyOf("Duration", inThrees(formatDuration(value)));
   if (Array.isArray(value)) {
-    const values = allToJson(value, depth);
+    const values = allToJson(value, depth, room);
     return values instanceof CelError ? values : { listValue: { values } };
   }
   if (!(value instanceof Map)) {
@@ -217,21 +236,30 @@ export function valueToJson(value: unknown, depth = 0): JsonObject | CelError {
   const keys = allToJson(
     [...value.keys()].map((key) => keyIn(value, key)),
     depth,
+    room,
   );
-  const values = allToJson([...value.values()], depth);
+  const values = allToJson([...value.values()], depth, room);
   if (keys instanceof CelError) return keys;
   if (values instanceof CelError) return values;
   return { mapValue: { entries: keys.map((key, index) => ({ key, value: values[index] ?? null })) } };
+}
+
+/** Proto JSON writes fractions of a second with three, six or nine digits. */
+function inThrees(time: string): string {
+  return time.replace(
+    /\.(\d+)/,
+    (_whole, digits: string) => `.${digits.padEnd(Math.ceil(digits.length / 3) * 3, "0")}`,
+  );
 }
 
 function anyOf(name: string, value: string): JsonObject {
   return { objectValue: { "@type": `type.googleapis.com/google.protobuf.${name}`, value } };
 }
 
-function allToJson(values: readonly unknown[], depth: number): readonly JsonObject[] | CelError {
+function allToJson(values: readonly unknown[], depth: number, room: Room): readonly JsonObject[] | CelError {
   const all: JsonObject[] = [];
   for (const value of values) {
-    const json = valueToJson(value, depth + 1);
+    const json = valueToJson(value, depth + 1, room);
     if (json instanceof CelError) return json;
     all.push(json);
   }
