@@ -118,7 +118,7 @@ export function* expressionSteps(
     ok: true,
     expression: expressionOf(program, reads, expected, limits.work),
     tree: parsed.expr,
-    doubts: () => doubtsOf(checked.tree, text),
+    doubts: () => doubtsOf(checked.tree, text, limits),
   };
 }
 

@@ -50,6 +50,24 @@ describe("checkProgram", () => {
     expect(problems).toContainEqual(["d", "require", "optional-field"]);
   });
 
+  test.each([
+    `"roles" in subject && subject.roles.exists(r, subject.roles.exists(s, r == s))`,
+    `request.header_values.all(n, request.header_values[n].all(v, v != n))`,
+    "lists.range(100).all(a, lists.range(200).all(b, a + b >= 0))",
+  ])("warns of loops in loops over what a request brings along: %s", (when) => {
+    const costly = expect.objectContaining({ severity: "warning", code: "costly" });
+    expect(checkProgram([rule("d", { effect: "deny", when })])).toContainEqual(costly);
+  });
+
+  test.each([
+    `"roles" in subject && subject.roles.exists(r, r.startsWith("a"))`,
+    `"roles" in subject && subject.roles.exists(r, r in application.dataClasses)`,
+    "application.dataClasses.all(d, application.jurisdictions.exists(j, j == d))",
+    `cel.bind(m, request.method, m == "GET" || m == "HEAD")`,
+  ])("does not warn of what stays within its bounds: %s", (when) => {
+    expect(checkProgram([rule("d", { effect: "deny", when })])).toEqual([]);
+  });
+
   test("names parts that are missing or of no use", () => {
     const rules = [
       rule("r", { effect: "restrict", score: "1" }),

@@ -14,6 +14,7 @@ export const RULE_PROBLEM_CODES = {
   "model-field":
     "A deny or restrict rule for more than a Model reads what plain routes have not, and is unknown there.",
   "never-equal": "A comparison is of values whose types are never equal, and so says the same for every request.",
+  costly: "Loops can cost more than one evaluation may, and the rule is then unknown.",
   "missing-field": "The rule lacks the field that its effect needs.",
   conflict: "The rule has a field that its effect does not use.",
   "reroute-cycle": "Reroute rules lead in a circle (a warning where it depends on who asks).",
@@ -94,7 +95,7 @@ function expressionProblems(rule: ProgramRule, checks: ExpressionChecks): readon
 }
 
 function concerns(kind: ExpressionDoubt["kind"], { effect, target }: ProgramRule): boolean {
-  if (kind === "never-equal") return true;
+  if (kind === "never-equal" || kind === "costly") return true;
   // Elsewhere an unknown only fails to allow, to reroute or to prefer.
   if (effect !== "deny" && effect !== "restrict") return false;
   return kind === "optional-field" || target?.kind !== "Model";

@@ -40,10 +40,11 @@ export interface ExpressionProblem {
 
 /**
  * What compiles and may not be meant: `optional-field` reads what can be missing without asking first, `model-field` what
- * is missing on plain routes, `never-equal` compares values that are equal for no request.
+ * is missing on plain routes, `never-equal` compares values that are equal for no request,
+ * `costly` can cost more than is allowed.
  */
 export interface ExpressionDoubt extends ExpressionProblem {
-  readonly kind: "optional-field" | "model-field" | "never-equal";
+  readonly kind: "optional-field" | "model-field" | "never-equal" | "costly";
 }
 
 export type CompiledExpression =

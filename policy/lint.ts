@@ -1,5 +1,6 @@
 import { type CheckedTree, childrenOf, compilePattern, type Expr, evaluateText } from "./cel/index.ts";
 import { type EXPRESSION_LIMITS, type ExpressionDoubt, type ExpressionProblem, problemAt } from "./expression.ts";
+import { costlyLoops } from "./loop-costs.ts";
 import { neverEqual } from "./never-equal.ts";
 import { type OptionalRead, unguardedReads } from "./optional-reads.ts";
 import { computedText, isName, literalText, memberOf, pathOf, pathText, startOf } from "./paths.ts";
@@ -27,7 +28,11 @@ export function lint(root: Expr, text: string, limits: typeof EXPRESSION_LIMITS)
 }
 
 /** What an expression may have, and some rules may not. In the order of the text. */
-export function doubtsOf(tree: CheckedTree, text: string): readonly ExpressionDoubt[] {
+export function doubtsOf(
+  tree: CheckedTree,
+  text: string,
+  limits: typeof EXPRESSION_LIMITS,
+): readonly ExpressionDoubt[] {
   const reads = unguardedReads(tree).map((read): ExpressionDoubt => {
     const message = `"${pathText(read.path)}" can be missing, and then this rule is unknown`;
     const doubt = problemAt(text, startOf(read.node), message, guardHint(read));
@@ -38,7 +43,8 @@ export function doubtsOf(tree: CheckedTree, text: string): readonly ExpressionDo
     const message = `This "${operator}" is always ${always}: ${left} and ${right} are never equal`;
     return { ...problemAt(text, node.offset, message), kind: "never-equal" };
   });
-  return [...reads, ...comparisons].toSorted((a, b) => a.offset - b.offset);
+  const costly = costlyLoops(tree.expr, text, limits);
+  return [...reads, ...comparisons, ...(costly === undefined ? [] : [costly])].toSorted((a, b) => a.offset - b.offset);
 }
 
 /** How to ask first, and how to do without. */

@@ -13,7 +13,7 @@ function doubtsOf(text: string) {
 /** Paths that are read without asking, as the messages quote them. */
 function unguarded(text: string): readonly string[] {
   return doubtsOf(text)
-    .filter(({ kind }) => kind !== "never-equal")
+    .filter(({ kind }) => kind === "optional-field" || kind === "model-field")
     .map(({ message }) => /^"(.*)" can be missing/.exec(message)?.[1] ?? message);
 }
 

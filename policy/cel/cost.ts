@@ -35,16 +35,18 @@ export function estimateCost(expr: Expr, hints: SizeHints): CostEstimate {
   return { least: parts.reduce((sum, part) => sum + part.least, 1), most };
 }
 
-function loopCost(expr: Extract<Expr, { kind: "comprehension" }>, hints: SizeHints): CostEstimate {
+type Loop = Extract<Expr, { kind: "comprehension" }>;
+
+/** What is evaluated in each turn. */
+function bodiesOf(loop: Loop["loop"]): readonly Expr[] {
+  if (loop.macro === "bind") return [];
+  if ("predicate" in loop) return [loop.predicate];
+  return loop.filter === undefined ? [loop.transform] : [loop.filter, loop.transform];
+}
+
+function loopCost(expr: Loop, hints: SizeHints): CostEstimate {
   const [range, init, result] = [expr.range, expr.init, expr.result].map((each) => estimateCost(each, hints));
-  const { loop } = expr;
-  const bodies =
-    loop.macro === "bind"
-      ? []
-      : "predicate" in loop
-        ? [loop.predicate]
-        : [...(loop.filter === undefined ? [] : [loop.filter]), loop.transform];
-  const turn = bodies.reduce((sum, body) => sum + estimateCost(body, hints).most, 1);
+  const turn = bodiesOf(expr.loop).reduce((sum, body) => sum + estimateCost(body, hints).most, 1);
   const turns = expr.loop.macro === "bind" ? 0 : (lengthOf(expr.range) ?? hints.members);
   const fixed = (range?.least ?? 0) + (init?.least ?? 0) + (result?.least ?? 0);
   const whole = (range?.most ?? 0) + (init?.most ?? 0) + (result?.most ?? 0);
@@ -56,4 +58,39 @@ function lengthOf(range: Expr): number | undefined {
   if (range.kind === "list") return range.elements.length;
   if (range.kind === "map") return range.entries.length;
   return range.kind === "comprehension" && range.loop.macro !== "bind" ? lengthOf(range.range) : undefined;
+}
+
+/**
+ * Work (`Frame.work`) that the turns of loops draw where each goes to its end. What functions look at comes on top.
+ * Infinity where loops in loops leave the range of numbers.
+ *
+ * @param membersOf  how many elements a list or map may have whose length is not in the text
+ */
+export function loopWork(expr: Expr, membersOf: (range: Expr) => number): number {
+  const inner = (each: Expr) => loopWork(each, membersOf);
+  if (expr.kind !== "comprehension") {
+    const parts = childrenOf(expr).map(inner);
+    const [condition = 0, ...branches] = parts;
+    if (expr.kind === "call" && expr.name === "_?_:_") return condition + Math.max(...branches);
+    return parts.reduce((sum, part) => sum + part, 0);
+  }
+  if (expr.loop.macro === "bind") return inner(expr.init) + inner(expr.result);
+  const turns = lengthOf(expr.range) ?? membersOf(expr.range);
+  const turn = bodiesOf(expr.loop).reduce((sum, body) => sum + inner(body), turnWork(expr));
+  return inner(expr.range) + turns * turn;
+}
+
+/** Work of one turn: a part for each sixteen nodes that it evaluates. */
+export function turnWork(expr: Loop): number {
+  return Math.max(1, nodesIn(expr.step) >> 4);
+}
+
+function nodesIn(expr: Expr): number {
+  let count = 0;
+  const stack = [expr];
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    count += 1;
+    stack.push(...childrenOf(next));
+  }
+  return count;
 }

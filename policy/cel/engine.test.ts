@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { check } from "./check.ts";
 import { compile } from "./compile.ts";
-import { estimateCost } from "./cost.ts";
+import { estimateCost, loopWork } from "./cost.ts";
 import { displayValue } from "./display.ts";
 import { environment } from "./environment.ts";
 import { evaluateText, readVariables } from "./evaluate.ts";
@@ -129,6 +129,24 @@ describe("the work of an evaluation", () => {
   test("what is within it has its value", () => {
     expect(run(`a.all(p, p == "a")`, { a: list }, 10_000)).toBe(true);
     expect(run(`a.exists(p, p == "b")`, { a: list }, 10_000)).toBe(false);
+  });
+
+  test.each([
+    "a.all(p, a.all(q, p == q))",
+    "a.map(p, a.filter(q, q != p)).size() == 0",
+    "a.exists(p, p == 'b') || a.exists_one(p, p == 'b')",
+    "a.all(p, [1, 2, 3].exists(q, q == 3)) ? true : a.all(p, true)",
+    "cel.bind(c, a.map(p, p + 'x'), c.all(p, p != 'x'))",
+    "a.transformList(i, p, i > 3, p).size() > 0 && a.all(p, p == 'a' || p == 'b' || p == 'c' || p == 'd')",
+  ])("%s: its loops cost what is said before they run, or less", (source) => {
+    const parsed = parse(source);
+    if (!parsed.ok) throw new Error("does not parse");
+    const few = new Array(20).fill("a");
+    const most = loopWork(parsed.expr, () => few.length);
+    // Some for what functions look at.
+    expect(run(source, { a: few }, most + 200)).not.toBeInstanceOf(Failure);
+    expect(most).toBeGreaterThanOrEqual(20);
+    expect(most).toBeLessThan(1_000);
   });
 
   test("is estimated from the tree", () => {

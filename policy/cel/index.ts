@@ -6,7 +6,7 @@
 export { childrenOf, type Expr, qualifiedName } from "./ast.ts";
 export { type Checked, type CheckedTree, check } from "./check.ts";
 export { type CompileOptions, compile, DEFAULT_WORK, type Program } from "./compile.ts";
-export { type CostEstimate, estimateCost, type SizeHints } from "./cost.ts";
+export { type CostEstimate, estimateCost, loopWork, type SizeHints } from "./cost.ts";
 export { displayValue } from "./display.ts";
 export { type Environment, environment, type Field, type RecordType, type Variable } from "./environment.ts";
 export { type Evaluated, evaluateText, readVariables } from "./evaluate.ts";

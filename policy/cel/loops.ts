@@ -1,5 +1,5 @@
 import type { ComprehensionExpr, Expr } from "./ast.ts";
-import { childrenOf } from "./ast.ts";
+import { turnWork } from "./cost.ts";
 import { charge, type Frame } from "./frame.ts";
 import { putEntry } from "./functions.ts";
 import type { Run } from "./run.ts";
@@ -24,8 +24,7 @@ export function compileLoop(expr: ComprehensionExpr, range: Run, scope: Scope): 
   if (loop.macro === "bind") return compileBind(expr, scope);
   const slot = scope.declare(expr.variable);
   const slot2 = expr.variable2 === undefined ? undefined : scope.declare(expr.variable2);
-  const turnWork = Math.max(1, nodesIn(expr.step) >> 4);
-  const each = iteration(range, slot, slot2, turnWork, offset);
+  const each = iteration(range, slot, slot2, turnWork(expr), offset);
   const variable: Run = (_activation, frame) => frame.locals[slot];
   const body = (inner: Expr) => scope.compile(inner);
   const run = ((): Run => {
@@ -47,16 +46,6 @@ export function compileLoop(expr: ComprehensionExpr, range: Run, scope: Scope): 
   return run;
 }
 
-function nodesIn(expr: Expr): number {
-  let count = 0;
-  const stack = [expr];
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-    count += 1;
-    stack.push(...childrenOf(next));
-  }
-  return count;
-}
-
 function compileBind(expr: ComprehensionExpr, scope: Scope): Run {
   const init = scope.compile(expr.init);
   const slot = scope.declare(expr.accumulator);
@@ -73,17 +62,18 @@ interface Each {
   readonly range: Run;
   readonly slot: number;
   readonly slot2: number | undefined;
-  readonly turnWork: number;
+  /** Of one turn. */
+  readonly work: number;
   /** Runs `turn` for each element until it answers. */
   iterate(frame: Frame, over: unknown, turn: Turn): unknown;
 }
 
-function iteration(range: Run, slot: number, slot2: number | undefined, turnWork: number, offset: number): Each {
+function iteration(range: Run, slot: number, slot2: number | undefined, work: number, offset: number): Each {
   const iterate: Each["iterate"] = (frame, over, turn) => {
     const { locals } = frame;
     if (Array.isArray(over)) {
       for (let index = 0; index < over.length; index += 1) {
-        if (!charge(frame, turnWork)) return OUT_OF_WORK;
+        if (!charge(frame, work)) return OUT_OF_WORK;
         if (slot2 === undefined) locals[slot] = over[index];
         else {
           locals[slot] = BigInt(index);
@@ -96,7 +86,7 @@ function iteration(range: Run, slot: number, slot2: number | undefined, turnWork
     }
     if (!(over instanceof Map)) return noOverload("a loop", over).at(offset);
     for (const [key, value] of over) {
-      if (!charge(frame, turnWork)) return OUT_OF_WORK;
+      if (!charge(frame, work)) return OUT_OF_WORK;
       locals[slot] = keyIn(over, key);
       if (slot2 !== undefined) locals[slot2] = value;
       const answer = turn();
@@ -104,7 +94,7 @@ function iteration(range: Run, slot: number, slot2: number | undefined, turnWork
     }
     return undefined;
   };
-  return { range, slot, slot2, turnWork, iterate };
+  return { range, slot, slot2, work, iterate };
 }
 
 /**
@@ -112,7 +102,7 @@ function iteration(range: Run, slot: number, slot2: number | undefined, turnWork
  * are over: nothing is allocated.
  */
 function quantifier(each: Each, predicate: Run, decisive: boolean, offset: number): Run {
-  const { range, slot, slot2, turnWork } = each;
+  const { range, slot, slot2, work } = each;
   const name = decisive ? "exists" : "all";
   const overMap = (activation: unknown, frame: Frame, over: unknown) => {
     let failure: unknown;
@@ -130,7 +120,7 @@ function quantifier(each: Each, predicate: Run, decisive: boolean, offset: numbe
     const { locals } = frame;
     let failure: unknown;
     for (let index = 0; index < over.length; index += 1) {
-      if (!charge(frame, turnWork)) return OUT_OF_WORK;
+      if (!charge(frame, work)) return OUT_OF_WORK;
       if (slot2 === undefined) locals[slot] = over[index];
       else {
         locals[slot] = BigInt(index);
