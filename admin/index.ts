@@ -11,6 +11,10 @@ export {
   type NodeStatus,
 } from "../protos/gen/chancery/admin/v1/admin_pb.ts";
 export type { Approval, ApprovalStep, ApprovedIdentity } from "../protos/gen/chancery/admin/v1/approvals_pb.ts";
+export {
+  type ListRestrictionsResponse,
+  ListRestrictionsResponseSchema,
+} from "../protos/gen/chancery/admin/v1/restrictions_pb.ts";
 export { grantApproval, listApprovals, requestApproval, revokeApproval } from "./approval-client.ts";
 export type { ApprovalApi } from "./approval-service.ts";
 export {

@@ -74,7 +74,9 @@ export function restrictionService(api: RestrictionApi): ServiceImpl<typeof Rest
         signedBy: [...state.signedBy],
         at: timestamp(state.at),
         until: timestamp(state.until),
-        ...(lifted === undefined ? {} : { lifted: { ...lifted, at: timestamp(lifted.at) } }),
+        ...(lifted === undefined
+          ? {}
+          : { lifted: { ...lifted, signedBy: [...lifted.signedBy], at: timestamp(lifted.at) } }),
       })),
       refused: restrictions.refused(),
     }),

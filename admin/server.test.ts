@@ -104,7 +104,7 @@ test("serves metrics of the process and of the fleet", async () => {
 test("serves what the kill switch of the process holds", async () => {
   const metrics = createRegistry();
   const given = { value: "v", reason: "it leaks", by: "alice", at: "", until: "", signedBy: [] };
-  const lifted = { at: "", by: "bob", reason: "over" };
+  const lifted = { at: "", by: "bob", reason: "over", signedBy: [] };
   const states = [
     { ...given, id: "q-1", kind: "version" as const },
     { ...given, id: "q-2", kind: "version" as const },

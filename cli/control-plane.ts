@@ -130,7 +130,7 @@ export async function startControlPlane(
     stack.add({ name, close: () => child.close() });
   }
 
-  const restrictions = await openRestrictions({ buses: [bus], state, trust, spreads: true, log });
+  const restrictions = await openRestrictions({ buses: [bus], state, trust, signers, spreads: true, log });
   stack.add({ name: "restrictions", close: () => restrictions.close() });
   let publisher: TreePublisher | undefined;
   let logChanged = false;

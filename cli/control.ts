@@ -126,7 +126,9 @@ async function control(options: ControlOptions): Promise<void> {
     );
     stack.add({ name: "bus", close: () => bus.close() });
     const restrictions =
-      trust === undefined ? undefined : await openRestrictions({ buses: [bus], state, trust, spreads: true, log });
+      trust === undefined
+        ? undefined
+        : await openRestrictions({ buses: [bus], state, trust, signers, spreads: true, log });
     if (restrictions !== undefined) stack.add({ name: "restrictions", close: () => restrictions.close() });
     const fleet = new Fleet({
       signedBy: signers.map(({ keyId }) => keyId),

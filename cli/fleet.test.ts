@@ -105,7 +105,7 @@ test("shows restrictions in force, and who has not told that it has them", () =>
     at: at(0),
     until: at(60),
   } as const;
-  const lifted = { at: at(1), by: "bob", reason: "over" };
+  const lifted = { at: at(1), by: "bob", reason: "over", signedBy: [] };
   const restrictions = [
     { id: "q-1", ...given, signedBy: [] },
     { id: "q-3", ...given, signedBy: [], lifted },

@@ -1,10 +1,13 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { ChanceryError } from "../resources/index.ts";
+import { ChanceryError, printable } from "../resources/index.ts";
 import { initKeys, loadTrust, PURPOSES, type Purpose, rotateKeys } from "../revision/index.ts";
+import { DEFAULT_ADDRESSES } from "./address.ts";
+import { type AdminAccess, addAdminAccess, adminClient } from "./admin-client.ts";
 import { makeNatsUsers } from "./nats-users.ts";
 import { collect, parseCount } from "./options.ts";
+import { demandNothingHangs } from "./retire-keys.ts";
 
 interface InitOptions {
   readonly signingKeys: number;
@@ -13,22 +16,29 @@ interface InitOptions {
   readonly days: number;
 }
 
-interface RotateOptions {
+interface RotateOptions extends AdminAccess {
   readonly root?: string;
   readonly days: number;
   readonly for: readonly Purpose[];
   readonly retire: readonly string[];
   readonly retireOnly: boolean;
+  readonly server: string;
+  readonly dropSigned: boolean;
 }
 
 const ROTATE_HELP = `
 The root vouches for the new key; the trust file is written anew and travels with the next revision, so that no other
 machine needs a visit. In order: rotate, restart the control planes with the new key, and when the fleet runs a revision
-that it signed, rotate again with --retire-only --retire OLD-KEY. A key that was stolen is retired at once.
+that it signed, rotate again with --retire-only --retire OLD-KEY. A key that was stolen goes the same way, at once.
+
+Control signs the restrictions that it knows, and the approvals, with its own key, too. Before a key is retired, it is asked
+(--server) whether anything still hangs on the old one: what that closed must not be opened by it. --drop-signed
+asks nobody: restrictions that the key alone signed are over at the next start of each process, approvals are not granted.
 
 Examples:
   chancery keys rotate keys
   chancery keys rotate keys --root /media/offline/root.pem --retire-only --retire 4f1c0a9be27d1133
+  chancery keys rotate keys --retire-only --retire 4f1c0a9be27d1133 --server https://hub:7070 --ca ca.pem --token-file token
 `;
 
 const NATS_HELP = `
@@ -76,7 +86,7 @@ export function keysCommand(): Command {
       for (const key of files.restriction) process.stdout.write(`restriction   ${key.file}  ${key.keyId}\n`);
       process.stdout.write(`trust file    ${files.trust}\n`);
     });
-  keys
+  const rotate = keys
     .command("rotate")
     .description("make a new signing key that the root vouches for, or have it vouch no more for old ones")
     .argument("<dir>", "where trust file and keys are")
@@ -90,11 +100,23 @@ export function keysCommand(): Command {
     )
     .option("--retire <id>", "key that is believed no more; again for more", collect, [])
     .option("--retire-only", "make no new key", false)
+    .option("--server <addr>", "with --retire: admin API of control", DEFAULT_ADDRESSES.control)
+    .option("--drop-signed", "with --retire: ask nobody; what the key alone signed counts no more", false);
+  addAdminAccess(rotate, "file with the bearer token of the admin API")
     .addHelpText("after", ROTATE_HELP)
     .action(async (directory: string, options: RotateOptions) => {
       if (options.retireOnly && options.retire.length === 0) {
         throw new ChanceryError("invalid-argument", "--retire-only needs --retire KEY: nothing would change");
       }
+      const notes =
+        options.retire.length === 0 || options.dropSigned
+          ? []
+          : await demandNothingHangs(
+              await adminClient(options.server, options),
+              await loadTrust(join(directory, "trust.json")),
+              options.retire,
+              Date.now(),
+            );
       const rotated = await rotateKeys(directory, {
         now: Date.now(),
         ...(options.root === undefined ? {} : { root: options.root }),
@@ -107,6 +129,7 @@ export function keysCommand(): Command {
       }
       for (const keyId of rotated.retired) process.stdout.write(`retired       ${keyId}\n`);
       process.stdout.write(`trust file    ${rotated.trust}  serial ${rotated.serial}\n`);
+      for (const note of notes) process.stderr.write(`warning: ${printable(note)}\n`);
     });
   keys
     .command("show")

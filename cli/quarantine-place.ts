@@ -2,6 +2,7 @@ import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type AdminClientOptions, giveRestriction, isRestrictionKind, listRestrictions } from "../admin/index.ts";
 import {
   type Bus,
+  mergeSignatures,
   openDirectoryBus,
   type RestrictionEntry,
   type RestrictionState,
@@ -63,7 +64,9 @@ function atServer(server: AdminClientOptions): RestrictionPlace {
         if (!isRestrictionKind(kind)) return [];
         const { id, value, reason, by, signedBy } = state;
         const lifting =
-          lifted === undefined ? {} : { lifted: { at: text(lifted.at), by: lifted.by, reason: lifted.reason } };
+          lifted === undefined
+            ? {}
+            : { lifted: { at: text(lifted.at), by: lifted.by, reason: lifted.reason, signedBy: lifted.signedBy } };
         return [{ id, kind, value, reason, by, at: text(at), until: text(until), signedBy, ...lifting }];
       }),
     give: async (entry) => (await giveRestriction(server, { signed: entry })).spread,
@@ -80,7 +83,9 @@ function atBus(bus: Bus, trust: Trust, warn: (alarm: ChanceryError) => void): Re
       for (const bytes of await bus.restrictions()) {
         try {
           const entry = verified(bytes);
-          set.set(entry.digest, entry);
+          const known = set.get(entry.digest);
+          // It may lie there twice, under more and under fewer signatures.
+          set.set(entry.digest, known === undefined ? entry : (mergeSignatures(known, entry) ?? known));
         } catch (error) {
           warn(ChanceryError.from(error));
         }

@@ -23,19 +23,26 @@ export interface OpenRestrictionsOptions {
   readonly trust: Trust;
   /** Whether the process may write to the buses, and so mends them. */
   readonly spreads: boolean;
+  /** Of the process: the first that may sign restrictions signs what is taken in, too. */
+  readonly signers?: readonly SigningKey[];
   readonly log: Logger;
   readonly onEvent?: (event: RestrictionEvent) => void;
 }
 
 /** The kill switch of a process, with what it does in the log. */
 export async function openRestrictions(options: OpenRestrictionsOptions): Promise<Restrictions> {
-  const { buses, state, trust, spreads, log } = options;
+  const { buses, state, trust, spreads, signers = [], log } = options;
   return await startRestrictions({
     buses,
     directory: join(state, "restrictions"),
     trust,
     spreads,
+    countersigner: restrictionSigner(signers, trust),
     onEvent: (event) => {
+      if (event.type === "countersigned") {
+        const { id, type } = event.statement;
+        log.info({ id, type, signedBy: event.signedBy }, "signed a restriction that others gave, so that it stands");
+      }
       if (event.type === "taken") {
         const { type, ...statement } = event.statement;
         const what = type === "lift" ? "a restriction is lifted" : "a restriction is in force";
@@ -49,6 +56,10 @@ export async function openRestrictions(options: OpenRestrictionsOptions): Promis
   });
 }
 
+function restrictionSigner(signers: readonly SigningKey[], trust: Trust): SigningKey | undefined {
+  return signers.find(({ keyId }) => trust.keys.get(keyId)?.purposes.has("restriction") === true);
+}
+
 /**
  * @param signers  of the process; the first that may sign restrictions does, and without one only signed ones are taken
  * @param program  what is in force, to know its names
@@ -59,7 +70,7 @@ export function restrictionApi(
   signers: readonly SigningKey[],
   program: () => PolicyProgram | undefined,
 ): RestrictionApi {
-  const signer = signers.find(({ keyId }) => trust.keys.get(keyId)?.purposes.has("restriction") === true);
+  const signer = restrictionSigner(signers, trust);
   return {
     restrictions,
     ...(signer === undefined ? {} : { sign: (statement) => signRestriction(statement, [signer]) }),

@@ -48,6 +48,7 @@ export { readRegistry } from "./registry-file.ts";
 export type { Compiled } from "./resolve-tree.ts";
 export { type RestrictionState, restrictionStates } from "./restriction-set.ts";
 export {
+  mergeSignatures,
   RESTRICTION_KINDS,
   type RestrictionEntry,
   type RestrictionStatement,

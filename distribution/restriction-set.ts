@@ -22,7 +22,13 @@ export interface RestrictionState {
   readonly until: string;
   readonly signedBy: readonly string[];
   /** Set where it was lifted before its end. */
-  readonly lifted?: { readonly at: string; readonly by: string; readonly reason: string };
+  readonly lifted?: {
+    readonly at: string;
+    readonly by: string;
+    readonly reason: string;
+    /** Of every lifting of it. */
+    readonly signedBy: readonly string[];
+  };
 }
 
 /**
@@ -51,11 +57,13 @@ export function activeRestrictions(set: RestrictionSet, now: number): readonly R
 /** What has not ended by itself, lifted or not, ordered by id. */
 export function restrictionStates(set: RestrictionSet, now: number): readonly RestrictionState[] {
   const lifts = new Map<string, LiftStatement>();
+  const lifters = new Map<string, Set<string>>();
   const newest = new Map<string, { readonly statement: RestrictStatement; readonly entry: RestrictionEntry }>();
   for (const entry of pruneRestrictions(set, now).values()) {
     const { statement } = entry;
     if (statement.type === "lift") {
       const known = lifts.get(statement.id);
+      lifters.set(statement.id, new Set([...(lifters.get(statement.id) ?? []), ...entry.signedBy]));
       if (known === undefined || isBefore(statement, known)) lifts.set(statement.id, statement);
     } else {
       const key = `${statement.id}\n${statement.kind}\n${statement.value}`;
@@ -66,7 +74,10 @@ export function restrictionStates(set: RestrictionSet, now: number): readonly Re
   const states = [...newest].map(([key, { statement, entry }]): [string, RestrictionState] => {
     const { id, kind, value, reason, by, at, until } = statement;
     const lift = lifts.get(id);
-    const lifted = lift === undefined ? {} : { lifted: { at: lift.at, by: lift.by, reason: lift.reason } };
+    const lifted =
+      lift === undefined
+        ? {}
+        : { lifted: { at: lift.at, by: lift.by, reason: lift.reason, signedBy: [...(lifters.get(id) ?? [])].sort() } };
     return [key, { id, kind, value, reason, by, at, until, signedBy: entry.signedBy, ...lifted }];
   });
   return states.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, state]) => state);

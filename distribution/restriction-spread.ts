@@ -45,12 +45,19 @@ export class RestrictionSpread {
 
   /** Owes what the bus has lost. Never rejects. */
   async compare(held: Iterable<RestrictionEntry>): Promise<void> {
+    const listed = await this.list();
+    if (listed === undefined) return;
+    const there = new Set(listed.map((bytes) => digestOf(bytes)));
+    for (const entry of held) if (!there.has(digestOf(entry.bytes))) this.owe(entry);
+  }
+
+  /** What the bus has; undefined: it does not say. Never rejects. */
+  async list(): Promise<readonly Uint8Array[] | undefined> {
     try {
-      const listed = await withDeadline(this.bus.restrictions(), ANSWER_MS, "the bus lists no restrictions");
-      const there = new Set(listed.map((bytes) => digestOf(bytes)));
-      for (const entry of held) if (!there.has(digestOf(entry.bytes))) this.owe(entry);
+      return await withDeadline(this.bus.restrictions(), ANSWER_MS, "the bus lists no restrictions");
     } catch (thrown) {
       this.#alarm(thrown);
+      return undefined;
     }
   }
 
@@ -58,7 +65,8 @@ export class RestrictionSpread {
     for (const [digest, entry] of this.#owed) {
       try {
         await withDeadline(this.bus.putRestriction(entry.bytes), ANSWER_MS, "the bus took no restriction");
-        this.#owed.delete(digest);
+        // Signed by others, too, meanwhile, it is owed anew.
+        if (this.#owed.get(digest) === entry) this.#owed.delete(digest);
         this.#told = undefined;
       } catch (thrown) {
         this.#alarm(thrown);

@@ -10,7 +10,7 @@ import {
   verifyStatement,
 } from "../revision/index.ts";
 import { MAX_RESTRICTION_BYTES, MAX_RESTRICTION_MS, RESTRICTION_SKEW_MS } from "./bus-limits.ts";
-import { statementSignatures } from "./statement-signatures.ts";
+import { MAX_SIGNATURES, statementSignatures } from "./statement-signatures.ts";
 
 export const RESTRICTION_KINDS = ["version", "application", "upstream", "region", "rule", "model"] as const;
 
@@ -86,6 +86,27 @@ export function verifyRestriction(bytes: Uint8Array, by: SignatureCheck): Restri
   const { signedBy } = verifyStatement(what, "restriction", statement, signatures, by);
   if (by.age === "new") demandBounded(statement, what, by.now);
   return { statement, digest: digestOf(canonicalJson(statement)), signedBy, bytes: new Uint8Array(bytes) };
+}
+
+/**
+ * The same statement with the signatures of both.
+ *
+ * @returns undefined where `known` has all that the other has
+ */
+export function mergeSignatures(known: RestrictionEntry, other: RestrictionEntry): RestrictionEntry | undefined {
+  const added = other.signedBy.filter((keyId) => !known.signedBy.includes(keyId));
+  if (added.length === 0) return undefined;
+  const { statement, signatures } = parse(other.bytes);
+  const fresh = signatures.filter(({ keyId }) => added.includes(keyId));
+  const kept = parse(known.bytes).signatures.filter(({ keyId }) => known.signedBy.includes(keyId));
+  // What does not fit any more is an older signature.
+  for (let left = Math.min(kept.length, MAX_SIGNATURES - fresh.length); left >= 0; left--) {
+    const both = [...kept.slice(kept.length - left), ...fresh].sort((a, b) => (a.keyId < b.keyId ? -1 : 1));
+    const bytes = Buffer.from(canonicalJson({ statement, signatures: both }));
+    if (bytes.length > MAX_RESTRICTION_BYTES) continue;
+    return { ...known, signedBy: both.map(({ keyId }) => keyId), bytes };
+  }
+  return undefined;
 }
 
 function demandBounded(statement: RestrictionStatement, what: string, now: number): void {

@@ -1,14 +1,27 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Restriction } from "../policy/index.ts";
-import { initKeys, loadSigningKey, loadTrust, type SigningKey, type Trust } from "../revision/index.ts";
+import {
+  initKeys,
+  loadSigningKey,
+  loadTrust,
+  parseTrust,
+  rotateKeys,
+  type SigningKey,
+  type Trust,
+} from "../revision/index.ts";
 import type { Bus } from "./bus.ts";
 import { delegate } from "./bus-fixture.ts";
 import { MAX_RESTRICTION_BYTES, MAX_RESTRICTION_MS } from "./bus-limits.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
-import { type RestrictionStatement, signRestriction } from "./restriction-statement.ts";
+import {
+  mergeSignatures,
+  type RestrictionStatement,
+  signRestriction,
+  verifyRestriction,
+} from "./restriction-statement.ts";
 import {
   type RestrictionEvent,
   type Restrictions,
@@ -224,4 +237,87 @@ test("a damaged file is told, and what a bus has mends it", async () => {
   alarms.length = 0;
   expect(values(await start("one", { buses: [] }))).toEqual(["v3"]);
   expect(alarms).toEqual([]);
+});
+
+/** As the trust file is after a key was retired. */
+function without(...retired: readonly SigningKey[]): Trust {
+  const gone = new Set(retired.map(({ keyId }) => keyId));
+  return { ...trust, keys: new Map([...trust.keys].filter(([id]) => !gone.has(id))) };
+}
+
+const signersOf = (restrictions: Restrictions): readonly string[] => restrictions.states()[0]?.signedBy ?? [];
+
+test("what somebody closed stays closed when their key is retired, and what they alone opened does not stay open", async () => {
+  await start("control", { countersigner: signer });
+  const other = await start("other", { spreads: false });
+  await other.give(entry());
+  const both = [operator.keyId, signer.keyId].sort();
+  await vi.waitFor(() => expect(signersOf(other)).toEqual(both), DEADLINE);
+  await vi.waitFor(async () => expect(await onDisk("other")).toContain(signer.keyId), DEADLINE);
+  expect(events.filter(({ type }) => type === "countersigned")).toHaveLength(1);
+  await other.close();
+  const retired = without(operator);
+  const again = await start("other", { buses: [], trust: retired });
+  expect(values(again)).toEqual(["v3"]);
+  await again.close();
+
+  const before = await start("other");
+  await before.give(lifting());
+  await vi.waitFor(() => expect(open[0]?.active()).toEqual([]), DEADLINE);
+  await before.close();
+  expect(values(await start("other", { buses: [], trust: retired }))).toEqual(["v3"]);
+});
+
+async function onDisk(name: string): Promise<string> {
+  const files = (await readdir(join(directory, name))).filter((file) => file.endsWith(".json"));
+  return (await Promise.all(files.map((file) => readFile(join(directory, name, file), "utf8")))).join();
+}
+
+test("control with another key signs again what it holds, and whoever learns of that key later has it, too", async () => {
+  const file = join(directory, "keys", "trust.json");
+  const one = await start("control", { countersigner: signer });
+  const far = await start("far", { spreads: false, trust: await loadTrust(file) });
+  await one.give(entry({}, [signer]));
+  const second = { format: 1, type: "lift", id: "q-0000000000000002", reason: "over", by: "eve" } as const;
+  await one.give(entry({ id: second.id, value: "v4" }, [signer]));
+  await one.give(signRestriction({ ...second, at: new Date(now).toISOString() }, [signer]));
+  await vi.waitFor(() => expect(far.states()).toHaveLength(2), DEADLINE);
+  await one.close();
+  await far.close();
+
+  const { added } = await rotateKeys(join(directory, "keys"), { now });
+  const fresh = await loadSigningKey(added?.file ?? "");
+  const older = trust;
+  trust = await loadTrust(file);
+  await start("control", { countersigner: fresh });
+  const behind = parseTrust(older.text, "older");
+  const back = await start("far", { spreads: false, trust: behind });
+  await vi.waitFor(async () => expect(await bus.restrictions()).toHaveLength(6), DEADLINE);
+  expect(signersOf(back)).toEqual([signer.keyId]);
+  behind.update(trust.text, "newer");
+  const both = [signer.keyId, fresh.keyId].sort();
+  await vi.waitFor(() => expect(signersOf(back)).toEqual(both), DEADLINE);
+  await vi.waitFor(() => expect(back.states()[1]?.lifted?.signedBy).toEqual(both), DEADLINE);
+  await vi.waitFor(async () => expect((await onDisk("far")).split(fresh.keyId)).toHaveLength(4), DEADLINE);
+  await back.close();
+  const retired = await start("far", { buses: [], trust: without(signer) });
+  expect(values(retired)).toEqual(["v3"]);
+  expect(retired.states()[1]?.lifted).toMatchObject({ reason: "over" });
+  // The key that is not known yet is no news to be alarmed by.
+  expect(alarms).toEqual([]);
+});
+
+test("of very many signatures the newest stay, and a long statement has room for one", async () => {
+  const check = { trust, now, age: "new" } as const;
+  const known = verifyRestriction(entry({ reason: "ü".repeat(1_024), value: "ü".repeat(1_280), by: "ü".repeat(250) }), {
+    ...check,
+  });
+  const wide = entry({ reason: "€".repeat(1_024), value: "€".repeat(1_280), by: "€".repeat(256) });
+  const both = mergeSignatures(known, verifyRestriction(signRestriction(known.statement, [signer]), check));
+  expect(both?.signedBy).toEqual([operator.keyId, signer.keyId].sort());
+  expect(mergeSignatures(known, known)).toBeUndefined();
+  const tight = verifyRestriction(wide, check);
+  const own = verifyRestriction(signRestriction(tight.statement, [signer]), check);
+  expect(tight.bytes.length + 120).toBeGreaterThan(MAX_RESTRICTION_BYTES);
+  expect(mergeSignatures(tight, own)?.signedBy).toEqual([signer.keyId]);
 });

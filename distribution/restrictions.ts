@@ -1,6 +1,6 @@
 import type { Restriction } from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
-import { type Digest, digestOf, type Trust } from "../revision/index.ts";
+import { type Digest, digestOf, type SigningKey, type Trust } from "../revision/index.ts";
 import type { Subscription } from "./bus.ts";
 import { MAX_RESTRICTIONS } from "./bus-limits.ts";
 import { openRestrictionFiles, type RestrictionFiles } from "./restriction-files.ts";
@@ -12,7 +12,13 @@ import {
   restrictionStates,
 } from "./restriction-set.ts";
 import { type RestrictionBus, RestrictionSpread } from "./restriction-spread.ts";
-import { type RestrictionEntry, type RestrictionStatement, verifyRestriction } from "./restriction-statement.ts";
+import {
+  mergeSignatures,
+  type RestrictionEntry,
+  type RestrictionStatement,
+  signRestriction,
+  verifyRestriction,
+} from "./restriction-statement.ts";
 
 const POLL_MS = 2_000;
 /** Every so many polls a bus is asked for everything that it has. */
@@ -30,6 +36,11 @@ export interface RestrictionsOptions {
   readonly trust: Trust;
   /** Puts on each bus what it lacks: for processes that may write there. Others put what is given to them. */
   readonly spreads: boolean;
+  /**
+   * Signs what is taken in, too, so that it stands when the key that gave it is retired: restrictions of every key, and
+   * liftings of those that may sign revisions. What anybody else lifted is in force again when their key is retired.
+   */
+  readonly countersigner?: SigningKey | undefined;
   /** Called in the step in which an entry arrived, with the same array until the next call. */
   readonly onChange?: (active: readonly Restriction[]) => void;
   readonly onEvent?: (event: RestrictionEvent) => void;
@@ -49,6 +60,12 @@ export type RestrictionEvent =
       readonly signedBy: readonly string[];
       /** From the disk, at the start. */
       readonly restored: boolean;
+    }
+  /** This process has signed it, too. */
+  | {
+      readonly type: "countersigned";
+      readonly statement: RestrictionStatement;
+      readonly signedBy: readonly string[];
     }
   /** Each once: not covered by the trust file, malformed, too long, or one too many. */
   | { readonly type: "refused"; readonly error: ChanceryError };
@@ -99,11 +116,14 @@ class RestrictionKeeper implements Restrictions {
   #writing: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #polls = 0;
+  /** Of the trust file by which everything on the buses was read. */
+  #serial: number;
   #closed = false;
 
   constructor(options: RestrictionsOptions, files: RestrictionFiles) {
     this.#options = options;
     this.#files = files;
+    this.#serial = options.trust.serial;
     this.#spreads = options.buses.map((bus) => new RestrictionSpread(bus, options.onAlarm));
   }
 
@@ -169,21 +189,51 @@ class RestrictionKeeper implements Restrictions {
 
   /** Puts an entry in force, at once. @returns whether it is new */
   #adopt(entry: RestrictionEntry, from: RestrictionSpread | undefined, restored: boolean): boolean {
-    from?.forget(entry.digest);
     const { now, onEvent, spreads } = this.#options;
     // What has ended is no news, wherever it lay.
-    if (this.#set.has(entry.digest) || pruneRestrictions(new Map([[entry.digest, entry]]), now()).size === 0) {
+    if (pruneRestrictions(new Map([[entry.digest, entry]]), now()).size === 0) {
+      from?.forget(entry.digest);
       return false;
     }
-    this.#demandRoom(entry.statement);
-    this.#replace(new Map([...this.#set, [entry.digest, entry]]));
-    if (!restored) this.#unwritten.set(entry.digest, entry);
-    for (const spread of this.#spreads) {
-      if (spread !== from && !restored && (spreads || from === undefined)) spread.owe(entry);
+    const known = this.#set.get(entry.digest);
+    const merged = known === undefined ? entry : mergeSignatures(known, entry);
+    if (merged === undefined) {
+      if (isSame(known, entry)) from?.forget(entry.digest);
+      return false;
     }
-    if (from !== undefined && this.#spreads.length > 1) void this.#pay();
-    onEvent?.({ type: "taken", statement: entry.statement, signedBy: entry.signedBy, restored });
+    if (known === undefined) this.#demandRoom(entry.statement);
+    const held = this.#countersigned(merged);
+    this.#replace(new Map([...this.#set, [held.digest, held]]));
+    const isOnDisk = restored && isSame(held, entry);
+    if (!isOnDisk) this.#unwritten.set(held.digest, held);
+    for (const spread of this.#spreads) {
+      // Where it came from, it is as it was.
+      const isThere = spread === from && isSame(held, entry);
+      if (isThere) spread.forget(held.digest);
+      else if (!isOnDisk && (spreads || from === undefined)) spread.owe(held);
+    }
+    if (from !== undefined && (this.#spreads.length > 1 || !isSame(held, entry))) void this.#pay();
+    if (known === undefined) {
+      onEvent?.({ type: "taken", statement: held.statement, signedBy: held.signedBy, restored });
+    }
     return true;
+  }
+
+  #countersigned(entry: RestrictionEntry): RestrictionEntry {
+    const { countersigner, trust, now } = this.#options;
+    if (countersigner === undefined || entry.signedBy.includes(countersigner.keyId)) return entry;
+    const isOurs = entry.signedBy.some((keyId) => trust.keys.get(keyId)?.purposes.has("revision") === true);
+    if (entry.statement.type === "lift" && !isOurs) return entry;
+    try {
+      const bytes = signRestriction(entry.statement, [countersigner]);
+      const own = verifyRestriction(bytes, { trust, now: now(), age: "new" });
+      const both = mergeSignatures(entry, own) ?? entry;
+      this.#options.onEvent?.({ type: "countersigned", statement: both.statement, signedBy: both.signedBy });
+      return both;
+    } catch {
+      // The own key is not valid now, which is told elsewhere: it stands under the keys that it has.
+      return entry;
+    }
   }
 
   #replace(set: RestrictionSet): void {
@@ -232,7 +282,7 @@ class RestrictionKeeper implements Restrictions {
       for (const [digest, entry] of this.#unwritten) {
         try {
           await this.#files.write(entry);
-          this.#unwritten.delete(digest);
+          if (this.#unwritten.get(digest) === entry) this.#unwritten.delete(digest);
         } catch (cause) {
           const { message } = ChanceryError.from(cause);
           const what = `${entry.statement.id} is in force, but cannot be kept over a restart: ${message}`;
@@ -259,11 +309,32 @@ class RestrictionKeeper implements Restrictions {
   async #poll(): Promise<void> {
     this.#polls += 1;
     await this.#prune();
+    await this.#readAgain();
     await this.#write();
     if (this.#options.spreads && this.#polls % COMPARE_EVERY === 1) {
       await Promise.all(this.#spreads.map((spread) => spread.compare(this.#set.values())));
     }
     if (!this.#closed) await this.#pay();
+  }
+
+  /** Keys that are trusted since may have signed, too, what is held: those that it has may be retired next. */
+  async #readAgain(): Promise<void> {
+    const { serial } = this.#options.trust;
+    if (serial === this.#serial) return;
+    for (const [digest, entry] of this.#set) {
+      const both = this.#countersigned(entry);
+      if (both === entry) continue;
+      this.#set = new Map([...this.#set, [digest, both]]);
+      this.#unwritten.set(digest, both);
+      for (const spread of this.#spreads) spread.owe(both);
+    }
+    for (const spread of this.#spreads) {
+      // What cannot be read now is read at the next poll.
+      const entries = await spread.list();
+      if (entries === undefined) return;
+      for (const bytes of entries) this.#arrive(bytes, spread);
+    }
+    this.#serial = serial;
   }
 
   async #prune(): Promise<void> {
@@ -279,4 +350,9 @@ class RestrictionKeeper implements Restrictions {
         .catch((error) => this.#options.onAlarm(ChanceryError.from(error, "unavailable")));
     }
   }
+}
+
+/** Whether both are the same bytes: the same statement under the same signatures. */
+function isSame(one: RestrictionEntry | undefined, other: RestrictionEntry): boolean {
+  return one !== undefined && Buffer.compare(one.bytes, other.bytes) === 0;
 }
