@@ -307,17 +307,29 @@ test("control with another key signs again what it holds, and whoever learns of 
   expect(alarms).toEqual([]);
 });
 
-test("of very many signatures the newest stay, and a long statement has room for one", async () => {
+test("a statement is kept under every signature that there is room for, the newest first", async () => {
   const check = { trust, now, age: "new" } as const;
-  const known = verifyRestriction(entry({ reason: "ü".repeat(1_024), value: "ü".repeat(1_280), by: "ü".repeat(250) }), {
-    ...check,
-  });
-  const wide = entry({ reason: "€".repeat(1_024), value: "€".repeat(1_280), by: "€".repeat(256) });
-  const both = mergeSignatures(known, verifyRestriction(signRestriction(known.statement, [signer]), check));
-  expect(both?.signedBy).toEqual([operator.keyId, signer.keyId].sort());
+  const known = verifyRestriction(entry(), check);
   expect(mergeSignatures(known, known)).toBeUndefined();
-  const tight = verifyRestriction(wide, check);
-  const own = verifyRestriction(signRestriction(tight.statement, [signer]), check);
-  expect(tight.bytes.length + 120).toBeGreaterThan(MAX_RESTRICTION_BYTES);
-  expect(mergeSignatures(tight, own)?.signedBy).toEqual([signer.keyId]);
+  // The longest that there are have room for two.
+  const wide = entry({
+    id: `q-${"0".repeat(32)}`,
+    reason: "€".repeat(1_024),
+    value: "€".repeat(1_280),
+    by: "€".repeat(256),
+  });
+  const { added } = await rotateKeys(join(directory, "keys"), { now });
+  const third = await loadSigningKey(added?.file ?? "");
+  const wider = { ...check, trust: await loadTrust(join(directory, "keys", "trust.json")) };
+  let tight = verifyRestriction(wide, wider);
+  const held: (readonly string[] | undefined)[] = [];
+  for (const key of [signer, third]) {
+    const own = verifyRestriction(signRestriction(tight.statement, [key]), wider);
+    tight = mergeSignatures(tight, own) ?? tight;
+    held.push(tight.signedBy);
+    expect(tight.bytes.length).toBeLessThanOrEqual(MAX_RESTRICTION_BYTES);
+  }
+  expect(held[0]).toEqual([operator.keyId, signer.keyId].sort());
+  expect(held[1]).toHaveLength(2);
+  expect(held[1]).toContain(third.keyId);
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ALLOW_ALL, decide, denied, modelInput, modelTarget, pools, removals, rule } from "./fixtures.ts";
-import type { Restriction } from "./program.ts";
+import type { ProgramRule, Restriction } from "./program.ts";
 
 describe("restrictions", () => {
   const targets = [
@@ -36,11 +36,36 @@ describe("restrictions", () => {
   });
 
   test("on a rule: an allow rule no longer allows, a reroute is refused, a deny rule keeps denying", () => {
-    expect(denied(decide({}, under(stop("rule", "allow-all")))).code).toBe("not_allowed");
+    expect(denied(decide({}, under(stop("rule", "allow-all"))))).toMatchObject({
+      ...{ code: "denied", rule: "stop-rule" },
+      reason: "incident 7 (the allow rule allow-all is out of use by restriction stop-rule)",
+    });
     const move = rule("move", { effect: "reroute", to: { version: "a@0" } });
     expect(denied(decide({ rules: [ALLOW_ALL, move] }, under(stop("rule", "move")))).rule).toBe("stop-rule");
     const deny = rule("no", { effect: "deny" });
     expect(denied(decide({ rules: [ALLOW_ALL, deny] }, under(stop("rule", "no")))).rule).toBe("no");
+  });
+
+  test("on an allow rule: they are named only where lifting them would open the request", () => {
+    const allow = (id: string, changes: Partial<ProgramRule> = {}) => rule(id, { effect: "allow", ...changes });
+    const under2 = (rules: readonly ProgramRule[]) => denied(decide({ rules }, under(stop("rule", "one"))));
+    // It would not have held, or another level has no rule that does.
+    expect(under2([allow("one", { when: "false" })]).code).toBe("not_allowed");
+    expect(under2([allow("one", { effectiveTo: "2020-01-01T00:00:00Z" })]).code).toBe("not_allowed");
+    const narrower = allow("two", { scope: request.application.scope, when: "false" });
+    expect(under2([allow("one"), narrower])).toMatchObject({
+      code: "not_allowed",
+      reason: expect.stringContaining("(two)"),
+    });
+    expect(under2([allow("one"), allow("two", { when: "false" })])).toMatchObject({
+      code: "denied",
+      rule: "stop-rule",
+    });
+    expect(decide({ rules: [allow("one"), allow("two")] }, under(stop("rule", "one")))).toMatchObject({ rule: "two" });
+    const verdict = decide({ rules: [allow("one")] }, under(stop("rule", "one")));
+    expect(verdict.considered).toEqual([
+      expect.objectContaining({ rule: "one", result: "false", error: "taken back by restriction stop-rule" }),
+    ]);
   });
 
   test("they end when they say so, and not when that cannot be read", () => {

@@ -164,7 +164,7 @@ test("an application is refused with the reason, and others are not", async () =
 
 test("an allow rule that is taken out of use allows nothing any more", async () => {
   const id = await restrict("rule", "rules/other");
-  await until({ status: 403, code: "not_allowed" }, OTHER.key);
+  await until({ status: 403, code: "denied" }, OTHER.key);
   expect((await ask()).status).toBe(200);
   await lift(id);
   await until({ status: 200 }, OTHER.key);
