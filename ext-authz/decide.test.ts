@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { compilePolicy, type PolicyProgram } from "../policy/index.ts";
+import { decodeCheck, type WireCheck } from "./check-request.ts";
 import { decide } from "./decide.ts";
 import {
   CHAT_KEY,
   type CheckParts,
   check,
+  checkBytes,
   EDGE,
   model,
   modelTarget,
@@ -19,7 +21,11 @@ import type { Outcome } from "./outcome.ts";
 import { buildTables } from "./tables.ts";
 
 function ask(parts: CheckParts, program: PolicyProgram = PROGRAM, layouts = [EDGE]): Outcome {
-  return decide(check(parts), {
+  return answerTo(check(parts), program, layouts);
+}
+
+function answerTo(asked: WireCheck, program: PolicyProgram = PROGRAM, layouts = [EDGE]): Outcome {
+  return decide(asked, {
     tables: buildTables(revision({ program }), layouts, compilePolicy(program)),
     service: "authz-1",
     decisionId: "d1",
@@ -54,6 +60,16 @@ describe("a layout whose Envoys do not go from pool to pool", () => {
     expect(full.answer.metadata).not.toHaveProperty("first");
     expect(full.record).not.toHaveProperty("plan");
   });
+});
+
+it("refuses a request whose metadata cannot be read: nobody knows which token Envoy verified", () => {
+  const bytes = Buffer.from(checkBytes({ ...web(), claims: { name: "ANYBODY" } }));
+  const length = bytes.indexOf("ANYBODY") - 1;
+  // Longer than what is left of the message.
+  bytes[length] = 0x7f;
+  const asked = decodeCheck(bytes);
+  if (asked === undefined) return expect.unreachable();
+  expect(answerTo(asked).record).toMatchObject({ effect: "error", status: 503, code: "malformed_check" });
 });
 
 describe("approvals on record", () => {

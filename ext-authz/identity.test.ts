@@ -91,6 +91,16 @@ describe("identify", () => {
     expect(said(identify(NO_ANONYMOUS, presented))).toBe(code);
   });
 
+  it.each(["iss", "sub", "jti", "exp", "iat"])(
+    "takes a token with another %s for another than was verified",
+    (name) => {
+      const claims = { ...CLAIMS, jti: "1", iat: 1_795_238_000 };
+      const [same, other] = [token(claims), token({ ...claims, [name]: "other" })];
+      expect(said(identify(ALL, present({ authorization: `Bearer ${same}` }, { claims })))).toBe("acme/chat");
+      expect(said(identify(ALL, present({ authorization: `Bearer ${other}` }, { claims })))).toBe("invalid_token");
+    },
+  );
+
   it.each([
     ["another issuer", { ...CLAIMS, iss: "https://other" }],
     ["another audience", { ...CLAIMS, aud: "other" }],

@@ -99,11 +99,14 @@ describe("which candidates may answer", () => {
       modelTarget("a", 0, { scores: score(0.9) }),
       modelTarget("a", 1, { scores: score(0.7) }),
       modelTarget("a", 2, { scores: [{ metric: "accuracy", slice: "all", value: 1 }] }),
+      // What is no number reaches nothing.
+      modelTarget("a", 3, { scores: score(Number.NaN) }),
     ];
     const facts = application({ minimumScores: [{ metric: "accuracy", slice: "de", value: 0.8 }] });
     const verdict = decide({}, modelInput("a", targets, { application: facts }));
     expect(pools(verdict)).toEqual(["model/a-0"]);
-    expect(removals(verdict)).toEqual({ "model/a-1": "chancery:scores", "model/a-2": "chancery:scores" });
+    const removed = ["model/a-1", "model/a-2", "model/a-3"].map((pool) => [pool, "chancery:scores"]);
+    expect(removals(verdict)).toEqual(Object.fromEntries(removed));
   });
 
   test("one chain has one provider API and one kind of credential", () => {
