@@ -3,10 +3,8 @@ import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
 
 /** Half of it for what is new, half for what a collection keeps of that. */
 const YOUNG_BYTES = 16 * 1024 * 1024;
-
-/** V8's own. */
-const GROWS = 2;
-const STAYS = 1;
+/** Before the first collection there is one half alone, of 1 MiB. */
+const LEAST_BYTES = 2 * 1024 * 1024;
 
 /**
  * Keeps the young generation of this process at 16 MiB; V8 lets it grow to 128. The process stands still for as long as
@@ -20,16 +18,20 @@ const STAYS = 1;
 export function boundYoungGeneration(): void {
   const said = [...process.execArgv, process.env.NODE_OPTIONS ?? ""];
   if (said.some((options) => /semi[-_]space[-_]size/.test(options))) return;
-  let factor = GROWS;
-  const observer = new PerformanceObserver(() => {
-    const wanted = youngBytes() < YOUNG_BYTES ? GROWS : STAYS;
+  let factor = 0;
+  const bound = (): void => {
+    const wanted = growthFactor();
     if (wanted === factor) return;
     factor = wanted;
     setFlagsFromString(`--semi-space-growth-factor=${factor}`);
-  });
-  observer.observe({ entryTypes: ["gc"] });
+  };
+  bound();
+  // It shrinks where little happens, and may grow again then.
+  new PerformanceObserver(bound).observe({ entryTypes: ["gc"] });
 }
 
-function youngBytes(): number {
-  return getHeapSpaceStatistics().find((space) => space.space_name === "new_space")?.space_size ?? 0;
+/** To the bound in one step: of the steps of V8's own there are several before anyone hears of the first. */
+function growthFactor(): number {
+  const young = getHeapSpaceStatistics().find((space) => space.space_name === "new_space")?.space_size ?? YOUNG_BYTES;
+  return Math.max(1, Math.floor(YOUNG_BYTES / Math.max(young, LEAST_BYTES)));
 }
