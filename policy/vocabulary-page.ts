@@ -27,6 +27,11 @@ A key of a map is optional, at each level: \`has(subject.claims.realm) && has(su
 A repeated header cannot be read through \`request.headers\`, because it is not known which of its values the upstream
 takes: such a rule is unknown. \`request.header_values\` has every value, in order:
 \`"x-role" in request.header_values && "admin" in request.header_values["x-role"]\`. Header names are lower case.
+
+Functions are those of CEL and of cel-go's extensions for strings, math, lists, encoders, bindings, optionals and loops with
+two variables. One evaluation may cost so much and no more: what a request brings along is read up to 1,000 members a list
+and 65,536 characters a text, and a rule that would need more than its work is unknown. A loop inside a loop over such lists
+is warned about (\`costly\`); \`in\` looks for a member without one.
 `;
 
 const NOT_THERE = `## Envoy's attributes that rules do not have
