@@ -1,4 +1,5 @@
 import type { Finding } from "./analysis.ts";
+import { withConditionsMet } from "./approval-conditions.ts";
 import { type Asked, type AskedContext, type DecisionBudget, decisionBudget, MOST_DECISIONS } from "./asked.ts";
 import { compilePolicy } from "./decide.ts";
 import type { Policy, Verdict } from "./decision.ts";
@@ -15,7 +16,7 @@ const NAMED_RULES = 5;
 /**
  * Applications for which nothing may answer although rules let them ask: for a jurisdiction and a data class that they
  * declare, or, where each of these by itself is fine, for all that they declare together. The first request that is
- * allowed answers for its context.
+ * allowed answers for its context. Conditions of approvals that depend on more of a request than that are taken as met.
  *
  * @param onNote  told where not all could be looked at
  */
@@ -25,7 +26,7 @@ export function emptyContexts(
   onNote: (note: string) => void,
   mostDecisions = MOST_DECISIONS,
 ): readonly Finding[] {
-  const policy = compilePolicy(program);
+  const policy = compilePolicy(withConditionsMet(program));
   const budget = decisionBudget(mostDecisions);
   let whole = 0;
   const findings: Finding[] = [];

@@ -122,6 +122,22 @@ describe("contexts", () => {
     expect(found({ rules: [eu], targets }, { asked })).toEqual([]);
   });
 
+  it("takes conditions of approvals about the request as met, and holds others to what the application declares", () => {
+    const models = ["m", "n"].map((key) => modelFacts(key, { approval: "required" }));
+    const on = (...conditions: readonly string[]) =>
+      found(
+        {
+          ...{ rules: [ALLOW_ALL], targets, models },
+          approvals: [{ key: "a", version: "m@1", application: APPLICATION.key, jurisdictions: [], conditions }],
+        },
+        { asked },
+      );
+    expect(on('subject.nobody == "x"', 'request.headers["x-pilot"] == "yes"')).toEqual([]);
+    const empty = `empty-legal-set ${APPLICATION.key}`;
+    expect(on('!("pii" in application.dataClasses)')).toContain(empty);
+    expect(on("only for the pilot")).toContain(empty);
+  });
+
   it("asks for no more requests than it needs, and says where it could not look at all", () => {
     const made = program({ rules: [ALLOW_ALL], targets });
     let given = 0;

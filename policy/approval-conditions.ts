@@ -1,5 +1,6 @@
 import { compileExpression } from "./cel.ts";
 import type { ExpressionProblem } from "./expression.ts";
+import type { PolicyProgram } from "./program.ts";
 
 /** What is wrong with the condition of an approval, or of an approval rule. */
 export interface ConditionProblem extends Omit<ExpressionProblem, "line" | "column"> {
@@ -18,4 +19,30 @@ export function checkCondition(text: string, scope: "approval" | "condition"): r
   return compiled.doubts().flatMap(({ kind, ...problem }): ConditionProblem[] => {
     return kind === "never-equal" ? [{ ...problem, severity: "warning", code: kind }] : [];
   });
+}
+
+/** What is as it is whatever the request says. */
+const OF_NO_REQUEST: ReadonlySet<string> = new Set(["application", "target", "model", "now", "countries"]);
+
+/**
+ * The program with the conditions that depend on the request taken as met: for questions about what may answer at all,
+ * asked with requests that nobody sent.
+ */
+export function withConditionsMet(program: PolicyProgram): PolicyProgram {
+  const known = new Map<string, boolean>();
+  const stays = (text: string): boolean => {
+    let kept = known.get(text);
+    if (kept === undefined) {
+      const compiled = compileExpression(text, "condition", "bool");
+      // What does not compile is not met by any request.
+      kept = !compiled.ok || [...compiled.expression.reads].every((name) => OF_NO_REQUEST.has(name));
+      known.set(text, kept);
+    }
+    return kept;
+  };
+  const approvals = program.approvals.map((approval) => {
+    const { conditions = [] } = approval;
+    return conditions.length === 0 ? approval : { ...approval, conditions: conditions.filter(stays) };
+  });
+  return { ...program, approvals };
 }
