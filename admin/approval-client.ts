@@ -24,9 +24,14 @@ export async function grantApproval(options: AdminClientOptions, id: string, rea
   return answered(options, answer.approval);
 }
 
-export async function revokeApproval(options: AdminClientOptions, id: string, reason: string): Promise<Approval> {
+/** @returns it, and the keys of other approvals by which the version may go on to answer */
+export async function revokeApproval(
+  options: AdminClientOptions,
+  id: string,
+  reason: string,
+): Promise<Approval & { readonly stillApprovedBy: readonly string[] }> {
   const answer = await asking(options, "not revoked", (call) => at(options).revokeApproval({ id, reason }, call));
-  return answered(options, answer.approval);
+  return { ...answered(options, answer.approval), stillApprovedBy: answer.stillApprovedBy };
 }
 
 export async function listApprovals(options: AdminClientOptions): Promise<ListApprovalsResponse> {

@@ -43,6 +43,7 @@ async function serve(options: { readonly token?: string; readonly alone?: boolea
     Application: new Set(["team/assistant"]),
   };
   const versions = new Map<string, ModelVersion>();
+  const others = ["team/by-hand", "auto:team/atlas-v2:team/assistant"];
   const newId = (): string => {
     ids += 1;
     return `a-${String(ids).padStart(16, "0")}`;
@@ -50,7 +51,14 @@ async function serve(options: { readonly token?: string; readonly alone?: boolea
   const server = await startAdminServer({
     ...{ host: "127.0.0.1", port: 0, notReady: () => [], metrics: createRegistry() },
     log: { log, now: () => NOW },
-    approvals: { log, names: (kind) => names[kind], version: (key) => versions.get(key), now: () => NOW, newId },
+    approvals: {
+      log,
+      names: (kind) => names[kind],
+      version: (key) => versions.get(key),
+      others: () => others,
+      now: () => NOW,
+      newId,
+    },
     restrictions: {
       restrictions: { give: async () => ({ spread: true }), states: () => [], refused: () => 0 },
       now: () => NOW,
@@ -97,7 +105,10 @@ test("one requests, another grants, and every step is told", async () => {
     code: "conflict",
     message: expect.stringContaining(id),
   });
-  expect(await revokeApproval(as("ann"), id, "wrong")).toMatchObject({ state: "revoked", requested: { by: "ann" } });
+  expect(await revokeApproval(as("ann"), id, "wrong")).toMatchObject({
+    ...{ state: "revoked", requested: { by: "ann" } },
+    stillApprovedBy: ["team/by-hand", "auto:team/atlas-v2:team/assistant"],
+  });
   await requestApproval(as("ann"), request);
   // On other conditions it is another approval.
   await requestApproval(as("ann"), { ...request, conditions: [] });

@@ -13,6 +13,8 @@ export interface ApprovalApi {
   readonly names: (kind: "ModelVersion" | "Application") => ReadonlySet<string> | undefined;
   /** A version as it is now; undefined: there is none, or it is not known here yet. */
   readonly version: (key: string) => ModelVersion | undefined;
+  /** Keys of approvals in force of a version for an application, but for one; of every origin. */
+  readonly others: (approval: Pick<ApprovalState, "id" | "version" | "application">) => readonly string[];
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** A new "a-…". */
@@ -70,7 +72,7 @@ export function approvalService(
       const known = log.approvals.get(id);
       if (known !== undefined) demandScope(principal, known.version, known.application);
       await log.append({ type: "approval-revoke", id, reason }, principal.name);
-      return { approval: shown(id) };
+      return { approval: shown(id), stillApprovedBy: known === undefined ? [] : [...api.others(known)] };
     },
     listApprovals: () => ({
       approvals: [...log.approvals.values()].map((state) => toMessage(state, now())),

@@ -52,6 +52,7 @@ async function serve(options: Partial<AdminServerOptions> = {}) {
     approvals: {
       log: { append: refusal, approvals: new Map(), refused: () => 0 },
       version: () => undefined,
+      others: () => [],
       names: () => new Set(["team/atlas-v2", "team/assistant"]),
       now: () => Date.parse("2026-05-01T00:00:00Z"),
       newId: () => "a-0000000000000001",

@@ -82,12 +82,12 @@ export function approvalCommand(): Command {
   )
     .requiredOption("--reason <text>", "why, for the record")
     .action(async (id: string, options: ReasonOptions) => {
-      print(
-        formatApproval(
-          await revokeApproval(await adminClient(options.server, options), id, options.reason),
-          Date.now(),
-        ),
-      );
+      const revoked = await revokeApproval(await adminClient(options.server, options), id, options.reason);
+      print(formatApproval(revoked, Date.now()));
+      const { version, application, stillApprovedBy } = revoked;
+      if (stillApprovedBy.length === 0) return;
+      const by = printableLines(stillApprovedBy.join(", "));
+      process.stderr.write(`warning: ${version} may go on to answer ${application}: it is approved by ${by}\n`);
     });
   addPlaceOptions(approval.command("list").description("show every approval that was requested, and who did what"))
     .addOption(new Option("--format <format>", "how to print it").choices(["text", "json"]).default("text"))

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { ApprovalApi } from "../admin/index.ts";
+import { ruledApprovals } from "../compiler/index.ts";
 import { type LogSize, type LogStream, type OperationalLogKeeper, startOperationalLog } from "../distribution/index.ts";
 import type { Inventory } from "../resources/index.ts";
 import type { SigningKey, Trust } from "../revision/index.ts";
@@ -70,6 +71,17 @@ export function approvalApi(log: OperationalLogKeeper, inventory: () => Inventor
       return new Set((kind === "ModelVersion" ? known.modelVersions : known.applications).map(({ key }) => key));
     },
     version: (key) => inventory()?.modelVersions.find((each) => each.key === key),
+    others: ({ id, version, application }) => {
+      const known = inventory();
+      const now = Date.now();
+      return known === undefined
+        ? []
+        : [...known.approvals, ...ruledApprovals(known)]
+            .filter((each) => each.version === version && each.application === application)
+            .filter(({ key }) => key.slice(key.lastIndexOf("/") + 1) !== id)
+            .filter(({ validUntil }) => validUntil === undefined || Date.parse(validUntil) > now)
+            .map(({ key }) => key);
+    },
     now: Date.now,
     newId: () => `a-${randomBytes(8).toString("hex")}`,
   };
