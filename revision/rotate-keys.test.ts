@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -9,7 +9,7 @@ import { exampleParts } from "./parts-fixture.ts";
 import { rotateKeys } from "./rotate-keys.ts";
 import { signManifest, verifyManifest } from "./signature.ts";
 import { openRevisionStore } from "./store.ts";
-import { loadTrust, type Trust } from "./trust.ts";
+import { loadTrust, parseTrust, type Trust } from "./trust.ts";
 
 const NOW = Date.parse("2026-05-01T00:00:00Z");
 const MANIFEST = createManifest(3, NOW, "tree", []);
@@ -57,6 +57,20 @@ test("an older trust file, or one of another root, changes nothing", async () =>
   expect(() => trust.update(foreign, "t")).toThrow(expect.objectContaining({ code: "untrusted" }));
   expect(() => trust.update(first.replace('"serial": 1', '"serial": 9'), "t")).toThrow("not what the root signed");
   expect(trust.keys.size).toBe(2);
+});
+
+test("of two trust files with one number, the one that was there first stays", async () => {
+  const before = await readFile(trustFile());
+  await rotateKeys(directory, { now: NOW });
+  const first = await readFile(trustFile(), "utf8");
+  await writeFile(trustFile(), before);
+  await rm(join(directory, "signing-2.pem"));
+  await rotateKeys(directory, { now: NOW });
+  const second = await readFile(trustFile(), "utf8");
+  const trust = parseTrust(first, "t");
+  expect(parseTrust(second, "t").serial).toBe(trust.serial);
+  expect(trust.update(second, "t")).toBe(false);
+  expect(trust.text).toBe(first);
 });
 
 test("a trust file is rotated by its own root alone, and keeps enough keys", async () => {

@@ -1,4 +1,4 @@
-import { sign } from "node:crypto";
+import { createPrivateKey, sign } from "node:crypto";
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,8 +8,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { canonicalJson } from "./canonical-json.ts";
 import { initKeys, loadSigningKey, type SigningKey } from "./keys.ts";
 import { createManifest } from "./manifest.ts";
-import { signManifest, verifyManifest } from "./signature.ts";
-import { loadTrust, parseTrust } from "./trust.ts";
+import { signManifest, signStatement, verifyManifest, verifyStatement } from "./signature.ts";
+import { loadTrust, parseTrust, parseTrustFile, signTrust } from "./trust.ts";
 
 const NOW = Date.parse("2026-05-01T00:00:00Z");
 const DAY = 86_400_000;
@@ -123,6 +123,21 @@ test("two of three keys must sign, and one that signs twice counts once", async 
   expect(verifyManifest(signManifest(MANIFEST, [second, first]), trust, NOW).signedBy).toHaveLength(2);
 });
 
+test("a key for restrictions alone signs no revision, and not in anybody's place", async () => {
+  const files = await initKeys(join(directory, "keys"), { now: NOW, restrictionKeys: 1 });
+  const trust = await loadTrust(files.trust);
+  const restricting = await loadSigningKey(files.restriction[0]?.file ?? "");
+  const refused = { code: "untrusted", message: expect.stringContaining("is not trusted with a revision") };
+  expect(() => verifyManifest(signManifest(MANIFEST, [restricting]), trust, NOW)).toThrow(
+    expect.objectContaining(refused),
+  );
+  const statement = { any: "thing" };
+  const signatures = signStatement("restriction", statement, [restricting]);
+  const by = { trust, now: NOW, age: "new" } as const;
+  expect(verifyStatement("it", "restriction", statement, signatures, by).signedBy).toEqual([restricting.keyId]);
+  expect(() => verifyStatement("it", "log", statement, signatures, by)).toThrow("is not trusted with a log");
+});
+
 test("nothing is signed that the trust file that travels along does not cover", async () => {
   const { keys, files } = await made({ signingKeys: 2, threshold: 2, validityDays: 10 });
   const trust = await readFile(files.trust, "utf8");
@@ -167,6 +182,19 @@ test("a trust file with anything changed that matters does not hold together", a
   for (const changed of [...changes.map((value) => JSON.stringify(value)), text.slice(0, 100)]) {
     expect(() => parseTrust(changed, "t")).toThrow(expect.objectContaining({ code: "untrusted" }));
   }
+});
+
+test("what the root signed must make sense, too: a key stands there once, and there are as many as must sign", async () => {
+  const { files, trust } = await made();
+  const root = createPrivateKey(await readFile(files.root));
+  const { rootSignature: _, ...statement } = parseTrustFile(trust.text, "t");
+  expect(parseTrust(signTrust(statement, root), "t").rootKeyId).toBe(trust.rootKeyId);
+  const twice = { ...statement, signingKeys: [...statement.signingKeys, ...statement.signingKeys] };
+  expect(() => parseTrust(signTrust(twice, root), "t")).toThrow("twice");
+  const [grant] = statement.signingKeys;
+  if (grant === undefined) return expect.unreachable();
+  const none = { ...statement, signingKeys: [{ ...grant, purposes: ["restriction" as const] }] };
+  expect(() => parseTrust(signTrust(none, root), "t")).toThrow("asks for 1 of 0 keys");
 });
 
 test("missing and unusable files are named, and their content is not shown", async () => {
