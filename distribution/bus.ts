@@ -64,6 +64,11 @@ export interface HeadAnnouncement {
   readonly number: number;
   /** Of the lease under which it was published, where publishers have one: an older one is refused by whoever saw a newer. */
   readonly epoch?: number;
+  /**
+   * What the blob with the manifest holds, where it is at hand: a bus may carry it along, so that nobody has to ask for
+   * it. Whoever takes it holds it against the digest.
+   */
+  readonly content?: Uint8Array;
 }
 
 export interface SequencedHead extends HeadAnnouncement {

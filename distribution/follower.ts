@@ -1,5 +1,5 @@
 import { ChanceryError } from "../resources/index.ts";
-import type { Digest, Revision, RevisionStore, StoredRevision } from "../revision/index.ts";
+import { type Digest, digestOf, type Revision, type RevisionStore, type StoredRevision } from "../revision/index.ts";
 import { type Backoff, createBackoff } from "./backoff.ts";
 import type { Bus, NodeReport, SequencedHead, Subscription } from "./bus.ts";
 import { withDeadline } from "./deadline.ts";
@@ -24,8 +24,10 @@ export interface FollowerOptions {
   /**
    * Takes a revision in: the promise resolves when its tables are loaded. When it rejects, the revision is refused, the
    * one before stays, and it is tried again later. Never called twice at a time; numbers never go down.
+   *
+   * @param manifest  blob with the signed manifest, which is in the store with all parts
    */
-  readonly onRevision: (revision: Revision) => Promise<void> | void;
+  readonly onRevision: (revision: Revision, manifest: Digest) => Promise<void> | void;
   readonly state: () => ProcessState;
   readonly onAlarm: (alarm: ChanceryError) => void;
   /** Milliseconds since the epoch. */
@@ -125,7 +127,7 @@ class HeadFollower implements RevisionFollower {
       try {
         stored ??= await store.lastGood(below);
         if (stored === undefined) return;
-        await onRevision(stored.revision);
+        await onRevision(stored.revision, stored.manifest);
         this.#current = stored;
         return;
       } catch (error) {
@@ -210,11 +212,11 @@ class HeadFollower implements RevisionFollower {
   async #adopt(head: SequencedHead): Promise<void> {
     if (this.#current?.manifest === head.manifest) return;
     const { store, onRevision } = this.#options;
-    const bytes = await this.#fetch(head.manifest);
+    const bytes = carriedManifest(head) ?? (await this.#fetch(head.manifest));
     if (bytes === undefined) throw new ChanceryError("not-found", `its manifest ${head.manifest} is not on the bus`);
     const stored = await store.accept(bytes, (digest, size) => this.#fetch(digest, size));
     // The same revision with other signatures has nothing new for the process.
-    if (this.#current?.revision.digest !== stored.revision.digest) await onRevision(stored.revision);
+    if (this.#current?.revision.digest !== stored.revision.digest) await onRevision(stored.revision, stored.manifest);
     this.#current = stored;
   }
 
@@ -245,4 +247,9 @@ class HeadFollower implements RevisionFollower {
       ...(error === undefined ? {} : { error }),
     };
   }
+}
+
+/** The manifest that came with a head, where it is the one that the head names. */
+function carriedManifest({ manifest, content }: SequencedHead): Uint8Array | undefined {
+  return content !== undefined && digestOf(content) === manifest ? content : undefined;
 }

@@ -1,5 +1,5 @@
 import type { StoredMsg } from "@nats-io/jetstream";
-import { headers, type Msg } from "@nats-io/nats-core";
+import { headers, type Msg, type MsgHdrs } from "@nats-io/nats-core";
 import { ChanceryError } from "../resources/index.ts";
 import type { HeadAnnouncement, SequencedHead } from "./bus.ts";
 import { KEPT_GENERATIONS } from "./bus-limits.ts";
@@ -11,6 +11,10 @@ import type { NatsStreams } from "./nats-streams.ts";
 
 /** Header of a head: `<time at which the stream of blobs was made> <its newest sequence then>`. */
 const BLOBS_HEADER = "Chancery-Blobs";
+/** Header of a head: its manifest, in base64. */
+const MANIFEST_HEADER = "Chancery-Manifest";
+/** Manifests that are larger are asked for. */
+const MAX_CARRIED_BYTES = 48 * 1024;
 /** Header of what the server republishes. */
 const SEQUENCE_HEADER = "Nats-Sequence";
 /** Heads that cannot be read are passed over as far back as this. */
@@ -34,6 +38,9 @@ export class NatsHeads {
       const { created, state } = await manager.streams.info(names.blobs);
       const headHeaders = headers();
       headHeaders.set(BLOBS_HEADER, `${created} ${state.last_seq}`);
+      if (head.content !== undefined && head.content.length <= MAX_CARRIED_BYTES) {
+        headHeaders.set(MANIFEST_HEADER, Buffer.from(head.content).toString("base64"));
+      }
       const body = encodeHead(head);
       try {
         // Of the subject, not of the stream: after a purge it starts at 0 again, and so does `newest`.
@@ -63,7 +70,7 @@ export class NatsHeads {
       for (let back = 1; ; back++) {
         if (message !== null) {
           try {
-            return { ...parseHead(message.data), sequence: newest.seq };
+            return { ...parseHead(message.data), ...carried(message.header), sequence: newest.seq };
           } catch (error) {
             this.#alarmOnce(message.seq, ChanceryError.from(error));
           }
@@ -79,7 +86,7 @@ export class NatsHeads {
     const sequence = Number(message.headers?.get(SEQUENCE_HEADER));
     if (!Number.isSafeInteger(sequence) || sequence < 1) return undefined;
     try {
-      return { ...parseHead(message.data), sequence };
+      return { ...parseHead(message.data), ...carried(message.headers), sequence };
     } catch {
       // Looking tells what is wrong with it.
       return undefined;
@@ -104,6 +111,12 @@ export class NatsHeads {
     this.#damaged = sequence;
     this.#onAlarm(new ChanceryError("corrupt", `head ${sequence} cannot be read: ${cause.message}`, { cause }));
   }
+}
+
+function carried(headHeaders: MsgHdrs | undefined): Pick<SequencedHead, "content"> {
+  const text = headHeaders?.get(MANIFEST_HEADER) ?? "";
+  if (text === "" || text.length > 2 * MAX_CARRIED_BYTES) return {};
+  return { content: Buffer.from(text, "base64") };
 }
 
 async function at({ manager }: NatsSession, stream: string, seq: number): Promise<StoredMsg | null> {

@@ -70,11 +70,11 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   let told: string | undefined;
   let working: Promise<void> = Promise.resolve();
 
-  const relay = async (): Promise<void> => {
+  const relay = async (accepted?: Accepted): Promise<void> => {
     clearTimeout(retry);
     if (closed) return;
     try {
-      const number = await publishStored(options);
+      const number = await publishStored(options, accepted);
       backoff.reset();
       told = undefined;
       if (number === undefined || number === relayed) return;
@@ -89,8 +89,8 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     }
   };
   /** One at a time; each takes what is the newest then. */
-  const enqueue = (): Promise<void> => {
-    working = working.then(relay);
+  const enqueue = (accepted?: Accepted): Promise<void> => {
+    working = working.then(() => relay(accepted));
     return working;
   };
 
@@ -100,10 +100,10 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     store,
     reporter: `${regionName}/${name}`,
     role: "relay",
-    onRevision: ({ number }) => {
+    onRevision: ({ number }, manifest) => {
       stored = number;
       // Not waited for: the hub is followed though the region's bus may not answer.
-      void enqueue().then(() => follower?.reportSoon());
+      void enqueue({ number, manifest }).then(() => follower?.reportSoon());
     },
     state: () => ({
       active: relayed,
@@ -121,7 +121,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     bus: region,
     published: () => relayed,
     covers: (signed) => isCovered(signed, trust, now()),
-    refill: enqueue,
+    refill: () => enqueue(),
     random,
     onAlarm,
   });
@@ -141,25 +141,33 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   };
 }
 
+/** A revision that is in the store. */
+interface Accepted {
+  readonly number: number;
+  /** Blob with the signed manifest. */
+  readonly manifest: Digest;
+}
+
 /**
  * Puts the newest stored revision on the region's bus, all of its content too, which mends what is damaged there.
  *
+ * @param accepted  the newest, where it has just been accepted: else the store is asked
  * @returns the number that the region has now; undefined: nothing is stored
  */
-async function publishStored(options: RelayOptions): Promise<number | undefined> {
-  const { region, store, readBlob } = options;
-  const newest = await store.lastGood();
+async function publishStored(options: RelayOptions, accepted?: Accepted): Promise<number | undefined> {
+  const { region, readBlob } = options;
+  const newest = accepted ?? (await newestStored(options));
   if (newest === undefined) return undefined;
-  const { manifest, revision } = newest;
+  const { manifest, number } = newest;
   const read = async (digest: Digest): Promise<Uint8Array> => {
     const bytes = await readBlob(digest);
     if (bytes !== undefined) return bytes;
-    throw new ChanceryError("not-found", `${digest} of revision ${revision.number} is not on disk any more`);
+    throw new ChanceryError("not-found", `${digest} of revision ${number} is not on disk any more`);
   };
   for (let attempt = 1; ; attempt++) {
     const head = await region.head();
     // Another relay of the region was faster.
-    if (head !== undefined && head.number > revision.number && (await isProven(head, options))) return head.number;
+    if (head !== undefined && head.number > number && (await isProven(head, options))) return head.number;
     const signed = await read(manifest);
     const { parts } = parseSignedManifest(signed).manifest;
     await eachOf(parts.length, BLOBS_AT_ONCE, async (index) => {
@@ -167,15 +175,20 @@ async function publishStored(options: RelayOptions): Promise<number | undefined>
       if (digest !== undefined) await region.putBlob(digest, await read(digest));
     });
     await region.putBlob(manifest, signed);
-    if (head?.manifest === manifest && head.number === revision.number) return revision.number;
+    if (head?.manifest === manifest && head.number === number) return number;
     try {
-      await region.publishHead({ manifest, number: revision.number }, head?.sequence ?? 0);
-      return revision.number;
+      await region.publishHead({ manifest, number, content: signed }, head?.sequence ?? 0);
+      return number;
     } catch (error) {
       const isConflict = error instanceof ChanceryError && error.code === "conflict";
       if (!isConflict || attempt === MAX_ATTEMPTS) throw error;
     }
   }
+}
+
+async function newestStored({ store }: RelayOptions): Promise<Accepted | undefined> {
+  const newest = await store.lastGood();
+  return newest === undefined ? undefined : { number: newest.revision.number, manifest: newest.manifest };
 }
 
 /** Heads are not signed: the number counts where a revision that the trust file covers carries it. */

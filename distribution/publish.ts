@@ -109,7 +109,10 @@ export async function publish(parts: RevisionParts, source: string, options: Pub
     await bus.putBlob(digest, bytes);
     await options.beforeHead;
     try {
-      await bus.publishHead({ manifest: digest, number, ...demandLead(head, epoch) }, head?.sequence ?? 0);
+      await bus.publishHead(
+        { manifest: digest, number, content: bytes, ...demandLead(head, epoch) },
+        head?.sequence ?? 0,
+      );
       heads.remember(digest, signed);
       return { outcome: "published", number, digest: manifestDigest(manifest), at: now() };
     } catch (error) {

@@ -207,6 +207,8 @@ test("only the newest few revisions stay on disk", async () => {
     const next = offer(number);
     await store.accept(next.bytes, next.fetch);
   }
+  // Whoever is next waits for what is cleared away.
+  await store.fence();
   expect(await readdir(join(directory, "revisions"))).toHaveLength(3);
   // Of each revision its manifest and its program; layout, node group and secrets are shared.
   expect(await filesUnder(join(directory, "blobs"))).toHaveLength(3 * 2 + 3);

@@ -93,7 +93,7 @@ class MediumStore implements RevisionStore {
   }
 
   accept(bytes: Uint8Array, fetch: FetchBlob): Promise<StoredRevision> {
-    return this.#inTurn(async () => {
+    const accepted = this.#inTurn(async () => {
       const signed = parseSignedManifest(bytes);
       const signedBy = this.#verify(signed, "new");
       const { manifest } = signed;
@@ -109,10 +109,14 @@ class MediumStore implements RevisionStore {
         revision: revision.digest,
       };
       await this.#medium.putRecord(record);
-      // The revision is accepted; what could not be cleared away is tried again at the next one.
-      await this.#collect().catch((error: unknown) => this.#options.onAlarm(ChanceryError.from(error)));
       return { revision, manifest: digest };
     });
+    // Nobody waits for the clearing but who is next; what could not be cleared away is tried again at the next one.
+    this.#last = accepted.then(
+      () => this.#collect().catch((error: unknown) => this.#options.onAlarm(ChanceryError.from(error))),
+      () => undefined,
+    );
+    return accepted;
   }
 
   fence(): Promise<number> {
