@@ -2,7 +2,7 @@ import { TYPE_URLS } from "../envoy/index.ts";
 import type { ConnectedNode } from "./client-status.ts";
 import { type NodeIdentity, type NodePlan, subscriberOf } from "./node-identity.ts";
 import { heldBackFrom, type Quarantine, type QuarantineScope, widestScope } from "./quarantine.ts";
-import { type Leftovers, leftoversOf, type Session } from "./session-state.ts";
+import { countNames, type Leftovers, leftoversOf, type Session } from "./session-state.ts";
 
 /** What is known of a node, connected or not. Holds names and versions, never content. */
 export interface NodeState {
@@ -84,7 +84,11 @@ interface NodeEntry {
 
 /** The nodes that have been seen. Bounded: the longest-gone are forgotten first. */
 export interface NodeTable {
-  connected(session: Session, identity: NodeIdentity, now: number): { readonly leftovers: Leftovers };
+  connected(
+    session: Session,
+    identity: NodeIdentity,
+    now: number,
+  ): { readonly leftovers: Leftovers; readonly namesElsewhere: () => number };
   /** The session changed: what it holds, accepted or refused. */
   seen(session: Session, now: number): void;
   acknowledged(session: Session, revision: number, layout: string): void;
@@ -147,7 +151,12 @@ export function createNodeTable(maxNodes: number): NodeTable {
       entry.sessions.add(session);
       entries.set(session, entry);
       touch(key, entry);
-      return { leftovers };
+      const namesElsewhere = () => {
+        let count = 0;
+        for (const other of entry.sessions) if (other !== session) count += countNames(other);
+        return count;
+      };
+      return { leftovers, namesElsewhere };
     },
     seen(session, now) {
       const entry = entryOf(session);

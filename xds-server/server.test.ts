@@ -439,6 +439,27 @@ test("more streams than allowed are refused", async () => {
   expect((await second.ended()).code).toBe(grpc.status.UNAVAILABLE);
 });
 
+test("names are bounded over all streams of a node, and counted for none that has ended", async () => {
+  const { server, port } = await start({ settings: { maxNodeNames: 3 } });
+  server.setSnapshot(snapshot(1, [endpoints("a"), endpoints("b")]));
+  const open = async (id: string, ...names: string[]) => {
+    const stream = openDelta(port);
+    stream.send({ node: node(id), typeUrl: EDS, resourceNamesSubscribe: names });
+    return stream;
+  };
+  const first = await open("1", "a", "b");
+  await first.next();
+  const second = await open("1", "a", "b");
+  expect(await second.ended()).toMatchObject({
+    code: grpc.status.RESOURCE_EXHAUSTED,
+    details: "all streams of a node together may name 3 resources at most",
+  });
+  await (await open("2", "a", "b")).next();
+  first.call.end();
+  await first.ended();
+  await (await open("1", "a", "b")).next();
+});
+
 test("many streams at once are let in in the order in which they came, and all are served", async () => {
   const { server, port, events } = await start();
   server.setSnapshot(snapshot(1, [cluster("a")]));

@@ -73,6 +73,7 @@ export const DEFAULT_XDS_SETTINGS: XdsSettings = {
   reconnectWaitMs: 500,
   maxTypes: 64,
   maxNames: 100_000,
+  maxNodeNames: 200_000,
   maxResponseBytes: 2 * 1024 * 1024,
   maxStreams: 10_000,
   admissionWaitMs: 10_000,

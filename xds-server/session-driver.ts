@@ -58,6 +58,8 @@ export interface DriverOptions {
   /** What the client understands of lifetimes. */
   readonly features?: Pick<NodeIdentity, "supportsTtl" | "supportsResourceInSotw">;
   readonly isEnvoy?: boolean;
+  /** What the node's other streams subscribe to; left out: nothing. */
+  readonly namesElsewhere?: () => number;
   /** A separate stream of this type. */
   readonly only?: string;
   /** false: responses stay unwritten until the test delivers "written". */
@@ -73,6 +75,7 @@ const SETTINGS: SessionSettings = {
   reconnectWaitMs: 500,
   maxTypes: 16,
   maxNames: 100,
+  maxNodeNames: 150,
   maxResponseBytes: 1024 * 1024,
 };
 
@@ -95,7 +98,11 @@ export function driveSession(protocol: Protocol, options: DriverOptions = {}): S
     noncePrefix: options.noncePrefix ?? "test-",
     only: options.only,
     settings: { ...SETTINGS, ...options.settings },
-    resolve: () => ({ view, leftovers: options.leftovers ?? new Map() }),
+    resolve: () => ({
+      view,
+      leftovers: options.leftovers ?? new Map(),
+      namesElsewhere: options.namesElsewhere ?? (() => 0),
+    }),
   });
   const effects: Effect[] = [];
   const asked = new Map<string, readonly string[]>();

@@ -85,6 +85,11 @@ export interface SessionSettings {
   /** Names subscribed to (or claimed) in one stream. */
   readonly maxNames: number;
   /**
+   * Names subscribed to in all streams of one node together. More than those of one stream: a node that reconnects may
+   * have its old stream for a moment.
+   */
+  readonly maxNodeNames: number;
+  /**
    * Size from which a response is sent in parts (delta), bytes; gRPC clients refuse messages of more than 4 MiB unless
    * they are told otherwise. A resource that is larger by itself goes alone, and state of the world is never in parts.
    */
@@ -98,7 +103,12 @@ export type Leftovers = ReadonlyMap<
 >;
 
 /** Looks up what a node shall have; called once, at the first request of a stream. */
-export type Resolve = (node: NodeIdentity) => { readonly view: GroupView; readonly leftovers: Leftovers };
+export type Resolve = (node: NodeIdentity) => {
+  readonly view: GroupView;
+  readonly leftovers: Leftovers;
+  /** Counts the names that the node's other streams subscribe to now. */
+  readonly namesElsewhere: () => number;
+};
 
 /** One stream. Owned by whoever created it, and updated in place by `advance`. */
 export interface Session {
@@ -121,6 +131,7 @@ export interface Session {
   node: NodeIdentity | undefined;
   view: GroupView;
   leftovers: Leftovers;
+  namesElsewhere: () => number;
   identifiedAt: number;
   /** The first request claimed resources from an earlier stream. */
   reconnected: boolean;
@@ -208,6 +219,13 @@ export function hasPending(type: TypeState): boolean {
 /** Whether a group of suspects is to be tried now: alone, so that a refusal is theirs. */
 export function suspectsDue(type: TypeState): boolean {
   return type.suspects.length > 0 && !hasPending(type) && type.outstanding.size === 0;
+}
+
+/** Names that a stream subscribes to, in all types but one. */
+export function countNames({ inSendOrder }: Session, except?: TypeState): number {
+  let count = 0;
+  for (const type of inSendOrder) if (type !== except) count += type.subscription.names.size;
+  return count;
 }
 
 /** Forgets a name that is not subscribed to any more. */

@@ -587,6 +587,22 @@ describe("the stream", () => {
     expect(spread.effects.at(-1)).toMatchObject({ kind: "close", code: "resource-exhausted" });
   });
 
+  test.each(["delta", "sotw"] as const)("names of all streams of a node are bounded together (%s)", (protocol) => {
+    let elsewhere = 2;
+    const drive = driveSession(protocol, { settings: { maxNodeNames: 4 }, namesElsewhere: () => elsewhere });
+    const ask = (...names: string[]) =>
+      protocol === "delta" ? drive.change(EDS, { subscribe: names }) : drive.ask(EDS, names);
+    ask("a", "b");
+    expect(drive.session.closed).toBe(false);
+    elsewhere = 3;
+    // What it had asked for before others did, it may go on to ask for.
+    if (protocol === "sotw") ask("b", "a");
+    drive.publish(cluster("a"));
+    expect(drive.session.closed).toBe(false);
+    ask("a", "b", "c");
+    expect(drive.effects.at(-1)).toMatchObject({ kind: "close", code: "resource-exhausted" });
+  });
+
   test.each(["edge\nforged line", "\u001b[2J", "\u009b31m", "n".repeat(2_000)])(
     "a node may not call itself %j",
     (id) => {

@@ -5,6 +5,7 @@ import { type NodeIdentity, namingProblem } from "./node-identity.ts";
 import { earlier, release, settled } from "./plan.ts";
 import { type Response, respond } from "./respond.ts";
 import {
+  countNames,
   hasPending,
   isEnvoy,
   newTypeState,
@@ -81,6 +82,7 @@ export function createSession(options: SessionOptions): Session {
     node: undefined,
     view: unknownGroup(""),
     leftovers: new Map(),
+    namesElsewhere: () => 0,
     identifiedAt: 0,
     reconnected: false,
     responses: 0,
@@ -184,7 +186,8 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
   type.requested = true;
   if (request.names.protocol === "sotw") {
     const { names, versionInfo } = request.names;
-    if (namesOfOthers(session, type) + names.length > session.settings.maxNames) return tooManyNames();
+    const tooMany = namingTooMuch(session, type, names.length);
+    if (tooMany !== undefined) return tooMany;
     // Nothing was sent yet: whatever nonce there is comes from an earlier stream (envoyproxy/envoy#30155).
     if (type.nonce !== "" && request.nonce !== type.nonce) return undefined;
     // A complete list has what is at fault in it until the view has not.
@@ -195,7 +198,8 @@ function onRequest(session: Session, request: SessionRequest, now: number, effec
   } else {
     const { subscribe, unsubscribe, claims } = request.names;
     const size = Math.max(type.subscription.names.size + subscribe.length, unsubscribe.length, claims.size);
-    if (namesOfOthers(session, type) + size > session.settings.maxNames) return tooManyNames();
+    const tooMany = namingTooMuch(session, type, size);
+    if (tooMany !== undefined) return tooMany;
     report(settle(type, request.nonce, request.error, now, isEnvoy(session)), effects);
     const change = changeNames(type.subscription, subscribe, unsubscribe, first, type.traits.emptyMeansAll);
     if (first) openDelta(session, type, change, claims, now);
@@ -214,10 +218,11 @@ function identify(session: Session, request: SessionRequest, now: number): Refus
     }
     const problem = namingProblem(request.node);
     if (problem !== undefined) return invalid(problem);
-    const { view, leftovers } = session.resolve(request.node);
+    const { view, leftovers, namesElsewhere } = session.resolve(request.node);
     session.node = request.node;
     session.view = view;
     session.leftovers = leftovers;
+    session.namesElsewhere = namesElsewhere;
     session.identifiedAt = now;
     return undefined;
   }
@@ -300,15 +305,18 @@ function invalid(reason: string): Refusal {
   return { kind: "close", code: "invalid-argument", reason };
 }
 
-/** Names that the stream subscribes to in other types. */
-function namesOfOthers(session: Session, type: TypeState): number {
-  let count = 0;
-  for (const other of session.inSendOrder) if (other !== type) count += other.subscription.names.size;
-  return count;
-}
-
-function tooManyNames(): Refusal {
-  return exhausted("too many resource names in one stream");
+/**
+ * Whether the stream would name too much, or the node with all its streams.
+ *
+ * @param size  names of the type after the request
+ */
+function namingTooMuch(session: Session, type: TypeState, size: number): Refusal | undefined {
+  const { maxNames, maxNodeNames } = session.settings;
+  const names = countNames(session, type) + size;
+  if (names > maxNames) return exhausted(`a stream may name ${maxNames} resources at most`);
+  // Whoever asks for no more than before is not refused for what other streams came to ask for.
+  if (size <= type.subscription.names.size || names + session.namesElsewhere() <= maxNodeNames) return undefined;
+  return exhausted(`all streams of a node together may name ${maxNodeNames} resources at most`);
 }
 
 function exhausted(reason: string): Refusal {

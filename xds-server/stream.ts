@@ -179,7 +179,7 @@ export class XdsStream {
     const { store, dispatcher, nodes, clock, log, onEvent } = this.#context;
     const now = clock.now();
     this.#connectedAt = now;
-    const { leftovers } = nodes.connected(this.#session, node, now);
+    const { leftovers, namesElsewhere } = nodes.connected(this.#session, node, now);
     const subscriber = subscriberOf(node);
     const view = dispatcher.view(subscriber);
     this.#subscription = dispatcher.subscribe(subscriber, (next, changes) =>
@@ -193,7 +193,7 @@ export class XdsStream {
       const { known } = store.view(node.group);
       onEvent({ kind: "connected", node, knownGroup: known });
       // Where its gateway is known and has nothing for it, that is what it is told.
-      return { view: known && !view.known ? emptyGroup(view.group, 0, now) : view, leftovers };
+      return { view: known && !view.known ? emptyGroup(view.group, 0, now) : view, leftovers, namesElsewhere };
     }
     if (view.known) {
       const { id, group, version, plan } = node;
@@ -207,7 +207,7 @@ export class XdsStream {
         "node of an unknown group connected",
       );
     onEvent({ kind: "connected", node, knownGroup: view.known });
-    return { view, leftovers };
+    return { view, leftovers, namesElsewhere };
   }
 
   #deliver(event: SessionEvent): void {
