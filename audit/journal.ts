@@ -12,6 +12,8 @@ export interface JournalOptions {
   readonly queueBytes?: number;
   /** Told of what is not the fault of one append: a segment that could not be begun, a file that cannot be repaired. */
   readonly onProblem?: (problem: ChanceryError) => void;
+  /** Told where whoever may still have the directory is waited for; these milliseconds at most. */
+  readonly onWait?: (pid: number, milliseconds: number) => void;
 }
 
 /** Where a record stands in the chain. */
@@ -57,6 +59,7 @@ export async function openJournal(options: JournalOptions): Promise<Journal> {
         "conflict",
         `process ${pid} writes to the journal in ${directory} already; give each process a directory of its own`,
       ),
+    options.onWait === undefined ? {} : { onWait: options.onWait },
   );
   try {
     const recovery = await recover(options.directory);

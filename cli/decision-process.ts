@@ -54,6 +54,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
   const journal = await openDecisionJournal({
     directory: options.journal,
     onProblem: (problem) => log.error({ code: problem.code }, problem.message),
+    onWait: (_, milliseconds) => log.warn({ directory: options.journal, milliseconds }, "waiting for the journal"),
   });
   for (const finding of journal.findings) log.warn({ finding }, "the journal was repaired when it was opened");
   let follower: RevisionFollower | undefined;

@@ -21,6 +21,13 @@ export async function lockState(directory: string): Promise<StateLock> {
         "unavailable",
         `the state directory ${directory} is in use by process ${pid}: stop it, or choose another by --state`,
       ),
+    {
+      onWait: (_, milliseconds) => {
+        const wait = `waiting ${Math.ceil(milliseconds / 1_000)} s at most`;
+        const who = "a process of another container, or of before the last boot, had it a short while ago";
+        process.stderr.write(`${wait} for the state directory ${directory}: ${who}\n`);
+      },
+    },
   );
   return { close: () => lock.release() };
 }

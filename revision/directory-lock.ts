@@ -24,21 +24,38 @@ interface Holder {
 /** What is thrown where this process has the directory. */
 export type InUse = (pid: number) => ChanceryError;
 
+export interface LockOptions {
+  /**
+   * Told once where the holder cannot be looked up (another container, an earlier boot) and has shown life a short while
+   * ago: it is waited for, these milliseconds at most.
+   */
+  readonly onWait?: (pid: number, milliseconds: number) => void;
+  /** A holder that cannot be looked up is taken for dead after this long (milliseconds); 10,000 unless given. */
+  readonly silenceMs?: number;
+}
+
 const ATTEMPTS = 40;
 /** Between two of them: another process is taking the lock over meanwhile. */
 const PAUSE_MS = 25;
 const HEARTBEAT_MS = 2_000;
 /** A holder whose pid cannot be looked up is taken for dead after this long without a sign of life. */
 const SILENCE_MS = 10_000;
+/** Between two looks at a holder that is waited for. */
+const LOOK_MS = 100;
 
 /**
  * Takes the lock file of a directory. A lock that a dead process left is taken over: by pid and start time where the
- * holder runs in the same pid namespace, else (another container, an earlier boot) when it is not touched any more.
+ * holder runs in the same pid namespace, else (another container, an earlier boot) when it is not touched any more: that is
+ * waited for, until the holder shows life or has been silent for long enough.
  * For local disks; a directory that several machines write to needs another lock.
  *
  * @throws ChanceryError what `inUse` says while another process holds it
  */
-export async function lockDirectory(directory: string, inUse: InUse): Promise<DirectoryLock> {
+export async function lockDirectory(
+  directory: string,
+  inUse: InUse,
+  options: LockOptions = {},
+): Promise<DirectoryLock> {
   const file = join(directory, "lock");
   const holder: Holder = { ...(await thisProcess()), nonce: randomUUID() };
   const own = `${file}.${holder.nonce}`;
@@ -46,7 +63,7 @@ export async function lockDirectory(directory: string, inUse: InUse): Promise<Di
   await handle.writeFile(JSON.stringify(holder));
   await handle.close();
   try {
-    await take(file, own, inUse);
+    await take(file, own, inUse, options);
   } finally {
     await rm(own, { force: true });
   }
@@ -67,16 +84,44 @@ export async function lockDirectory(directory: string, inUse: InUse): Promise<Di
   };
 }
 
-async function take(file: string, own: string, inUse: InUse): Promise<void> {
+async function take(file: string, own: string, inUse: InUse, options: LockOptions): Promise<void> {
+  const { silenceMs = SILENCE_MS } = options;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     // Unlike rename, link fails when the name is taken: of several processes exactly one gets it, with its content.
     if (await linked(own, file)) return;
     const found = await readHolder(file);
-    if (found !== undefined && (await lives(file, found))) throw inUse(found.pid);
-    if (await replaced(file, own)) return;
+    if (found !== undefined && (await lives(file, found, silenceMs)) && !(await fallsSilent(file, found, options))) {
+      throw inUse(found.pid);
+    }
+    if (await replaced(file, own, silenceMs)) return;
     await delay(PAUSE_MS);
   }
   throw new ChanceryError("conflict", `other processes are taking the lock ${file}; try again`);
+}
+
+/** Waits for a holder that cannot be looked up. @returns whether it showed no more life, or is gone */
+async function fallsSilent(
+  file: string,
+  holder: Holder,
+  { onWait, silenceMs = SILENCE_MS }: LockOptions,
+): Promise<boolean> {
+  if (holder.machine === (await thisProcess()).machine) return false;
+  const touched = await touchedAt(file);
+  if (touched === undefined) return true;
+  // By its clock it may have been touched just now, or in a time to come.
+  const longest = Math.min(silenceMs, Math.max(0, touched + silenceMs - Date.now()));
+  onWait?.(holder.pid, longest);
+  for (const since = performance.now(); performance.now() - since <= longest; ) {
+    await delay(LOOK_MS);
+    if ((await readHolder(file))?.nonce !== holder.nonce) return true;
+    if ((await touchedAt(file)) !== touched) return false;
+  }
+  return true;
+}
+
+/** Milliseconds since the epoch; undefined: there is no such file. */
+async function touchedAt(file: string): Promise<number | undefined> {
+  return (await stat(file).catch(() => undefined))?.mtimeMs;
 }
 
 async function linked(own: string, name: string): Promise<boolean> {
@@ -93,16 +138,16 @@ async function linked(own: string, name: string): Promise<boolean> {
  * Puts `own` in the place of a lock that nobody holds, in one step, so that there always is one. Only who has the guard
  * does: whoever looked earlier would put his own in the place of the new one.
  */
-async function replaced(file: string, own: string): Promise<boolean> {
+async function replaced(file: string, own: string, silenceMs: number): Promise<boolean> {
   const guard = `${file}.takeover`;
   if (!(await linked(own, guard))) {
     const other = await readHolder(guard);
-    if (other === undefined || !(await lives(guard, other))) await rm(guard, { force: true });
+    if (other === undefined || !(await lives(guard, other, silenceMs))) await rm(guard, { force: true });
     return false;
   }
   try {
     const found = await readHolder(file);
-    if (found !== undefined && (await lives(file, found))) return false;
+    if (found !== undefined && (await lives(file, found, silenceMs))) return false;
     await rename(own, file);
     return true;
   } finally {
@@ -110,11 +155,11 @@ async function replaced(file: string, own: string): Promise<boolean> {
   }
 }
 
-async function lives(file: string, holder: Holder): Promise<boolean> {
+async function lives(file: string, holder: Holder, silenceMs: number): Promise<boolean> {
   const self = await thisProcess();
   if (holder.machine === self.machine) return (await startOf(holder.pid)) === holder.started;
-  const entry = await stat(file).catch(() => undefined);
-  return entry !== undefined && Date.now() - entry.mtimeMs < SILENCE_MS;
+  const touched = await touchedAt(file);
+  return touched !== undefined && Date.now() - touched < silenceMs;
 }
 
 async function thisProcess(): Promise<Omit<Holder, "nonce">> {
