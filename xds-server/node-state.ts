@@ -23,7 +23,7 @@ export interface NodeState {
   readonly streams: number;
   /** Types asked for in them, and timers running. */
   readonly watches: number;
-  /** RFC 3339. */
+  /** RFC 3339: now, as long as it is connected (a silent link is given up within seconds); then when it went. */
   readonly lastSeen: string;
   readonly types: readonly NodeTypeState[];
   /** The newest revision of which the node accepted every type. */
@@ -90,7 +90,6 @@ export interface NodeTable {
     now: number,
   ): { readonly leftovers: Leftovers; readonly namesElsewhere: () => number };
   /** The session changed: what it holds, accepted or refused. */
-  seen(session: Session, now: number): void;
   acknowledged(session: Session, revision: number, layout: string): void;
   rejected(session: Session, nack: Omit<NodeNack, "standing" | "at">, now: number): void;
   disconnected(session: Session, now: number): void;
@@ -100,7 +99,8 @@ export interface NodeTable {
   connectedNodes(): Iterable<ConnectedNode>;
   /** Connected nodes. */
   count(): number;
-  states(standing: (node: NodeIdentity) => GroupStanding): NodeState[];
+  /** @param now  milliseconds since the epoch */
+  states(standing: (node: NodeIdentity) => GroupStanding, now: number): NodeState[];
 }
 
 /** What is known of whose resources a node is given. */
@@ -158,10 +158,6 @@ export function createNodeTable(maxNodes: number): NodeTable {
       };
       return { leftovers, namesElsewhere };
     },
-    seen(session, now) {
-      const entry = entryOf(session);
-      if (entry !== undefined) entry.lastSeen = now;
-    },
     acknowledged(session, revision, layout) {
       const entry = entryOf(session);
       if (entry === undefined) return;
@@ -200,11 +196,11 @@ export function createNodeTable(maxNodes: number): NodeTable {
       for (const { sessions } of nodes.values()) if (sessions.size > 0) connected += 1;
       return connected;
     },
-    states: (standing) => [...nodes.values()].map((entry) => stateOf(entry, standing(entry.identity))),
+    states: (standing, now) => [...nodes.values()].map((entry) => stateOf(entry, standing(entry.identity), now)),
   };
 }
 
-function stateOf(entry: NodeEntry, { knownGroup, withheld, quarantine }: GroupStanding): NodeState {
+function stateOf(entry: NodeEntry, { knownGroup, withheld, quarantine }: GroupStanding, now: number): NodeState {
   const { identity, sessions, acknowledged, lastNack } = entry;
   let { leftovers } = entry;
   for (const session of sessions) leftovers = mergedLeftovers({ leftovers }, session);
@@ -223,7 +219,7 @@ function stateOf(entry: NodeEntry, { knownGroup, withheld, quarantine }: GroupSt
     connected: sessions.size > 0,
     streams: sessions.size,
     watches: watchesOf(sessions),
-    lastSeen: rfc3339(entry.lastSeen),
+    lastSeen: rfc3339(sessions.size > 0 ? now : entry.lastSeen),
     types: sessions.size === 0 ? entry.types : mergedTypes([], sessions),
     ...(acknowledged === undefined
       ? {}

@@ -182,8 +182,15 @@ test("reports what a node runs, what it refused, and keeps it after the node is 
   expect(metrics).toContain('chancery_xds_nacks_total{type="cluster"} 1');
   expect(metrics).toContain('chancery_xds_pushes_total{type="cluster"} 2');
   expect(metrics).toMatch(/chancery_xds_push_bytes_total\{type="cluster"\} [1-9]/);
+  // Nothing need come of a node that is connected for it to be there.
+  const lastSeen = (): string => server.nodes()[0]?.lastSeen ?? "";
+  const seen = lastSeen();
+  await waitFor(() => lastSeen() > seen, 5_000, "a later time");
   stream.call.cancel();
   await waitFor(() => server.nodes()[0]?.connected === false, 5_000, "the end of the stream");
+  const gone = lastSeen();
+  await waitFor(() => new Date().toISOString() > gone, 5_000, "the next millisecond");
+  expect(lastSeen()).toBe(gone);
   expect(server.nodes()[0]?.lastNack?.resources).toEqual(["bad"]);
   expect(await registry.metrics()).toContain("chancery_xds_connected_nodes 0");
 });

@@ -259,7 +259,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
         const { group } = subscriberOf(node);
         const quarantine = dispatcher.quarantine(group);
         return { knownGroup: store.view(node.group).known, withheld: store.view(group).withheld, quarantine };
-      }),
+      }, clock.now()),
     loads: loads.loads,
     nodeDetails(id, name) {
       const details: NodeDetail[] = [];

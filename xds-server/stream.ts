@@ -213,7 +213,6 @@ export class XdsStream {
   #deliver(event: SessionEvent): void {
     if (this.#closed) return;
     const effects = advance(this.#session, event);
-    if (event.kind === "request") this.#context.nodes.seen(this.#session, event.now);
     for (const effect of effects) this.#apply(effect, event.now);
   }
 
