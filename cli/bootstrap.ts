@@ -3,7 +3,8 @@ import { dirname, join, resolve } from "node:path";
 import { Command } from "commander";
 import { bootstrapJson, type NodeTls, nodeCertificateSds, serverCaSds } from "../envoy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
-import { DEFAULT_ADDRESSES, formatAddress, isLocal, parseAddress } from "./address.ts";
+import { type Address, DEFAULT_ADDRESSES, formatAddress, isLocal, parseAddress } from "./address.ts";
+import { demandProtectedAdmin } from "./envoy-admin.ts";
 import { addressListOption, addressOption } from "./options.ts";
 
 interface TlsOptions {
@@ -20,7 +21,8 @@ interface BootstrapOptions extends TlsOptions {
   readonly nodeId: string;
   readonly xds: readonly string[];
   readonly authz: readonly string[];
-  readonly admin: ReturnType<typeof addressOption>;
+  readonly admin: Address;
+  readonly unprotectedAdmin?: boolean;
   readonly region?: string;
   readonly zone?: string;
   readonly loadReports?: boolean;
@@ -53,6 +55,10 @@ export function bootstrapCommand(): Command {
       addressOption,
       addressOption(DEFAULT_ADDRESSES.envoyAdmin),
     )
+    .option(
+      "--unprotected-admin",
+      "let --admin be off loopback, where whoever reaches it can read, change and stop this Envoy",
+    )
     .option("--region <name>", "locality of the node")
     .option("--zone <name>", "locality of the node")
     .option("--load-reports", "report the load of each cluster to the xDS servers (LRS)")
@@ -64,6 +70,7 @@ export function bootstrapCommand(): Command {
     .option("--authz-identity <name>", "the same of the decision services")
     .addHelpText("after", HELP)
     .action(async (options: BootstrapOptions) => {
+      demandProtectedAdmin(options.admin, "--admin", options.unprotectedAdmin, "--unprotected-admin");
       const tls = await writeSds(options);
       if (tls === undefined) demandLoopback([...options.xds, ...options.authz]);
       const json = bootstrapJson({
@@ -93,10 +100,16 @@ function demandLoopback(addresses: readonly string[]): void {
 
 const TLS_FLAGS = ["--certificate", "--key", "--ca", "--sds-dir", "--xds-identity", "--authz-identity"];
 
-async function writeSds(options: TlsOptions): Promise<NodeTls | undefined> {
-  const { certificate, key, ca, sdsDir, xdsIdentity, authzIdentity } = options;
-  const given = [certificate, key, ca, sdsDir, xdsIdentity, authzIdentity];
-  if (given.every((value) => value === undefined)) return undefined;
+/** A server on Unix sockets alone shows no certificate, so that nothing need be known of it. */
+async function writeSds(options: BootstrapOptions): Promise<NodeTls | undefined> {
+  const { certificate, key, ca, sdsDir } = options;
+  const xdsIdentity = options.xdsIdentity ?? (isOnSockets(options.xds) ? "" : undefined);
+  const authzIdentity = options.authzIdentity ?? (isOnSockets(options.authz) ? "" : undefined);
+  if (
+    [certificate, key, ca, sdsDir, options.xdsIdentity, options.authzIdentity].every((value) => value === undefined)
+  ) {
+    return undefined;
+  }
   if (
     certificate === undefined ||
     key === undefined ||
@@ -105,6 +118,7 @@ async function writeSds(options: TlsOptions): Promise<NodeTls | undefined> {
     xdsIdentity === undefined ||
     authzIdentity === undefined
   ) {
+    const given = [certificate, key, ca, sdsDir, xdsIdentity, authzIdentity];
     const missing = TLS_FLAGS.filter((_, index) => given[index] === undefined);
     throw new ChanceryError("invalid-argument", `TLS needs ${missing.join(", ")} as well`);
   }
@@ -114,7 +128,15 @@ async function writeSds(options: TlsOptions): Promise<NodeTls | undefined> {
   const files = { certificate: resolve(certificate), privateKey: resolve(key) };
   await replaceFile(certificateSds, nodeCertificateSds({ ...files, directory: dirname(files.certificate) }));
   await replaceFile(caSds, serverCaSds(resolve(ca), dirname(resolve(ca))));
-  return { certificateSds, caSds, xdsIdentity, authzIdentity };
+  return {
+    ...{ certificateSds, caSds },
+    ...(xdsIdentity === "" ? {} : { xdsIdentity }),
+    ...(authzIdentity === "" ? {} : { authzIdentity }),
+  };
+}
+
+function isOnSockets(addresses: readonly string[]): boolean {
+  return addresses.every((address) => address.startsWith("unix:"));
 }
 
 /** Whole or not at all: an Envoy may be reading it. */

@@ -6,6 +6,7 @@ import { ChanceryError, printable } from "../resources/index.ts";
 import { type Address, DEFAULT_ADDRESSES, formatAddress, isLocal, parseAddress } from "./address.ts";
 import { type AdminTlsOptions, addAdminTlsOptions, openAdminCertificate } from "./admin-tls.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
+import { demandProtectedAdmin } from "./envoy-admin.ts";
 import { addFeedOptions, type FeedOptions } from "./feed-options.ts";
 import type { Logger } from "./logging.ts";
 import { addressListOption, addressOption, parseCount } from "./options.ts";
@@ -27,6 +28,7 @@ interface StartOptions extends ProcessOptions, FeedOptions, AdminTlsOptions {
   readonly gateway?: string;
   readonly nodeId: string;
   readonly envoyAdmin: Address;
+  readonly unprotectedEnvoyAdmin?: boolean;
   readonly envoyConcurrency?: number;
 }
 
@@ -64,6 +66,10 @@ export function startCommand(): Command {
     .option("--gateway <key>", "the Gateway that it serves (default: the only one)")
     .option("--node-id <id>", "its name", "envoy-1")
     .option("--envoy-admin <addr>", "its admin interface", addressOption, parseAddress(DEFAULT_ADDRESSES.envoyAdmin))
+    .option(
+      "--unprotected-envoy-admin",
+      "let --envoy-admin be off loopback, where whoever reaches it can read, change and stop this Envoy",
+    )
     .option("--envoy-concurrency <n>", "its worker threads (default: one for each core)", parseCount);
   return addProcessOptions(addFeedOptions(addAdminTlsOptions(command)))
     .addHelpText("after", HELP)
@@ -73,6 +79,8 @@ export function startCommand(): Command {
 async function start(options: StartOptions): Promise<void> {
   const [xds] = options.xds;
   for (const address of [xds, ...options.authz]) demandLocal(address);
+  const { envoyAdmin, unprotectedEnvoyAdmin } = options;
+  demandProtectedAdmin(envoyAdmin, "--envoy-admin", unprotectedEnvoyAdmin, "--unprotected-envoy-admin");
   await demandDirectory(options.resources);
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
   const log = loggerOf(options, "control");

@@ -10,9 +10,9 @@ export interface NodeTls {
   /** Files with an SDS answer each (`nodeCertificateSds`, `serverCaSds`), absolute: Envoy follows them. */
   readonly certificateSds: string;
   readonly caSds: string;
-  /** What the servers' certificates must say: a URI ("spiffe://acme/xds") or a DNS name. */
-  readonly xdsIdentity: string;
-  readonly authzIdentity: string;
+  /** What the servers' certificates must say: a URI ("spiffe://acme/xds") or a DNS name. Of Unix sockets nothing. */
+  readonly xdsIdentity?: string;
+  readonly authzIdentity?: string;
 }
 
 /** Files of a node, absolute, and the directories in which an atomic rename tells Envoy to read them again. */

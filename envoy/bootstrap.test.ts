@@ -49,3 +49,17 @@ test.each(["localhost", "127.0.0.1:99999", "::1:80", ""])("refuses %j as an addr
 test("refuses a node without decision services", () => {
   expect(() => bootstrapJson({ ...options, extAuthz: [] })).toThrow(/No address is given/);
 });
+
+test("speaks TLS to whoever is not on a Unix socket, and to nobody whose name is not said", () => {
+  const tls = { certificateSds: "/sds/node.json", caSds: "/sds/ca.json", xdsIdentity: "spiffe://acme/xds" };
+  const sockets = ["unix:/run/one.sock", "unix:/run/two.sock"];
+  const json = JSON.parse(JSON.stringify(bootstrapJson({ ...options, extAuthz: sockets, tls })));
+  const [xds, authz] = json.static_resources.clusters;
+  expect(xds.transport_socket).toBeDefined();
+  expect(authz.transport_socket).toBeUndefined();
+  for (const extAuthz of [["127.0.0.1:9191"], [...sockets, "127.0.0.1:9191"]]) {
+    expect(() => bootstrapJson({ ...options, extAuthz, tls })).toThrow(
+      "what the certificate of 127.0.0.1:9191 must name",
+    );
+  }
+});

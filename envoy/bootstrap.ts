@@ -90,7 +90,13 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
     staticResources: {
       clusters: [
         // One that is silent is given up within 15 seconds; each Envoy costs its server a ping every ten.
-        grpcCluster(XDS_CLUSTER, options.xds, 10_000, 5_000, socketOf(options.tls, options.tls?.xdsIdentity)),
+        grpcCluster(
+          XDS_CLUSTER,
+          options.xds,
+          10_000,
+          5_000,
+          socketOf(options.xds, options.tls, options.tls?.xdsIdentity),
+        ),
         // Frozen and killed services are left within a tenth of a second: health checks, outlier detection and the
         // retries of the ext_authz filter work together; none of them does it alone.
         create(ClusterSchema, {
@@ -99,7 +105,7 @@ export function bootstrap(options: BootstrapOptions): Bootstrap {
             options.extAuthz,
             1_000,
             500,
-            socketOf(options.tls, options.tls?.authzIdentity),
+            socketOf(options.extAuthz, options.tls, options.tls?.authzIdentity),
           ),
           // Retries are bounded by what is under way: slow services would else get every request four times, and stay
           // slow. The floor of the budget is what a killed or frozen service needs at hundreds of requests a second.
@@ -156,8 +162,12 @@ export function bootstrapJson(options: BootstrapOptions): JsonObject {
   return toJson(BootstrapSchema, bootstrap(options), { registry: envoyTypes, useProtoFieldName: true }) as JsonObject;
 }
 
-function socketOf(tls: NodeTls | undefined, identity: string | undefined) {
-  return tls === undefined || identity === undefined ? undefined : transportSocketTo(identity, tls);
+function socketOf(addresses: readonly string[], tls: NodeTls | undefined, identity: string | undefined) {
+  if (tls === undefined) return undefined;
+  if (identity !== undefined) return transportSocketTo(identity, tls);
+  const remote = addresses.find((address) => !address.startsWith("unix:"));
+  if (remote === undefined) return undefined;
+  throw new ChanceryError("invalid-argument", `It is not said what the certificate of ${remote} must name.`);
 }
 
 function grpcCluster(
