@@ -204,7 +204,7 @@ function nameOf(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   return typeof value === "number"
     ? Number.isNaN(value)
-      ? "not a number (NaN)"
+      ? "NaN"
       : "a number"
     : `of kind ${typeof value}`;
 }

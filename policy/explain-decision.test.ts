@@ -112,6 +112,24 @@ describe("an explanation", () => {
     expect(text).not.toContain("Bearer");
   });
 
+  test.each([
+    `request.headers.exists(h, request.headers[h] == "x")`,
+    `request.headers.all(h, v, v != "x")`,
+    `[request.headers].exists(h, size(h) == 0)`,
+    `request.header_values.exists(h, request.header_values[h].exists(v, v.lowerAscii().split(" ") == [""]))`,
+    `cel.bind(v, request.headers.map(h, h + request.headers[h]), v == [])`,
+  ])("shows no credential that is read under another name: %s", (when) => {
+    const headers = new Map([
+      ["authorization", ["Bearer very-SECRET"]],
+      ["x-role", ["reader"]],
+    ]);
+    const given = { ...PLAIN, request: { ...PLAIN.request, headers } };
+    const rules = [ALLOW_ALL, rule("d", { effect: "deny", when })];
+    const text = JSON.stringify(explainDecision(program({ rules }), given)).toLowerCase();
+    expect(text).toContain('"d"');
+    expect(text).not.toContain("very-secret");
+  });
+
   test("is bounded by the number of rules", () => {
     const rules = Array.from({ length: 1_200 }, (_, index) => rule(`r${index}`, { effect: "allow", when: "false" }));
     const { rules: told, moreRules } = explainDecision(program({ rules }), input());

@@ -36,27 +36,55 @@ export function traceIn(
     else if (values.length < VALUES) values.push(value);
   };
   compile(checked.tree, environment, { observe }).evaluate(context, limits.work);
-  return traceOf(checked.tree.expr, seen);
+  return traceOf(checked.tree.expr, seen, secretsOf(context));
 }
 
-function traceOf(expr: Expr, seen: ReadonlyMap<number, readonly unknown[]>): ExpressionTrace {
+function traceOf(
+  expr: Expr,
+  seen: ReadonlyMap<number, readonly unknown[]>,
+  secrets: readonly string[],
+): ExpressionTrace {
   const text = unparse(expr);
   const values = seen.get(expr.id) ?? [];
-  const shown = (value: unknown) => (isSecret(text) && typeof value !== "boolean" ? "(not shown)" : valueText(value));
+  const shown = (value: unknown) =>
+    isSecret(text) && typeof value !== "boolean" ? NOT_SHOWN : valueText(value, secrets);
   const parts = values.length === 0 ? [] : writtenParts(expr).filter(({ kind }) => kind !== "literal");
-  return { text, values: values.map(shown), parts: parts.map((part) => traceOf(part, seen)) };
+  return { text, values: values.map(shown), parts: parts.map((part) => traceOf(part, seen, secrets)) };
 }
+
+const NOT_SHOWN = "(not shown)";
 
 /** What reads a credential is told of without it. */
 function isSecret(text: string): boolean {
   return /authorization|cookie|api-?key|token|secret/i.test(text);
 }
 
-function valueText(value: unknown): string {
+/** Words shorter than this are in too much that is no secret. */
+const SECRET_LENGTH = 8;
+
+/** Credentials in headers, whole and by words: loops over headers, and computed keys, read them under other names. */
+function secretsOf({ request }: RuleContext): readonly string[] {
+  const { header_values: headers } = request;
+  if (!(headers instanceof Map)) return [];
+  const texts = [...headers].flatMap(([name, values]) =>
+    isSecret(String(name)) && Array.isArray(values) ? values : [],
+  );
+  const secrets = texts.flatMap((text) => (typeof text === "string" ? [text, ...text.split(/[\s;,=]+/)] : []));
+  return [...new Set(secrets)].filter(({ length }) => length >= SECRET_LENGTH).map(asShown);
+}
+
+/** As it would stand inside a value that is shown, in whichever case. */
+function asShown(text: string): string {
+  return displayValue(text).slice(1, -1).toLowerCase();
+}
+
+function valueText(value: unknown, secrets: readonly string[]): string {
   if (value instanceof Failure) return `unknown: ${cut(value.message)}`;
   if (Array.isArray(value) && value.length > ELEMENTS) return `a list of ${value.length}`;
   // Whole maps hold what nobody asked about: all headers, all claims.
-  return cut(displayValue(value, { length: VALUE_LENGTH, maps: "counted" }));
+  const text = displayValue(value, { length: VALUE_LENGTH, maps: "counted" });
+  const lowered = secrets.length === 0 ? "" : text.toLowerCase();
+  return secrets.some((secret) => lowered.includes(secret)) ? NOT_SHOWN : cut(text);
 }
 
 function cut(text: string): string {
