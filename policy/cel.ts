@@ -202,11 +202,8 @@ function resultAs(result: unknown, expected: ExpressionType): Value | Unknown {
 function nameOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
-  return typeof value === "number"
-    ? Number.isNaN(value)
-      ? "NaN"
-      : "a number"
-    : `of kind ${typeof value}`;
+  if (typeof value !== "number") return `of kind ${typeof value}`;
+  return Number.isNaN(value) ? "NaN" : "a number";
 }
 
 /** Longest reason; messages repeat names from the request. */
