@@ -1,6 +1,6 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { WEIGHTED_GROUP } from "../envoy/index.ts";
-import type { Allow, RequestAttributes, Target } from "../policy/index.ts";
+import type { Allow, HeldApproval, RequestAttributes, Target } from "../policy/index.ts";
 import type { JsonSpan } from "./json-scanner.ts";
 import type { RouteTable } from "./tables.ts";
 
@@ -12,6 +12,8 @@ export interface Chain {
   readonly legal: readonly string[];
   /** The targets behind it, in order. */
   readonly targets: readonly Target[];
+  /** Approvals that these answer by; absent: they need none. */
+  readonly approvals?: readonly HeldApproval[];
 }
 
 /**
@@ -39,7 +41,10 @@ export function chainOf(table: RouteTable, allow: Allow): Chain {
     return { groups: [WEIGHTED_GROUP, ...singles].slice(0, most), legal: singles, targets };
   }
   const groups = singles.slice(0, most);
-  return { groups, legal: groups, targets: targets.slice(0, most) };
+  const tried = targets.slice(0, most);
+  const versions = new Set(tried.map(({ model }) => model?.version));
+  const approvals = (allow.approvals ?? []).filter(({ version }) => versions.has(version));
+  return { groups, legal: groups, targets: tried, ...(approvals.length === 0 ? {} : { approvals }) };
 }
 
 function compatible(targets: readonly Target[]): readonly Target[] {

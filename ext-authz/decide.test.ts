@@ -93,6 +93,12 @@ describe("approvals on record", () => {
     ]);
   });
 
+  it("are not those of targets that Envoy does not try", () => {
+    const { record } = ask(chat({ model: "gpt" }), under([CONDITION]), [{ ...EDGE, plan: "reduced" as const }]);
+    expect(record.targets).toEqual(["model/chat-2"]);
+    expect(record.approvals?.map(({ approval: key }) => key)).toEqual(["board/2"]);
+  });
+
   it("are named with the condition that does not hold, of which the caller is not told", () => {
     const program = { ...under(['subject.region == "US"']), approvals: [approval(2, ['subject.region == "US"'])] };
     const { answer, record } = ask(chat({ model: "gpt" }), program);

@@ -68,7 +68,8 @@ export class Draft {
     // Where names or paths are changed, the answer depends on more of the request.
     const changes = "span" in extra || "paths" in extra;
     const variant = [extra.mode, ...headersToRemove, ...(mirror === undefined ? [] : [`mirror ${mirror}`])].join(" ");
-    return this.#outcome(make, changes ? undefined : variant, { code: "ok", rule, reason, targets: chain.groups });
+    const { groups: targets, approvals } = chain;
+    return this.#outcome(make, changes ? undefined : variant, { code: "ok", rule, reason, targets, approvals });
   }
 
   reply(json: string): Outcome {
@@ -104,6 +105,7 @@ export class Draft {
       readonly rule: string;
       readonly reason: string;
       readonly targets: readonly string[];
+      readonly approvals?: Chain["approvals"] | undefined;
     },
   ): Outcome {
     const { tables, service, decisionId, now, elapsedUs } = this.context;
@@ -146,6 +148,7 @@ export class Draft {
       decidedInUs: elapsedUs(),
     };
     if (table?.reduced === true) record.plan = "reduced";
+    if (said.approvals !== undefined) record.approvals = said.approvals;
     if (verdict?.effect === "allow") noteAllowed(record, verdict, this.mirror);
     return new Decided(record, identity?.application, decisionId, make, table?.templates, verdict, variant);
   }
@@ -158,7 +161,6 @@ const NOTHING: readonly never[] = [];
 /** What only an allow says, and few do. */
 function noteAllowed(record: Writable<DecisionRecord>, allow: Allow, drawn: string | undefined): void {
   if (allow.observed !== undefined) record.observed = allow.observed;
-  if (allow.approvals !== undefined) record.approvals = allow.approvals;
   if (allow.exposure !== undefined) record.exposure = allow.exposure;
   if (allow.mirror !== undefined) Object.assign(record, mirrorOnRecord(allow.mirror, drawn));
 }

@@ -45,7 +45,7 @@ export interface DecisionRecord {
     readonly detail?: string;
   }[];
   /**
-   * Approvals that the targets may answer by: the key of the Approval ("RULE:VERSION:APPLICATION" of one by rule), its
+   * Approvals that `targets` answer by: the key of the Approval ("RULE:VERSION:APPLICATION" of one by rule), its
    * version, and its conditions, all of which were true. Absent: none was needed.
    */
   readonly approvals?: readonly {

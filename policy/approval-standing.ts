@@ -1,4 +1,4 @@
-import { approvalId, type CompiledApproval } from "./approvals.ts";
+import { approvalId, type CompiledApproval, shortened } from "./approvals.ts";
 import type { HeldApproval } from "./decision.ts";
 import { isUnknown } from "./expression.ts";
 import type { ModelTarget, Target } from "./program.ts";
@@ -44,10 +44,10 @@ function unmetCondition(
   for (const { text, expression } of conditions) {
     const value = valueFor(session, expression, candidate.frame, candidate);
     if (value === true) continue;
-    if (value === false) return `${id}: ${text} is false`;
+    if (value === false) return `${id}: ${shortened(text)} is false`;
     const error = isUnknown(value) ? value.unknown : `the result is ${value}, not a bool`;
     session.trace.fail(id, error);
-    return `${id}: ${text} is unknown: ${error}`;
+    return `${id}: ${shortened(text)} is unknown: ${error}`;
   }
   return undefined;
 }

@@ -74,8 +74,15 @@ function heldBy({ key, version, rule, conditions = [] }: ApprovalFacts): HeldApp
     approval: key,
     version,
     ...(rule === undefined ? {} : { rule }),
-    ...(conditions.length === 0 ? {} : { conditions }),
+    ...(conditions.length === 0 ? {} : { conditions: conditions.map(shortened) }),
   };
+}
+
+/** Characters of a condition that verdicts and records hold; those that go through the API are no longer. */
+const SHOWN = 256;
+
+export function shortened(condition: string): string {
+  return condition.length > SHOWN ? `${condition.slice(0, SHOWN)}…` : condition;
 }
 
 interface Entry {

@@ -138,7 +138,7 @@ function notApproved(session: Session, candidate: Candidate, model: ModelTarget)
 }
 
 /** Approvals whose conditions are named in a removal. */
-const NAMED_APPROVALS = 5;
+const NAMED_APPROVALS = 3;
 
 /** A model that the program does not describe needs approval: unknown is not permission. */
 function needsApproval(session: Session, model: ModelTarget): boolean {
