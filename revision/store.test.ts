@@ -1,17 +1,21 @@
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { RevisionParts } from "../compiler/index.ts";
 import type { ChanceryError } from "../resources/index.ts";
+import { blobFile, readBlob } from "./blob-files.ts";
 import type { FetchBlob } from "./codec.ts";
 import { encodeParts } from "./codec.ts";
+import { digestOf } from "./digest.ts";
 import { initKeys, loadSigningKey } from "./keys.ts";
+import { MAX_BLOB_BYTES } from "./limits.ts";
 import { createManifest, encodeSignedManifest, manifestDigest } from "./manifest.ts";
 import { exampleParts } from "./parts-fixture.ts";
 import { signManifest } from "./signature.ts";
 import { openRevisionStore, type RevisionStore, type RevisionStoreOptions } from "./store.ts";
+import { diskMedium } from "./store-disk.ts";
 import { loadTrust } from "./trust.ts";
 
 const NOW = Date.parse("2026-05-01T00:00:00Z");
@@ -149,6 +153,28 @@ test("a truncated record keeps the fence, and is mended by its revision", async 
   await expect(restarted.accept(one.bytes, one.fetch)).rejects.toMatchObject({ code: "stale" });
   await restarted.accept(two.bytes, two.fetch);
   expect((await restarted.lastGood())?.revision.digest).toBe(two.digest);
+});
+
+test("a record under another number than its revision has is passed over", async () => {
+  const store = await opening();
+  const { bytes, fetch, digest } = offer(3);
+  const { manifest } = await store.accept(bytes, fetch);
+  const medium = await diskMedium(directory);
+  await medium.putRecord({ format: 1, number: 9, manifest, revision: digest });
+  expect((await store.lastGood())?.revision.number).toBe(3);
+  expect(alarms.map(({ message }) => message)).toEqual([expect.stringContaining("revision 9 on disk is passed over")]);
+});
+
+test("a blob that is too large is not even read", async () => {
+  const large = digestOf(Buffer.from("large"));
+  const file = blobFile(directory, large);
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, "");
+  await truncate(file, MAX_BLOB_BYTES + 1);
+  await expect(readBlob(directory, large)).rejects.toMatchObject({
+    code: "corrupt",
+    message: expect.stringContaining("is larger than"),
+  });
 });
 
 test("truncating or flipping any bit of any file never yields a wrong revision", { timeout: 120_000 }, async () => {

@@ -1,4 +1,4 @@
-import { createPrivateKey, sign } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, sign } from "node:crypto";
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { canonicalJson } from "./canonical-json.ts";
 import { initKeys, loadSigningKey, type SigningKey } from "./keys.ts";
 import { createManifest } from "./manifest.ts";
 import { signManifest, signStatement, verifyManifest, verifyStatement } from "./signature.ts";
-import { loadTrust, parseTrust, parseTrustFile, signTrust } from "./trust.ts";
+import { keyIdOf, loadTrust, parseTrust, parseTrustFile, signTrust } from "./trust.ts";
 
 const NOW = Date.parse("2026-05-01T00:00:00Z");
 const DAY = 86_400_000;
@@ -195,6 +195,10 @@ test("what the root signed must make sense, too: a key stands there once, and th
   if (grant === undefined) return expect.unreachable();
   const none = { ...statement, signingKeys: [{ ...grant, purposes: ["restriction" as const] }] };
   expect(() => parseTrust(signTrust(none, root), "t")).toThrow("asks for 1 of 0 keys");
+  const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const spki = publicKey.export({ type: "spki", format: "der" }).toString("base64");
+  const other = { ...statement, signingKeys: [{ ...grant, keyId: keyIdOf(publicKey), publicKey: spki }] };
+  expect(() => parseTrust(signTrust(other, root), "t")).toThrow("is not ed25519");
 });
 
 test("missing and unusable files are named, and their content is not shown", async () => {
