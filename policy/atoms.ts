@@ -121,7 +121,24 @@ function atomsOn(
   values: readonly string[] = [""],
 ): Guard | undefined {
   const field = path === undefined ? undefined : fieldOf(path);
-  return field === undefined ? undefined : values.map((value) => ({ field, test, value }));
+  return field === undefined ? undefined : values.map((value) => atomOf(field, test, value));
+}
+
+/** Rules have most of their atoms in common: there is one of each, as long as there are not too many, or too long ones. */
+const known = new Map<string, Atom>();
+const MAX_KNOWN = 16_384;
+const MAX_LENGTH = 128;
+
+function atomOf(field: Field, test: Atom["test"], value: string): Atom {
+  if (value.length > MAX_LENGTH) return { field, test, value };
+  const key = `${test} ${field.key.length} ${field.key}${value}`;
+  let atom = known.get(key);
+  if (atom === undefined) {
+    atom = { field, test, value };
+    if (known.size >= MAX_KNOWN) known.clear();
+    known.set(key, atom);
+  }
+  return atom;
 }
 
 /** `a.b["c"]` → ["a", "b", "c"]. */

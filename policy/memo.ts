@@ -49,7 +49,7 @@ export function dependenciesOf(root: Expr): Dependencies | undefined {
   const { fields, whole, tests, roots, instants, timed } = found;
   return {
     reads: { fields: [...fields.values()], application: roots.has("application"), model: roots.has("model") },
-    tests,
+    tests: [...new Set(tests)],
     whole: [...whole.values()],
     instants,
     timed,

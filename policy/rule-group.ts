@@ -57,9 +57,12 @@ export interface Slot {
   readonly whole: WholeField;
 }
 
-/** Gives the fields of a program their places. */
+/** Gives the fields of a program their places. What its rules have in common is there once. */
 export class Slots {
   readonly #slots = new Map<string, Slot>();
+  readonly #tests = new Map<Atom, Test>();
+  readonly #guards = new Map<string, readonly Test[]>();
+  readonly #dependencies = new Map<string, readonly Dependency[]>();
 
   of(field: Field): Slot {
     let slot = this.#slots.get(field.key);
@@ -70,19 +73,39 @@ export class Slots {
     return slot;
   }
 
-  test({ field, test, value }: Atom): Slot {
-    const slot = this.of(field);
-    slot.tested.add(test, value);
-    return slot;
+  test(atom: Atom): Test {
+    let known = this.#tests.get(atom);
+    if (known === undefined) {
+      const { field, test, value } = atom;
+      const slot = this.of(field);
+      slot.tested.add(test, value);
+      known = { slot, test, value, index: this.#tests.size };
+      this.#tests.set(atom, known);
+    }
+    return known;
+  }
+
+  testsOf(guard: Guard): readonly Test[] {
+    const tests = guard.map((atom) => this.test(atom));
+    return once(tests.map(({ index }) => index).join(" "), tests, this.#guards);
   }
 
   /** What an expression depends on, told apart as finely as the tests of the whole program. */
   dependenciesOf(read: Dependencies | undefined): readonly Dependency[] | undefined {
     if (read === undefined) return undefined;
-    const whole = read.whole.map((field) => this.of(field).whole);
-    const tested = read.tests.map((test) => this.test(test).tested);
-    return [...new Set<Dependency>([...whole, ...tested])];
+    const whole = new Set(read.whole.map((field) => this.of(field)));
+    const tested = new Set(read.tests.map((test) => this.test(test).slot));
+    const key = [whole, tested].map((slots) => [...slots].map(({ index }) => index).join(" ")).join("\n");
+    const dependencies = [...[...whole].map((slot) => slot.whole), ...[...tested].map((slot) => slot.tested)];
+    return once(key, dependencies, this.#dependencies);
   }
+}
+
+/** The value that was there first under its key. */
+function once<T>(key: string, value: T, values: Map<string, T>): T {
+  const known = values.get(key);
+  if (known === undefined) values.set(key, value);
+  return known ?? value;
 }
 
 /** Below this, asking the rules themselves costs no more than finding them. */
@@ -97,7 +120,7 @@ export function* groupOf(rules: readonly CompiledRule[], slots: Slots): Steps<Ru
   if (rules.length === 0) return EMPTY_GROUP;
   const tested: Guards[] = [];
   for (const rule of rules) {
-    tested.push(rule.guards.map((guard) => testsOf(guard, slots)));
+    tested.push(rule.guards.map((guard) => slots.testsOf(guard)));
     yield;
   }
   if (rules.length < INDEXED_FROM) {
@@ -125,14 +148,12 @@ interface Test {
   readonly slot: Slot;
   readonly test: Atom["test"];
   readonly value: string;
+  /** Which of the program's it is. */
+  readonly index: number;
 }
 
 /** Each a disjunction; the rule needs all. */
 type Guards = readonly (readonly Test[])[];
-
-function testsOf(guard: Guard, slots: Slots): readonly Test[] {
-  return guard.map((atom) => ({ slot: slots.test(atom), test: atom.test, value: atom.value }));
-}
 
 function holdAll(guards: Guards, values: FieldValues, model: string | undefined): boolean {
   for (const guard of guards) {
