@@ -110,7 +110,7 @@ export class GrpcCall {
    * @param taken  called when the transport has taken all of it, flow control included; not at all where it never does
    */
   write(parts: readonly Uint8Array[], taken: () => void): void {
-    if (this.#over) return;
+    if (this.#over || isGone(this.#stream)) return;
     this.#sendHeaders();
     let length = 0;
     for (const part of parts) length += part.length;
@@ -160,7 +160,7 @@ export class GrpcCall {
     if (this.#over) return;
     this.#status = status;
     const stream = this.#stream;
-    if (!stream.closed && !stream.destroyed) {
+    if (!isGone(stream)) {
       if (stream.headersSent) stream.end();
       else stream.respond({ ...HEADERS, ...trailersOf(status) }, { endStream: true });
       // What still comes is for nobody.
@@ -181,6 +181,7 @@ export class GrpcCall {
     if (this.#stream.headersSent) return;
     this.#stream.respond(HEADERS, { waitForTrailers: true });
     this.#stream.once("wantTrailers", () => {
+      if (isGone(this.#stream)) return;
       this.#stream.sendTrailers(trailersOf(this.#status ?? { code: GRPC_STATUS.internal, details: "" }));
     });
   }
@@ -253,7 +254,13 @@ export class GrpcCall {
 
 /** What a call is told that is not looked at any further. */
 export function refuseCall(stream: ServerHttp2Stream, status: GrpcStatus): void {
+  if (isGone(stream)) return;
   stream.respond({ ...HEADERS, ...trailersOf(status) }, { endStream: true });
+}
+
+/** Whether nothing can be sent any more. That is told by an event a turn later, and a send meanwhile would throw. */
+export function isGone({ closed, destroyed }: ServerHttp2Stream): boolean {
+  return closed || destroyed;
 }
 
 function trailersOf({ code, details }: GrpcStatus) {

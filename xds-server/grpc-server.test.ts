@@ -1,10 +1,17 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, type IncomingHttpHeaders } from "node:http2";
-import { createConnection } from "node:net";
+import { once } from "node:events";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  createServer,
+  type IncomingHttpHeaders,
+} from "node:http2";
+import { type AddressInfo, createConnection } from "node:net";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { waitFor } from "../test/support/index.ts";
-import { GRPC_STATUS, type GrpcCall } from "./grpc-call.ts";
+import { GRPC_STATUS, GrpcCall, refuseCall } from "./grpc-call.ts";
 import { createGrpcServer, type GrpcServer, type GrpcServerSettings } from "./grpc-server.ts";
 
 const PATH = "/test.Service/Method";
@@ -205,6 +212,29 @@ test("a call is over once, when its client goes away", async () => {
   call.end();
   call.write([Buffer.from("for nobody")], () => expect.unreachable());
   expect(over).toBe(1);
+});
+
+test("nothing is thrown where a connection has just gone and its calls do not know it yet", async () => {
+  const server = createServer();
+  onTestFinished(() => void server.close());
+  const done = new Promise<unknown>((resolve) => {
+    server.on("stream", (stream, headers) => {
+      const call = new GrpcCall(stream, headers, SETTINGS.maxMessageBytes);
+      stream.session?.destroy();
+      try {
+        call.write([Buffer.from("late")], () => {});
+        refuseCall(stream, { code: GRPC_STATUS.unavailable, details: "late" });
+        call.end();
+        resolve(undefined);
+      } catch (error) {
+        resolve(error);
+      }
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  new Client((server.address() as AddressInfo).port);
+  expect(await done).toBe(undefined);
 });
 
 test("a connection that answers no ping is ended", async () => {

@@ -9,7 +9,7 @@ import {
 } from "node:http2";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { hostOf, type ServerCertificates, tlsContextOf } from "../envoy/index.ts";
-import { GRPC_STATUS, GrpcCall, refuseCall } from "./grpc-call.ts";
+import { GRPC_STATUS, GrpcCall, isGone, refuseCall } from "./grpc-call.ts";
 
 export interface GrpcServerSettings {
   /** Largest request, bytes. */
@@ -79,6 +79,7 @@ export function createGrpcServer({ settings, tls, methods }: GrpcServerOptions):
     const path = headers[":path"] ?? "";
     if (headers[":method"] !== "POST" || !(headers["content-type"] ?? "").startsWith("application/grpc")) {
       stream.on("error", () => {});
+      if (isGone(stream)) return;
       stream.respond({ ":status": headers[":method"] === "POST" ? 415 : 405 }, { endStream: true });
       return;
     }
