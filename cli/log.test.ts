@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { createRegistry, startAdminServer } from "../admin/index.ts";
 import { createInProcessBus, type LogAction, startOperationalLog } from "../distribution/index.ts";
 import { initKeys, loadSigningKey, loadTrust, rotateKeys } from "../revision/index.ts";
 import { runChancery } from "../test/support/index.ts";
@@ -61,4 +62,34 @@ test("the whole log of a control plane is verified and printed with its archive,
   await writeFile(join(archive, file), text.replace("wrong", "right"));
   const forged = await runChancery(...audit, "--trust", before);
   expect([forged.code, forged.stderr]).toEqual([1, expect.stringContaining("nothing is there of before entry 4")]);
+});
+
+test("the verb has control compact, and says what became of the log", async () => {
+  const root = await mkdtemp(join(tmpdir(), "chancery-log-compact-"));
+  onTestFinished(() => rm(root, { recursive: true, force: true }));
+  const keys = await initKeys(join(root, "keys"), { now: NOW });
+  let now = NOW;
+  const log = await startOperationalLog({
+    ...{ bus: createInProcessBus().log, directory: join(root, "log"), trust: await loadTrust(keys.trust) },
+    ...{ signers: [await loadSigningKey(keys.signing[0]?.file ?? "")], onAlarm: () => undefined, now: () => now },
+  });
+  onTestFinished(() => log.close());
+  await log.append(request(1), "ann");
+  await log.append({ type: "approval-revoke", id: idOf(1), reason: "wrong" }, "bob");
+  await log.append(request(2), "ann");
+  now = Date.now() + 60_000;
+  const server = await startAdminServer({
+    ...{ host: "127.0.0.1", port: 0, notReady: () => [], metrics: createRegistry(), log: { log, now: () => now } },
+  });
+  onTestFinished(() => server.close());
+  const compact = ["log", "compact", "--server", server.url, "--keep"];
+  // It was over an hour ago.
+  const kept = await runChancery(...compact, "2h");
+  expect(kept).toMatchObject({ code: 1, stderr: expect.stringContaining("all still needed") });
+  const done = await runChancery(...compact, "10m");
+  expect(done).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining("3 entries became 2, from the checkpoint 4 on"),
+  });
+  expect(log.size().checkpoint).toMatchObject({ by: "local" });
 });

@@ -49,6 +49,8 @@ class LogKeeper implements OperationalLogKeeper {
   #looking = false;
   #retry: NodeJS.Timeout | undefined;
   #failure: string | undefined;
+  /** Why the bus keeps entries of before the checkpoint. */
+  #keeping: string | undefined;
   #closed = false;
 
   constructor(options: OperationalLogOptions, disk: LogOnDisk) {
@@ -204,7 +206,9 @@ class LogKeeper implements OperationalLogKeeper {
         if (this.#log.chain[0]?.sequence === sequence) return { before, kept: kept.length, sequence };
         throw new ChanceryError("internal", "the checkpoint is not taken: see the log of this process");
       } catch (error) {
-        // Others came between: what was put says nothing new where it stands, and stays as it is.
+        // What was put says nothing new where it stands; what is appended next follows on it.
+        this.#adopt(chainOf(this.#bus.entries(), this.#log), false);
+        // Others came between.
         if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error;
       }
     }
@@ -325,9 +329,12 @@ class LogKeeper implements OperationalLogKeeper {
     if (base?.checkpoint === undefined) return;
     try {
       await this.#bus.dropBefore(base.digest);
+      this.#keeping = undefined;
     } catch (thrown) {
-      const { code, message } = ChanceryError.from(thrown, "unavailable");
-      this.#refuse(`shorten ${message}`, new ChanceryError(code, message));
+      // The log is what it is without it; it is tried again at the next look.
+      const error = ChanceryError.from(thrown, "unavailable");
+      if (error.message !== this.#keeping) this.#options.onAlarm(error);
+      this.#keeping = error.message;
     }
   }
 
