@@ -41,6 +41,12 @@ export function logical(name: string, decisive: boolean, links: readonly Run[], 
       return a === other && b === other && c === other && d === other ? other : unsettled(name, offset, a, b, c, d);
     };
   }
+  return longChain(name, decisive, links, offset);
+}
+
+/** By itself, so that short chains do not hold the list of their links. */
+function longChain(name: string, decisive: boolean, links: readonly Run[], offset: number): Run {
+  const other = !decisive;
   return (activation, frame) => {
     let odd: unknown[] | undefined;
     for (const link of links) {
