@@ -212,12 +212,13 @@ function ourResult(source: string): string {
   return texts[0] ?? "";
 }
 
-/** Where the peer departs from cel-spec and cel-go; the generator makes no such expressions. */
+/** Where the peer departs from cel-spec and cel-go; no expression here does so. */
 const LEFT_OUT = [
   "indices beyond U+FFFF: the peer counts UTF-16 units, the specification code points",
   "replace('', …): the peer puts the text at the start only, cel-go before each code point",
   "uint division beyond int: the peer answers an overflow",
   "-(-x): the peer drops both and with them the overflow of the least int",
+  "the least int % -1: the peer answers 0, cel-go an overflow (no seed here comes upon it)",
   "int('') and int of a text that is no number: the peer answers 0, cel-go an error",
 ];
 
@@ -228,6 +229,7 @@ test("says what is left out, and holds to it where the peer does not", () => {
   expect(ourResult("int('')")).toBe("failure");
   expect(ourResult("18446744073709551615u / 1u")).toBe("18446744073709551615u");
   expect(ourResult("-(-(-9223372036854775808))")).toBe("failure");
+  expect(ourResult("-9223372036854775808 % -1")).toBe("failure");
 });
 
 test.each(SEEDS)("agrees with @bufbuild/cel on seed %i", (seed) => {

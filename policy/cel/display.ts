@@ -59,6 +59,7 @@ function scalarText(value: unknown): string {
     case "string":
       return JSON.stringify(value);
     case "number":
+      if (Object.is(value, -0)) return "-0.0";
       return Number.isInteger(value) && Math.abs(value) < 1e21 ? value.toFixed(1) : String(value);
     case "object":
       return objectText(value);

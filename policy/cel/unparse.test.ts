@@ -27,6 +27,10 @@ test.each([
   "google.protobuf.Int32Value{value: 1}",
   "(1 + 2).type.size() > size(b)",
   "(a ? b : c).d",
+  "a.?b.optMap(x, x + 1).optFlatMap(y, y.?c).orValue(1)",
+  "(a ? b : c).sortBy(x, -x.y).first()",
+  "1.0 / -0.0 < 2.0",
+  "math.greatest([1, 2, 3]) > math.least(a, b)",
 ])("%s", (source) => {
   expect(unparse(tree(source))).toBe(source);
 });
@@ -34,5 +38,8 @@ test.each([
 test("what a macro was given are its parts, and not its expansion", () => {
   expect(writtenParts(tree("l.map(x, x > 1, x + 1)")).map(unparse)).toEqual(["l", "x > 1", "x + 1"]);
   expect(writtenParts(tree("cel.bind(x, a + 1, x * x)")).map(unparse)).toEqual(["a + 1", "x * x"]);
+  expect(writtenParts(tree("a.optMap(x, x + 1)")).map(unparse)).toEqual(["a", "x + 1"]);
+  expect(writtenParts(tree("a.optFlatMap(x, x.?b)")).map(unparse)).toEqual(["a", "x.?b"]);
+  expect(writtenParts(tree("a.sortBy(x, -x)")).map(unparse)).toEqual(["a", "-x"]);
   expect(writtenParts(tree("a && b")).map(unparse)).toEqual(["a", "b"]);
 });

@@ -87,7 +87,7 @@ function callForm({ name, target, args }: Extract<Expr, { kind: "call" }>): read
       return [`${written(first, MEMBER)}.?${fieldName(String(second.value))}`, MEMBER];
     }
   }
-  const called = `${name}(${args.map(unparse).join(", ")})`;
+  const called = `${CALLED[name] ?? name}(${args.map(unparse).join(", ")})`;
   return target === undefined ? [called, ATOM] : [`${written(target, MEMBER)}.${called}`, MEMBER];
 }
 
@@ -97,6 +97,11 @@ function fieldName(field: string): string {
 
 function loopText(expr: ComprehensionExpr): string {
   const { loop, range, variable, variable2 } = expr;
+  const chained = chainedMacro(expr);
+  if (chained !== undefined) {
+    const { target, name, variable: local, body } = chained;
+    return `${written(target, MEMBER)}.${name}(${local}, ${unparse(body)})`;
+  }
   if (loop.macro === "bind") {
     return `cel.bind(${expr.accumulator}, ${unparse(expr.init)}, ${unparse(expr.result)})`;
   }
@@ -104,6 +109,33 @@ function loopText(expr: ComprehensionExpr): string {
   const bodies = bodiesOf(expr).map(unparse);
   return `${written(range, MEMBER)}.${nameOf(loop.macro, variable2 !== undefined)}(${variables}, ${bodies.join(", ")})`;
 }
+
+/** A macro that is written behind its target, and whose expansion holds the target under a name nobody can write. */
+interface ChainedMacro {
+  readonly target: Expr;
+  readonly name: "optMap" | "optFlatMap" | "sortBy";
+  readonly variable: string;
+  readonly body: Expr;
+}
+
+function chainedMacro({ accumulator, init, result }: ComprehensionExpr): ChainedMacro | undefined {
+  if (result.kind !== "call") return undefined;
+  if (accumulator === "@sortInput") {
+    const [keys] = result.args;
+    if (keys?.kind !== "comprehension" || !("transform" in keys.loop)) return undefined;
+    return { target: init, name: "sortBy", variable: keys.variable, body: keys.loop.transform };
+  }
+  const [, some] = result.args;
+  if (accumulator !== "@optional" || some === undefined) return undefined;
+  const wrapped = some.kind === "call" ? some.args[0] : undefined;
+  const inner = wrapped ?? some;
+  if (inner.kind !== "comprehension") return undefined;
+  const name = wrapped === undefined ? "optFlatMap" : "optMap";
+  return { target: init, name, variable: inner.accumulator, body: inner.result };
+}
+
+/** Functions that macros call, by the names that are written. */
+const CALLED: Readonly<Record<string, string>> = { "math.@max": "math.greatest", "math.@min": "math.least" };
 
 function nameOf(macro: Exclude<ComprehensionExpr["loop"]["macro"], "bind">, two: boolean): string {
   if (macro === "existsOne") return two ? "existsOne" : "exists_one";
@@ -119,5 +151,7 @@ function bodiesOf({ loop }: ComprehensionExpr): readonly Expr[] {
 /** What an expression is written with: of a macro what was given to it, and not its expansion. */
 export function writtenParts(expr: Expr): readonly Expr[] {
   if (expr.kind !== "comprehension") return childrenOf(expr);
+  const chained = chainedMacro(expr);
+  if (chained !== undefined) return [chained.target, chained.body];
   return expr.loop.macro === "bind" ? [expr.init, expr.result] : [expr.range, ...bodiesOf(expr)];
 }
