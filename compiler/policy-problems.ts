@@ -4,6 +4,7 @@ import {
   checkCondition,
   checkProgram,
   checkSplitExpressions,
+  type ExpressionChecks,
   type PolicyProgram,
   type RuleProblem,
 } from "../policy/index.ts";
@@ -29,10 +30,10 @@ export function policyProblems(
   const problems = checkProgram(program, cache.checks);
   return [
     ...(problems.length === 0 ? [] : ruleProblems(inventory, problems, positions)),
-    ...splitProblems(program, positions),
-    ...approvalRuleProblems(approvalsOfRules(inventory, cache.program.ruled).rules, positions),
-    ...conditionProblems("Approval", inventory.approvals, positions),
-    ...conditionProblems("ApprovalRule", inventory.approvalRules, positions),
+    ...splitProblems(program, positions, cache.checks),
+    ...approvalRuleProblems(approvalsOfRules(inventory, cache.program.ruled).rules, positions, cache.checks),
+    ...conditionProblems("Approval", inventory.approvals, positions, cache.checks),
+    ...conditionProblems("ApprovalRule", inventory.approvalRules, positions, cache.checks),
   ];
 }
 
@@ -63,8 +64,8 @@ function ruleProblems(inventory: Inventory, problems: readonly RuleProblem[], po
   });
 }
 
-function splitProblems(program: PolicyProgram, positions: Locator): Problem[] {
-  return checkSplitExpressions(program).map(
+function splitProblems(program: PolicyProgram, positions: Locator, checks: ExpressionChecks): Problem[] {
+  return checkSplitExpressions(program, checks).map(
     ({ kind, key, path, message, hint, offset }): Problem => ({
       severity: "error",
       code: "expression",
@@ -76,9 +77,13 @@ function splitProblems(program: PolicyProgram, positions: Locator): Problem[] {
   );
 }
 
-function approvalRuleProblems(rules: readonly ApprovalRuleFacts[], positions: Locator): Problem[] {
+function approvalRuleProblems(
+  rules: readonly ApprovalRuleFacts[],
+  positions: Locator,
+  checks: ExpressionChecks,
+): Problem[] {
   return rules.flatMap((rule) =>
-    checkApprovalRule(rule).map(
+    checkApprovalRule(rule, checks).map(
       ({ severity, code, message, hint, offset }): Problem => ({
         severity,
         code,
@@ -100,10 +105,11 @@ function conditionProblems(
   kind: "Approval" | "ApprovalRule",
   objects: readonly { readonly key: Key; readonly scope: Scope; readonly conditions: readonly string[] }[],
   positions: Locator,
+  checks: ExpressionChecks,
 ): Problem[] {
   return objects.flatMap(({ key, scope, conditions }) =>
     conditions.flatMap((text, index) =>
-      checkCondition(text, "condition").map(({ severity, code, message, hint, offset }): Problem => {
+      checkCondition(text, "condition", checks).map(({ severity, code, message, hint, offset }): Problem => {
         const path = ["spec", "conditions", index];
         return {
           severity,

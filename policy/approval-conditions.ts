@@ -1,5 +1,6 @@
 import { compileExpression } from "./cel.ts";
 import type { ExpressionProblem } from "./expression.ts";
+import { ExpressionChecks } from "./expression-checks.ts";
 import type { PolicyProgram } from "./program.ts";
 
 /** What is wrong with the condition of an approval, or of an approval rule. */
@@ -11,12 +12,17 @@ export interface ConditionProblem extends Omit<ExpressionProblem, "line" | "colu
 /**
  * @param scope  "condition": one that an approval is given on, asked for each request; "approval": the `when` of a rule,
  *   asked without a request
+ * @param checks  of those before, which are not checked again
  */
-export function checkCondition(text: string, scope: "approval" | "condition"): readonly ConditionProblem[] {
-  const compiled = compileExpression(text, scope, "bool");
-  if (!compiled.ok) return compiled.errors.map((problem) => ({ ...problem, severity: "error", code: "expression" }));
+export function checkCondition(
+  text: string,
+  scope: "approval" | "condition",
+  checks = new ExpressionChecks(),
+): readonly ConditionProblem[] {
+  const { errors, doubts } = checks.find(text, scope, "bool");
+  if (errors.length > 0) return errors.map((problem) => ({ ...problem, severity: "error", code: "expression" }));
   // What reads a missing field is unknown, and so does not approve: no lock-out but the one that is asked for.
-  return compiled.doubts().flatMap(({ kind, ...problem }): ConditionProblem[] => {
+  return doubts.flatMap(({ kind, ...problem }): ConditionProblem[] => {
     return kind === "never-equal" ? [{ ...problem, severity: "warning", code: kind }] : [];
   });
 }

@@ -3,6 +3,7 @@ import { type ConditionProblem, checkCondition } from "./approval-conditions.ts"
 import { compileExpression } from "./cel.ts";
 import type { DecisionInput } from "./decision.ts";
 import type { Expression } from "./expression.ts";
+import type { ExpressionChecks } from "./expression-checks.ts";
 import type { ApplicationFacts, ApprovalFacts, ModelTarget } from "./program.ts";
 import { certificationsOf, scoresOf, validCertifications } from "./standing.ts";
 import { validity } from "./validity.ts";
@@ -49,8 +50,8 @@ export interface ApprovalRuleProblem extends Omit<ConditionProblem, "code"> {
 }
 
 /** What is wrong with the condition of a rule, or with how much it asks. */
-export function checkApprovalRule(rule: ApprovalRuleFacts): readonly ApprovalRuleProblem[] {
-  const problems = checkCondition(rule.when, "approval");
+export function checkApprovalRule(rule: ApprovalRuleFacts, checks?: ExpressionChecks): readonly ApprovalRuleProblem[] {
+  const problems = checkCondition(rule.when, "approval", checks);
   if (problems.some(({ severity }) => severity === "error")) return problems;
   const conditions = conditionsOf(rule);
   if (conditions > MOST_CONDITIONS) {

@@ -1,6 +1,6 @@
 import type { Key } from "../resources/index.ts";
-import { compileExpression } from "./cel.ts";
 import type { ExpressionProblem, ExpressionType } from "./expression.ts";
+import { ExpressionChecks } from "./expression-checks.ts";
 import type { PolicyProgram, SplitFacts } from "./program.ts";
 
 /** An expression of a split, or an application's sticky key, that does not compile. */
@@ -11,11 +11,17 @@ export interface SplitProblem extends ExpressionProblem {
   readonly path: readonly (string | number)[];
 }
 
+type Place = Pick<SplitProblem, "kind" | "key" | "path">;
+
 /** Every problem of every expression with which requests are split. */
-export function checkSplitExpressions({
-  splits = [],
-  applications,
-}: Pick<PolicyProgram, "splits" | "applications">): readonly SplitProblem[] {
+export function checkSplitExpressions(
+  { splits = [], applications }: Pick<PolicyProgram, "splits" | "applications">,
+  checks = new ExpressionChecks(),
+): readonly SplitProblem[] {
+  const problemsOf = (place: Place, text: string | undefined, expected: ExpressionType): readonly SplitProblem[] => {
+    const errors = text === undefined ? [] : checks.find(text, "request", expected).errors;
+    return errors.map((problem) => ({ ...place, ...problem }));
+  };
   return [
     ...splits.flatMap((split) => {
       const { kind, key, when, stickyKey } = split;
@@ -32,14 +38,4 @@ export function checkSplitExpressions({
       problemsOf({ kind: "Application", key, path: ["stickyKey"] }, stickyKey, "string"),
     ),
   ];
-}
-
-function problemsOf(
-  place: Pick<SplitProblem, "kind" | "key" | "path">,
-  text: string | undefined,
-  expected: ExpressionType,
-): readonly SplitProblem[] {
-  if (text === undefined) return [];
-  const compiled = compileExpression(text, "request", expected);
-  return compiled.ok ? [] : compiled.errors.map((problem) => ({ ...place, ...problem }));
 }
