@@ -78,6 +78,7 @@ export async function startDecisionProcess(options: DecisionProcessOptions): Pro
     serviceName: name,
     compilePolicy,
     policyCompiler: createPolicyCompiler(LOOP_SLICING),
+    slicing: LOOP_SLICING,
     appendRecord: (record) => journal.append(record),
     clock: Date.now,
     monotonic: () => performance.now(),

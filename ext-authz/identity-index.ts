@@ -1,4 +1,4 @@
-import type { ApplicationFacts } from "../policy/index.ts";
+import { type ApplicationFacts, atOnce, type Steps } from "../policy/index.ts";
 
 /** Who is recognised by what, made once per revision. */
 export interface IdentityIndex {
@@ -26,6 +26,15 @@ export interface JwtOwner {
 
 /** A key that two applications claim is nobody's: which of the two it means cannot be told. */
 export function indexIdentities(applications: readonly ApplicationFacts[]): IdentityIndex {
+  return atOnce(identitySteps(applications));
+}
+
+/** Identities that are indexed at a time. */
+const AT_A_TIME = 128;
+
+/** As `indexIdentities`, in steps. */
+export function* identitySteps(applications: readonly ApplicationFacts[]): Steps<IdentityIndex> {
+  let seen = 0;
   const apiKeys = new Map<string, ApiKeyOwner>();
   const issuers = new Map<string, JwtOwner[]>();
   const contested = new Set<string>();
@@ -34,6 +43,8 @@ export function indexIdentities(applications: readonly ApplicationFacts[]): Iden
       const digest = sha256.toLowerCase();
       if (apiKeys.has(digest)) contested.add(digest);
       apiKeys.set(digest, { application, id, subject });
+      seen += 1;
+      if (seen % AT_A_TIME === 0) yield;
     }
     for (const identity of application.jwt) {
       const owners = issuers.get(identity.issuer) ?? [];
@@ -44,6 +55,8 @@ export function indexIdentities(applications: readonly ApplicationFacts[]): Iden
         subject: Object.entries(identity.subject),
       });
       issuers.set(identity.issuer, owners);
+      seen += 1;
+      if (seen % AT_A_TIME === 0) yield;
     }
   }
   for (const digest of contested) apiKeys.delete(digest);

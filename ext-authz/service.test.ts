@@ -276,6 +276,29 @@ describe("revisions", () => {
     await service.close();
   });
 
+  it("are indexed in slices, given up when a newer one supersedes", async () => {
+    const apiKey = (index: number) => ({ id: "k", sha256: String(index).padStart(64, "0"), subject: {} });
+    const more = PROGRAM.applications.slice(0, 1).map((application) => ({
+      ...application,
+      key: "more",
+      apiKeys: Array.from({ length: 600 }, (_, index) => apiKey(index)),
+    }));
+    const program = { ...PROGRAM, applications: [...PROGRAM.applications, ...more] };
+    const counted = { rests: 0 };
+    const rest = async () => {
+      counted.rests += 1;
+      if (counted.rests === 3) service.activate(revision({ number: 8 }));
+    };
+    const { service } = setUp({ slicing: { sliceMs: 0, monotonic: () => 0, rest } });
+    expect(await service.adopt(revision({ program }))).toBe(false);
+    expect(counted.rests).toBe(3);
+    expect(await answer(service, chat())).toMatchObject({ metadata: { revision: 8 } });
+    expect(await service.adopt(revision({ number: 9, program }))).toBe(true);
+    expect(counted.rests).toBeGreaterThan(6);
+    expect(await answer(service, chat())).toMatchObject({ metadata: { revision: 9 } });
+    await service.close();
+  });
+
   it("are compiled while the one before decides, and a newer one supersedes", async () => {
     const waiting: { readonly program: PolicyProgram; readonly finish: () => void }[] = [];
     const policyCompiler: PolicyCompiler = {

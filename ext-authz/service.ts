@@ -1,6 +1,13 @@
 import type { Registry } from "prom-client";
 import type { Layout } from "../compiler/index.ts";
-import type { Policy, PolicyCompiler, PolicyProgram, Restriction } from "../policy/index.ts";
+import {
+  inSlices,
+  type Policy,
+  type PolicyCompiler,
+  type PolicyProgram,
+  type Restriction,
+  type Slicing,
+} from "../policy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { encodeAnswer } from "./answer.ts";
 import { type Check, CheckReader } from "./check-request.ts";
@@ -15,6 +22,7 @@ import { LayoutWaiters } from "./layout-waiters.ts";
 import { DecisionMetrics } from "./metrics.ts";
 import { Milestones } from "./milestones.ts";
 import type { Outcome } from "./outcome.ts";
+import { programIndexSteps } from "./program-index.ts";
 import type { JournalRecord } from "./record.ts";
 import { RefusalSummary } from "./refusal-summary.ts";
 import { type ActiveRevision, buildTables, type DecisionTables } from "./tables.ts";
@@ -32,6 +40,8 @@ export interface DecisionServiceOptions {
   readonly compilePolicy: (program: PolicyProgram) => Policy;
   /** For `adopt`; without one it compiles at once. */
   readonly policyCompiler?: PolicyCompiler;
+  /** How `adopt` shares the loop with Checks while it indexes applications, targets and models; absent: it does not. */
+  readonly slicing?: Slicing;
   /** Resolves when the record is durable; rejects when it is not kept. */
   readonly appendRecord: (record: JournalRecord) => Promise<void>;
   /** Milliseconds since the epoch. */
@@ -194,13 +204,17 @@ class Service implements DecisionService {
     const adopting = { number: revision.number, controller: new AbortController() };
     this.#adopting = adopting;
     try {
-      const { compilePolicy, policyCompiler } = this.#options;
+      const { compilePolicy, policyCompiler, slicing } = this.#options;
       const program = programOf(revision);
       const policy =
         policyCompiler === undefined
           ? compilePolicy(program)
           : await policyCompiler.compile(program, adopting.controller.signal);
-      if (policy === undefined || adopting.controller.signal.aborted) return false;
+      if (policy === undefined) return false;
+      // The tables find what is made here.
+      const steps = programIndexSteps(revision.program);
+      if (slicing !== undefined) await inSlices(steps, slicing, adopting.controller.signal);
+      if (adopting.controller.signal.aborted) return false;
       this.#bringIntoForce(revision, policy);
       return true;
     } finally {

@@ -1,14 +1,15 @@
 import { randomInt } from "node:crypto";
 import type { Layout, LayoutRoute } from "../compiler/index.ts";
 import { WEIGHTED_GROUP } from "../envoy/index.ts";
-import type { Allow, ModelFacts, PlainMirror, Policy, PolicyProgram, Requested, Target } from "../policy/index.ts";
+import type { Allow, ModelFacts, PlainMirror, Policy, Requested, Target } from "../policy/index.ts";
 import type { Key } from "../resources/index.ts";
 import type { Revision } from "../revision/index.ts";
 import { AnswerTemplates } from "./answer-templates.ts";
 import { type Chain, chainOf } from "./chain.ts";
 import { IdentityCache } from "./identity-cache.ts";
-import { type IdentityIndex, indexIdentities } from "./identity-index.ts";
+import type { IdentityIndex } from "./identity-index.ts";
 import { type ModelReader, modelReader } from "./model-source.ts";
+import { indexProgram } from "./program-index.ts";
 import type { DecisionRecord } from "./record.ts";
 import { RequestMemo } from "./request-memo.ts";
 import { RequestReads } from "./request-reads.ts";
@@ -84,10 +85,9 @@ export function buildTables(
   departed: readonly Target[] = [],
 ): DecisionTables {
   const { program } = revision;
-  const context: Context = {
-    targets: new Map([...departed, ...program.targets].map((target) => [target.pool, target])),
-    models: new Map(program.models.map((model) => [model.key, model])),
-  };
+  const { identities, targets, models, versions } = indexProgram(program);
+  const others = new Map(departed.map((target) => [target.pool, target]));
+  const context: Context = { models, targetOf: (pool) => targets.get(pool) ?? others.get(pool) };
   const layoutTables = new Map([...layouts].map((layout) => [layout.hash, new LayoutTable(layout, context)]));
   const callers = new IdentityCache(randomInt(2 ** 32));
   return {
@@ -99,20 +99,20 @@ export function buildTables(
     },
     recorded: { number: revision.number, digest: revision.digest, signed: revision.signedBy.length > 0 },
     policy,
-    identities: indexIdentities(program.applications),
+    identities,
     callers,
     requests: new RequestMemo(callers, randomInt(2 ** 32)),
     observedGateways: new Set(program.observedGateways),
-    models: context.models,
-    versions: indexVersions(program),
+    models,
+    versions,
     layouts: layoutTables,
     routes: new RouteFinder(layoutTables, randomInt(2 ** 32)),
   };
 }
 
 interface Context {
-  readonly targets: ReadonlyMap<string, Target>;
   readonly models: ReadonlyMap<Key, ModelFacts>;
+  targetOf(pool: string): Target | undefined;
 }
 
 /**
@@ -169,7 +169,7 @@ function routeTable(
 ): RouteTable {
   const weighted = route.groups.find((group) => group.name === WEIGHTED_GROUP)?.clusters;
   const singles = route.groups.filter((group) => group.name !== WEIGHTED_GROUP);
-  const candidates = singles.flatMap((group) => context.targets.get(group.name) ?? []);
+  const candidates = singles.flatMap((group) => context.targetOf(group.name) ?? []);
   // Without a weighted group there is one backend, and its group comes first; the rest are there for reroute rules.
   const own = weighted ?? singles.slice(0, 1).map((group) => ({ name: group.name, weight: 1 }));
   const names = new Map<string, Key>();
@@ -210,9 +210,9 @@ function routeTable(
   return table;
 }
 
-function plainMirror(route: LayoutRoute, { targets }: Context): PlainMirror | undefined {
+function plainMirror(route: LayoutRoute, { targetOf }: Context): PlainMirror | undefined {
   for (const { cluster, share } of route.mirrors ?? []) {
-    const target = targets.get(cluster);
+    const target = targetOf(cluster);
     if (share !== undefined && target !== undefined) return { by: `HTTPRoute ${route.httpRoute}`, target, share };
   }
   return undefined;
@@ -237,15 +237,4 @@ function backendDraw(
     // Rounding can leave a rest of zero behind the last one.
     return last;
   };
-}
-
-function indexVersions(program: PolicyProgram): ReadonlyMap<Key, ReadonlyMap<string, Key>> {
-  const versions = new Map<Key, Map<string, Key>>();
-  for (const { model } of program.targets) {
-    if (model === undefined) continue;
-    const ofModel = versions.get(model.model) ?? new Map<string, Key>();
-    ofModel.set(model.versionName, model.version);
-    versions.set(model.model, ofModel);
-  }
-  return versions;
 }

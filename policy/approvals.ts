@@ -2,7 +2,7 @@ import type { Key } from "../resources/index.ts";
 import type { HeldApproval } from "./decision.ts";
 import type { ApplicationFacts, ApprovalFacts } from "./program.ts";
 import { type ExpressionCache, type RuleExpression, unknownFor } from "./rules.ts";
-import { STEP, type Steps } from "./steps.ts";
+import type { Steps } from "./steps.ts";
 import { type Validity, validAt, validity } from "./validity.ts";
 
 /** An approval with its conditions ready to be asked. */
@@ -26,6 +26,9 @@ export interface ApprovalIndex {
   /** Conditions that do not compile; they are unknown for every request. */
   readonly problems: readonly { readonly rule: string; readonly message: string }[];
 }
+
+/** Rests after so many approvals: each has dates to be read. */
+const AT_A_TIME = 32;
 
 /**
  * An approval that names jurisdictions must name all of the application's; for an application that names none, where it
@@ -58,7 +61,7 @@ export function* indexApprovals(facts: readonly ApprovalFacts[], cache: Expressi
     const known = byPair.get(pair);
     if (known === undefined) byPair.set(pair, [entry]);
     else known.push(entry);
-    if (place % STEP === 0) yield;
+    if (place % AT_A_TIME === 0) yield;
   }
   const approvals: Approvals = (version, application, now) => {
     const entries = byPair.get(pairOf(version, application.key)) ?? [];

@@ -146,6 +146,7 @@ async function activateAlive(program: PolicyProgram): Promise<void> {
     serviceName: "bench",
     compilePolicy,
     policyCompiler: createPolicyCompiler(slicing),
+    slicing,
     appendRecord: () => Promise.resolve(),
     clock: Date.now,
     monotonic: () => performance.now(),
