@@ -107,7 +107,7 @@ test("does not register what was compiled from another tree", async () => {
 test("leaves to the publisher what it has published itself, and the tree of before with it", async () => {
   const { bus, watch, learnt, registered } = watching();
   const { inventory } = await published(bus, "v1");
-  await watch.standBy(inventory, "tree of v2");
+  await watch.standBy(inventory, "tree of v1");
   const { head } = await published(bus, "v2");
   watch.published(2);
   expect(await watch.learn(head)).toBe(2);

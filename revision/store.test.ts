@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import fc from "fast-check";
@@ -163,6 +163,20 @@ test("a record under another number than its revision has is passed over", async
   await medium.putRecord({ format: 1, number: 9, manifest, revision: digest });
   expect((await store.lastGood())?.revision.number).toBe(3);
   expect(alarms.map(({ message }) => message)).toEqual([expect.stringContaining("revision 9 on disk is passed over")]);
+});
+
+test("a blob that is there is not written again, and one that is damaged is", async () => {
+  const medium = await diskMedium(directory);
+  const bytes = Buffer.from("a part");
+  const digest = digestOf(bytes);
+  const file = blobFile(join(directory, "blobs"), digest);
+  await medium.putBlob(digest, bytes);
+  const { ino } = await stat(file);
+  await medium.putBlob(digest, bytes);
+  expect((await stat(file)).ino).toBe(ino);
+  await writeFile(file, "damaged");
+  await medium.putBlob(digest, bytes);
+  expect(await medium.getBlob(digest)).toEqual(bytes);
 });
 
 test("a blob that is too large is not even read", async () => {
