@@ -37,16 +37,19 @@ async function ask(key: { readonly key: string }, path: string): Promise<number>
 const eventually = (what: string, condition: () => Promise<boolean>) =>
   waitFor(condition, WAIT_MS, () => `${what}\n${plane.process().stdout()}\n${plane.process().stderr().slice(-3_000)}`);
 
-/** Whether both decision services decide by the newest revision: whichever Envoy asks next says the same. */
-function isEnforced(): boolean {
-  const lines = plane.progress();
-  const newest = Math.max(...lines.map((line) => Number(/^revision (\d+):/.exec(line)?.[1] ?? 0)));
-  return lines.some((line) => line.startsWith(`revision ${newest}: enforced by authz-1, authz-2 `));
+/** The newest revision that both decision services decide by: whichever Envoy asks next says the same. */
+function enforced(): number {
+  const numbers = plane.progress().map((line) => /^revision (\d+): enforced by authz-1, authz-2 /.exec(line)?.[1] ?? 0);
+  return Math.max(0, ...numbers.map(Number));
 }
 
-/** As `eventually`, for what an edit brings. */
-const takesEffect = (what: string, condition: () => Promise<boolean>) =>
-  eventually(what, async () => (await condition()) && isEnforced());
+let known = 0;
+
+/** As `eventually`, for what an edit brings: in force where one service may decide by it before it is told of both. */
+async function takesEffect(what: string, condition: () => Promise<boolean>): Promise<void> {
+  await eventually(what, async () => (await condition()) && enforced() > known);
+  known = enforced();
+}
 
 beforeAll(async () => {
   const port = await freePort();
@@ -76,6 +79,7 @@ afterAll(async () => {
 
 beforeEach(async () => {
   expect(await plane.status()).not.toContain("frozen");
+  known = enforced();
 });
 
 describe.each([

@@ -17,7 +17,7 @@ import {
 } from "../support/index.ts";
 import { ALLOW_ALL, gateway, plainRoute, policy } from "../support/resources.ts";
 
-const WAIT_MS = 20_000;
+const WAIT_MS = 40_000;
 const run = promisify(execFile);
 
 /** The tree of a gateway with the upstream "echo", which clients reach without a decision, and "closed". */

@@ -16,7 +16,7 @@ import { waitFor } from "../support/wait-for.ts";
 
 // xDS and decisions off loopback (on every address of this machine): mutual TLS, by the delivered bootstrap.
 
-const WAIT_MS = 30_000;
+const WAIT_MS = 60_000;
 const XDS_IDENTITY = "spiffe://acme.example/xds";
 const AUTHZ_IDENTITY = "spiffe://acme.example/authz";
 const authority = createCertificateAuthority("The fleet");

@@ -45,7 +45,7 @@ export interface RunningControlPlane {
   close(): Promise<void>;
 }
 
-const START_MS = 40_000;
+const START_MS = 60_000;
 const SERVICES = ["authz-1", "authz-2"];
 
 /** Starts it, and waits until it says that it is ready. `close()` ends every process and removes every file. */

@@ -59,7 +59,7 @@ export interface Fleet {
   close(): Promise<void>;
 }
 
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 /** Starts a fleet; `close()` ends every process and removes every file. */
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
