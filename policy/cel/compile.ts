@@ -40,7 +40,7 @@ export interface CompileOptions {
   readonly observe?: (expr: Expr, value: unknown) => void;
 }
 
-/** Work of one evaluation, unless it is said. Some tens of milliseconds at most. */
+/** Work of one evaluation, unless it is said: mostly some tens of milliseconds, a second where it goes into patterns. */
 export const DEFAULT_WORK = 1_000_000;
 /** Work that goes into one constant part; what costs more is evaluated each time. */
 const CONSTANT_WORK = 1_000;
