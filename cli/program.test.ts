@@ -21,8 +21,10 @@ test("docs/commands.md says what the commands say of themselves (UPDATE_GOLDEN=1
   expect(await readFile(file, "utf8")).toBe(page);
 });
 
-/** Options that documents name beside ours: of npm, docker compose and the benchmarks. */
-const OTHERS = ["--build", "--detach", "--env-file", "--help", "--prefix", "--push-cost", "--silent"];
+/** Options that documents name beside ours: of npm, docker compose, Node and the benchmarks. */
+const OTHERS = [
+  ...["--build", "--detach", "--env-file", "--help", "--max-semi-space-size", "--prefix", "--push-cost", "--silent"],
+];
 const OPTION = /(?<![\w-])--[a-z][a-z0-9-]*/g;
 
 const documents = await Promise.all(
