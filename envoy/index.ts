@@ -19,10 +19,10 @@ export type { AnswerBudget, RouteAction } from "./route-action.ts";
 export {
   fixedCertificate,
   type KeyPair,
+  mutualTls,
   type Renewable,
   type ServerCertificate,
   type ServerCertificates,
-  tlsContextOf,
 } from "./server-certificates.ts";
 export {
   apiListener,

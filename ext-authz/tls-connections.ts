@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
-import { bindingOf, type ServerCertificates, tlsContextOf } from "../envoy/index.ts";
+import { bindingOf, type ServerCertificate, type ServerCertificates } from "../envoy/index.ts";
 
 export interface TlsConnectionsOptions {
   readonly host: string;
@@ -32,7 +32,7 @@ const HANDSHAKE_MS = 5_000;
 export async function listenTls(options: TlsConnectionsOptions): Promise<TlsConnections> {
   const { certificates } = options;
   const server = createServer({
-    ...tlsContextOf(certificates.current()),
+    ...contextOf(certificates.current()),
     requestCert: true,
     rejectUnauthorized: true,
     ALPNProtocols: ["h2"],
@@ -49,7 +49,7 @@ export async function listenTls(options: TlsConnectionsOptions): Promise<TlsConn
   });
   // Handshakes that fail are the client's affair; without a listener the default would be the same.
   server.on("tlsClientError", (_, socket) => socket.destroy());
-  const stop = certificates.onChange((next) => server.setSecureContext(tlsContextOf(next)));
+  const stop = certificates.onChange((next) => server.setSecureContext(contextOf(next)));
   server.listen(options.port, options.host);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
@@ -60,6 +60,10 @@ export async function listenTls(options: TlsConnectionsOptions): Promise<TlsConn
       server.close();
     },
   };
+}
+
+function contextOf({ certificate, privateKey, clientCa }: ServerCertificate) {
+  return { cert: certificate, key: privateKey, ca: clientCa, minVersion: "TLSv1.2" } as const;
 }
 
 function refusalOf(binding: ReturnType<typeof bindingOf>): string {

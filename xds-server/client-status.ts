@@ -1,11 +1,10 @@
-import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { type ServerDuplexStream, type ServerUnaryCall, type sendUnaryData, status } from "@grpc/grpc-js";
 import { ClientResourceStatus } from "../protos/gen/envoy/admin/v3/config_dump_shared_pb.ts";
 import {
   type ClientConfig_GenericXdsConfigSchema,
   ClientConfigSchema,
-  ClientStatusDiscoveryService,
   type ClientStatusRequest,
-  ClientStatusRequestSchema,
   type ClientStatusResponse,
   ClientStatusResponseSchema,
   ConfigStatus,
@@ -13,7 +12,6 @@ import {
 import type { NodeMatcher } from "../protos/gen/envoy/type/matcher/v3/node_pb.ts";
 import type { StringMatcher } from "../protos/gen/envoy/type/matcher/v3/string_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
-import { GRPC_STATUS, type GrpcCall, type GrpcStatus } from "./grpc-call.ts";
 import { ABSENT } from "./held-versions.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import { RESOURCE_TYPES_WITHOUT_VERSION } from "./node-state.ts";
@@ -67,40 +65,42 @@ export function clientStatus(nodes: Iterable<ConnectedNode>, request: ClientStat
   return create(ClientStatusResponseSchema, { config });
 }
 
-/** CSDS by path: one request one answer, as a call or in a stream. */
-export function clientStatusMethods(
-  answer: (request: ClientStatusRequest) => ClientStatusResponse,
-): [path: string, serve: (call: GrpcCall) => void][] {
-  return ClientStatusDiscoveryService.methods.map(({ name, methodKind }) => {
-    const unary = methodKind === "unary";
-    const serve = (call: GrpcCall) => {
-      let answered = false;
-      call.start({
-        message(bytes) {
-          answered = true;
-          try {
-            const response = toBinary(ClientStatusResponseSchema, answer(fromBinary(ClientStatusRequestSchema, bytes)));
-            // A reader that does not read is not read from.
+/** CSDS as grpc-js takes it: one request one answer, as a call or in a stream. */
+export function clientStatusService(answer: (request: ClientStatusRequest) => ClientStatusResponse) {
+  return {
+    fetchClientStatus(
+      call: ServerUnaryCall<ClientStatusRequest, ClientStatusResponse>,
+      callback: sendUnaryData<ClientStatusResponse>,
+    ) {
+      try {
+        callback(null, answer(call.request));
+      } catch (error) {
+        callback(statusOf(error));
+      }
+    },
+    streamClientStatus(call: ServerDuplexStream<ClientStatusRequest, ClientStatusResponse>) {
+      call.on("data", (request: ClientStatusRequest) => {
+        try {
+          // A reader that does not read is not read from.
+          if (!call.write(answer(request))) {
             call.pause();
-            call.write([response], () => (unary ? call.end() : call.resume()));
-          } catch (error) {
-            call.end(statusOf(error));
+            call.once("drain", () => call.resume());
           }
-        },
-        ended() {
-          if (!unary) call.end();
-          else if (!answered) call.end({ code: GRPC_STATUS.invalidArgument, details: "there is no request" });
-        },
+        } catch (error) {
+          call.emit("error", statusOf(error));
+        }
       });
-    };
-    return [`/${ClientStatusDiscoveryService.typeName}/${name}`, serve];
-  });
+      call.on("end", () => call.end());
+      // The client is gone; there is nobody to tell.
+      call.on("error", () => {});
+    },
+  };
 }
 
-function statusOf(thrown: unknown): GrpcStatus {
+function statusOf(thrown: unknown) {
   const { code, message } = ChanceryError.from(thrown);
-  const refused = code === "invalid-argument" ? GRPC_STATUS.invalidArgument : GRPC_STATUS.resourceExhausted;
-  return { code: code === "internal" ? GRPC_STATUS.internal : refused, details: message };
+  const refused = code === "invalid-argument" ? status.INVALID_ARGUMENT : status.RESOURCE_EXHAUSTED;
+  return { code: code === "internal" ? status.INTERNAL : refused, details: message };
 }
 
 function* entriesOf(type: TypeState, node: ConnectedNode): Generator<Entry> {

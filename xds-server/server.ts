@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import * as grpc from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { type EncodedResource, gatewayOfGroup } from "../compiler/index.ts";
@@ -7,19 +8,24 @@ import {
   hostOf,
   isLoopback,
   misuse,
+  mutualTls,
   removeStaleSocket,
   type ServerCertificates,
+  serviceDefinition,
   shareSocket,
   TYPE_URLS,
 } from "../envoy/index.ts";
+import { LoadReportingService } from "../protos/gen/envoy/service/load_stats/v3/lrs_pb.ts";
+import {
+  ClientStatusDiscoveryService,
+  type ClientStatusRequest,
+} from "../protos/gen/envoy/service/status/v3/csds_pb.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { type AdmissionSettings, createAdmission } from "./admission.ts";
-import { clientStatus, clientStatusMethods } from "./client-status.ts";
+import { clientStatus, clientStatusService } from "./client-status.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { createDispatcher, type DispatchSettings } from "./dispatch.ts";
-import { GRPC_STATUS, type GrpcCall } from "./grpc-call.ts";
-import { createGrpcServer, type GrpcServerSettings } from "./grpc-server.ts";
-import { type LoadReportSettings, loadReportMethod } from "./load-reports.ts";
+import { type LoadReportSettings, loadReportService } from "./load-reports.ts";
 import { type ClusterLoad, createLoadTable } from "./load-table.ts";
 import { createXdsMetrics } from "./metrics.ts";
 import { NameLists } from "./name-lists.ts";
@@ -29,7 +35,7 @@ import { createNodeTable, type NodeState } from "./node-state.ts";
 import { DEFAULT_QUARANTINE_SETTINGS, heldBackFrom, keyOf, type Quarantine, widestScope } from "./quarantine.ts";
 import type { HeldBack, QuarantineMemory } from "./quarantine-memory.ts";
 import type { RequestPaceSettings } from "./request-pace.ts";
-import { discoveryMethods } from "./services.ts";
+import { discoveryServices, type XdsCall } from "./services.ts";
 import type { Protocol, SessionSettings } from "./session-state.ts";
 import type { GroupChange, GroupSnapshot } from "./snapshot.ts";
 import { createSnapshotStore } from "./store.ts";
@@ -41,10 +47,14 @@ export interface XdsSettings
     DispatchSettings,
     AdmissionSettings,
     RequestPaceSettings,
-    GrpcServerSettings,
     LoadReportSettings {
+  /** Largest request, bytes. */
+  readonly maxMessageBytes: number;
   /** Nodes that are remembered, connected or not. */
   readonly maxNodes: number;
+  /** Silence after which a connection is probed, ms; and how long the answer may take, ms. */
+  readonly keepaliveMs: number;
+  readonly keepaliveTimeoutMs: number;
   /** Give the full plan to clients that list no extensions at all: clients that are not Envoy. */
   readonly trustUnlistedNodes: boolean;
   /**
@@ -197,7 +207,7 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
     }
   }
 
-  function accept(call: GrpcCall, protocol: Protocol, only: string | undefined): void {
+  function accept(call: XdsCall, protocol: Protocol, only: string | undefined): void {
     const leave = admission.apply({
       admit() {
         opened += 1;
@@ -211,32 +221,39 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
       },
       refuse(details) {
         context.metrics?.turnedAway();
-        call.end({ code: GRPC_STATUS.unavailable, details });
+        call.emit("error", { code: grpc.status.UNAVAILABLE, details });
       },
     });
     // A client that goes away while it waits is not let in.
-    call.onOver(leave);
+    call.once("cancelled", leave);
   }
 
-  const methods = discoveryMethods(accept);
-  if (settings.clientStatus ?? tls === undefined) {
-    for (const [path, serve] of clientStatusMethods((request) => clientStatus(nodes.connectedNodes(), request))) {
-      methods.set(path, serve);
-    }
+  const server = new grpc.Server({
+    "grpc.max_receive_message_length": settings.maxMessageBytes,
+    "grpc.max_send_message_length": -1,
+    "grpc.keepalive_time_ms": settings.keepaliveMs,
+    "grpc.keepalive_timeout_ms": settings.keepaliveTimeoutMs,
+  });
+  for (const { definition, implementation } of discoveryServices(accept)) {
+    server.addService(definition, implementation);
   }
-  const [loadPath, takeLoads] = loadReportMethod({
+  if (settings.clientStatus ?? tls === undefined) {
+    const answer = (request: ClientStatusRequest) => clientStatus(nodes.connectedNodes(), request);
+    server.addService(serviceDefinition(ClientStatusDiscoveryService), clientStatusService(answer));
+  }
+  const loadReports = loadReportService({
     table: loads,
     clock,
     settings,
     clusters: (group) => store.view(group).types.get(TYPE_URLS.cluster)?.resources,
     misuse: (call, node) => {
-      const altNames = call.peerAltNames();
-      return altNames === undefined ? undefined : misuse(bindingOf(altNames), node, settings.mustBindNodes);
+      const { sslPeerCertificate } = call.getAuthContext();
+      if (sslPeerCertificate === undefined) return undefined;
+      return misuse(bindingOf(sslPeerCertificate.subjectaltname ?? ""), node, settings.mustBindNodes);
     },
     onLoad: (increases) => context.metrics?.loaded(increases),
   });
-  methods.set(loadPath, takeLoads);
-  const server = createGrpcServer({ settings, tls, methods });
+  server.addService(serviceDefinition(LoadReportingService), loadReports);
   let closing: Promise<void> | undefined;
 
   return {
@@ -294,31 +311,35 @@ export function createXdsServer(options: XdsServerOptions): XdsServer {
       }
       const unixPath = address.startsWith("unix:") ? address.slice("unix:".length) : undefined;
       if (unixPath !== undefined) await removeStaleSocket(unixPath);
-      let port: number;
-      try {
-        port = await server.listen(address);
-      } catch (cause) {
-        const { message } = ChanceryError.from(cause);
-        throw new ChanceryError("unavailable", `xDS cannot listen on ${address}: ${message}`, { cause });
-      }
-      log.info({ address, port }, "xDS server listens");
-      // Whoever may talk to the socket may ask for private keys.
-      if (unixPath !== undefined) await shareSocket(unixPath);
-      return port;
+      const credentials = tls === undefined ? grpc.ServerCredentials.createInsecure() : mutualTls(tls);
+      return new Promise((resolve, reject) => {
+        server.bindAsync(address, credentials, (error, port) => {
+          if (error !== null) {
+            reject(
+              new ChanceryError("unavailable", `xDS cannot listen on ${address}: ${error.message}`, { cause: error }),
+            );
+            return;
+          }
+          log.info({ address, port }, "xDS server listens");
+          // Whoever may talk to the socket may ask for private keys.
+          if (unixPath === undefined) resolve(port);
+          else shareSocket(unixPath).then(() => resolve(0), reject);
+        });
+      });
     },
     close(deadlineMs = 5_000) {
       closing ??= new Promise<void>((resolve) => {
         const cancel = clock.after(deadlineMs, () => {
-          server.destroy();
+          server.forceShutdown();
+          resolve();
+        });
+        server.tryShutdown(() => {
+          cancel();
           resolve();
         });
         admission.close();
         for (const stream of [...streams]) stream.close();
         dispatcher.close();
-        void server.close().then(() => {
-          cancel();
-          resolve();
-        });
       });
       return closing;
     },

@@ -1,5 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { TYPE_URLS } from "../envoy/index.ts";
+import type { MethodDefinition, ServerDuplexStream, UntypedServiceImplementation } from "@grpc/grpc-js";
+import { serviceDefinition, TYPE_URLS } from "../envoy/index.ts";
 import { ClusterDiscoveryService } from "../protos/gen/envoy/service/cluster/v3/cds_pb.ts";
 import { AggregatedDiscoveryService } from "../protos/gen/envoy/service/discovery/v3/ads_pb.ts";
 import { EndpointDiscoveryService } from "../protos/gen/envoy/service/endpoint/v3/eds_pb.ts";
@@ -8,12 +9,14 @@ import { ListenerDiscoveryService } from "../protos/gen/envoy/service/listener/v
 import { RouteDiscoveryService, VirtualHostDiscoveryService } from "../protos/gen/envoy/service/route/v3/rds_pb.ts";
 import { RuntimeDiscoveryService } from "../protos/gen/envoy/service/runtime/v3/rtds_pb.ts";
 import { SecretDiscoveryService } from "../protos/gen/envoy/service/secret/v3/sds_pb.ts";
-import type { GrpcCall } from "./grpc-call.ts";
 import { RUNTIME, VIRTUAL_HOST } from "./resource-types.ts";
 import type { Protocol } from "./session-state.ts";
 
+/** A call whose messages are bytes: how they are read and made depends on what came before in the stream. */
+export type XdsCall = ServerDuplexStream<Buffer, Buffer>;
+
 /** @param only  the one type of a separate stream; undefined: any (ADS) */
-export type AcceptCall = (call: GrpcCall, protocol: Protocol, only: string | undefined) => void;
+export type AcceptCall = (call: XdsCall, protocol: Protocol, only: string | undefined) => void;
 
 interface DiscoveryService {
   readonly service: DescService;
@@ -32,15 +35,23 @@ const SERVICES: readonly DiscoveryService[] = [
   { service: ExtensionConfigDiscoveryService, only: TYPE_URLS.extensionConfig },
 ];
 
-/** The streams of the discovery services, by path. Their unary Fetch methods (REST xDS) are not served. */
-export function discoveryMethods(accept: AcceptCall): Map<string, (call: GrpcCall) => void> {
-  const methods = new Map<string, (call: GrpcCall) => void>();
-  for (const { service, only } of SERVICES) {
-    for (const { name, methodKind } of service.methods) {
-      if (methodKind !== "bidi_streaming") continue;
-      const protocol = name.startsWith("Delta") ? "delta" : "sotw";
-      methods.set(`/${service.typeName}/${name}`, (call) => accept(call, protocol, only));
+/** The discovery services as grpc-js takes them. Their unary Fetch methods (REST xDS) are left unimplemented. */
+export function discoveryServices(accept: AcceptCall) {
+  return SERVICES.map(({ service, only }) => {
+    const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
+    const implementation: UntypedServiceImplementation = {};
+    for (const [name, method] of Object.entries(serviceDefinition(service))) {
+      if (!method.requestStream) continue;
+      const delta = name.startsWith("delta");
+      definition[name] = {
+        ...method,
+        requestSerialize: (bytes) => bytes,
+        requestDeserialize: (bytes) => bytes,
+        responseSerialize: (bytes) => bytes,
+        responseDeserialize: (bytes) => bytes,
+      };
+      implementation[name] = (call: XdsCall) => accept(call, delta ? "delta" : "sotw", only);
     }
-  }
-  return methods;
+    return { definition, implementation };
+  });
 }

@@ -1,10 +1,10 @@
+import { type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { bindingOf, misuse } from "../envoy/index.ts";
 import { ChanceryError } from "../resources/index.ts";
 import { acceptedElsewhere } from "./accepted-elsewhere.ts";
 import type { Clock } from "./clock.ts";
 import type { Dispatcher, Subscription } from "./dispatch.ts";
-import { GRPC_STATUS, type GrpcCall, type GrpcStatus } from "./grpc-call.ts";
 import type { XdsMetrics } from "./metrics.ts";
 import type { NameLists } from "./name-lists.ts";
 import { type IdentitySettings, type NodeIdentity, subscriberOf } from "./node-identity.ts";
@@ -12,6 +12,7 @@ import type { NodeTable } from "./node-state.ts";
 import type { QuarantineScope } from "./quarantine.ts";
 import { createRequestPace, type RequestPace, type RequestPaceSettings } from "./request-pace.ts";
 import { RequestReader } from "./requests.ts";
+import type { XdsCall } from "./services.ts";
 import { advance, createSession, type Effect, type SessionEvent, type SessionRequest } from "./session.ts";
 import type { Protocol, Session, SessionSettings } from "./session-state.ts";
 import type { SnapshotStore } from "./store.ts";
@@ -77,7 +78,7 @@ export interface StreamKind {
 /** One stream of ADS or of one type: carries events to its session and effects to the wire. Owns the call, its timer and subscription. */
 export class XdsStream {
   readonly #context: StreamContext;
-  readonly #call: GrpcCall;
+  readonly #call: XdsCall;
   readonly #session: Session;
   readonly #onClose: () => void;
   readonly #pace: RequestPace;
@@ -89,7 +90,7 @@ export class XdsStream {
   #closed = false;
 
   /** @param onClose  called once, when the stream is over for whatever reason */
-  constructor(context: StreamContext, call: GrpcCall, kind: StreamKind, onClose: () => void) {
+  constructor(context: StreamContext, call: XdsCall, kind: StreamKind, onClose: () => void) {
     this.#context = context;
     this.#call = call;
     this.#onClose = onClose;
@@ -103,26 +104,26 @@ export class XdsStream {
     });
     this.#cancelAge = context.clock.after(kind.ageMs, () => this.close());
     const reader = new RequestReader(kind.protocol, context.identity, context.nameLists);
-    call.onOver((error) => {
-      if (error !== undefined) context.log.debug({ err: error, node: this.#session.node?.id }, "xDS stream failed");
-      this.close();
+    call.on("data", (bytes: Buffer) => {
+      const now = context.clock.now();
+      this.#keepPace(now);
+      const request = this.#read(reader, bytes);
+      if (request === undefined) return;
+      const refusal = this.#misuse(request);
+      if (refusal === undefined) this.#deliver({ kind: "request", request, now });
+      else this.#refuse(refusal);
     });
-    call.start({
-      message: (bytes) => {
-        const now = context.clock.now();
-        this.#keepPace(now);
-        const request = this.#read(reader, bytes);
-        if (request === undefined) return;
-        const refusal = this.#misuse(request);
-        if (refusal === undefined) this.#deliver({ kind: "request", request, now });
-        else this.#refuse(refusal);
-      },
-      ended: () => this.close(),
+    call.on("end", () => this.close());
+    call.on("cancelled", () => this.close());
+    call.on("close", () => this.close());
+    call.on("error", (error: Error) => {
+      context.log.debug({ err: error, node: this.#session.node?.id }, "xDS stream failed");
+      this.close();
     });
   }
 
   /** Ends the stream. Safe to call twice. */
-  close(reason?: GrpcStatus): void {
+  close(reason?: Pick<ServiceError, "code" | "details">): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#session.closed = true;
@@ -137,7 +138,8 @@ export class XdsStream {
       log.info({ node: node.id, group: node.group }, "node disconnected");
       onEvent({ kind: "disconnected", node });
     }
-    this.#call.end(reason);
+    if (reason === undefined) this.#call.end();
+    else this.#call.emit("error", reason satisfies Partial<StatusObject>);
     this.#onClose();
   }
 
@@ -148,7 +150,7 @@ export class XdsStream {
     } catch (error) {
       const details = `the request cannot be decoded: ${ChanceryError.from(error).message}`;
       this.#context.log.warn({ node: this.#session.node?.id, reason: details }, "xDS stream refused");
-      this.close({ code: GRPC_STATUS.invalidArgument, details });
+      this.close({ code: status.INVALID_ARGUMENT, details });
       return undefined;
     }
   }
@@ -165,14 +167,14 @@ export class XdsStream {
   /** Why the node of a first request may not use its client certificate. */
   #misuse({ node }: SessionRequest): string | undefined {
     if (this.#session.node !== undefined || node === undefined) return undefined;
-    const altNames = this.#call.peerAltNames();
-    if (altNames === undefined) return undefined;
-    return misuse(bindingOf(altNames), node, this.#context.mustBindNodes);
+    const { sslPeerCertificate } = this.#call.getAuthContext();
+    if (sslPeerCertificate === undefined) return undefined;
+    return misuse(bindingOf(sslPeerCertificate.subjectaltname ?? ""), node, this.#context.mustBindNodes);
   }
 
   #refuse(reason: string): void {
     this.#context.log.warn({ reason }, "xDS stream refused");
-    this.close({ code: GRPC_STATUS.permissionDenied, details: reason });
+    this.close({ code: status.PERMISSION_DENIED, details: reason });
   }
 
   #identify(node: NodeIdentity): ReturnType<Session["resolve"]> {
@@ -221,12 +223,11 @@ export class XdsStream {
     const { node } = this.#session;
     switch (effect.kind) {
       case "send": {
-        const parts = encodeResponse(this.#session.protocol, effect.response);
-        let bytes = 0;
-        for (const { length } of parts) bytes += length;
-        metrics?.pushed(effect.response.typeUrl, bytes, bytes > this.#context.settings.maxResponseBytes);
+        const bytes = encodeResponse(this.#session.protocol, effect.response);
+        const oversized = bytes.length > this.#context.settings.maxResponseBytes;
+        metrics?.pushed(effect.response.typeUrl, bytes.length, oversized);
         // The callback comes when the transport has taken the message, flow control included.
-        this.#call.write(parts, () => this.#deliver({ kind: "written", now: clock.now() }));
+        this.#call.write(bytes, () => this.#deliver({ kind: "written", now: clock.now() }));
         return;
       }
       case "wake":
@@ -291,6 +292,6 @@ export class XdsStream {
 }
 
 const STATUS = {
-  "invalid-argument": GRPC_STATUS.invalidArgument,
-  "resource-exhausted": GRPC_STATUS.resourceExhausted,
+  "invalid-argument": status.INVALID_ARGUMENT,
+  "resource-exhausted": status.RESOURCE_EXHAUSTED,
 } as const;

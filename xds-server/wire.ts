@@ -22,23 +22,20 @@ const bodies: Readonly<Record<Protocol, WeakMap<readonly ServedResource[], { ver
   delta: new WeakMap(),
 };
 
-/**
- * The bytes of a DiscoveryResponse or DeltaDiscoveryResponse (field numbers of discovery.proto), in parts: what is the
- * same for other streams is the same bytes, and not copied.
- */
-export function encodeResponse(protocol: Protocol, response: Response): readonly Uint8Array[] {
+/** The bytes of a DiscoveryResponse or DeltaDiscoveryResponse (field numbers of discovery.proto). */
+export function encodeResponse(protocol: Protocol, response: Response): Buffer {
   const { resources, shared, bodiless } = response;
   const tail = [textField(5, response.nonce)];
   for (const name of response.removed) tail.push(textField(6, name));
   if (!shared || resources.length < SHARED_FROM || bodiless.length > 0) {
-    return [...chunksOf(protocol, response), ...tail];
+    return Buffer.concat([...chunksOf(protocol, response), ...tail]);
   }
   let known = bodies[protocol].get(resources);
   if (known === undefined || known.version !== response.version) {
     known = { version: response.version, body: Buffer.concat(chunksOf(protocol, response)) };
     bodies[protocol].set(resources, known);
   }
-  return [known.body, ...tail];
+  return Buffer.concat([known.body, ...tail]);
 }
 
 /** All of a response but what is the stream's own. */
