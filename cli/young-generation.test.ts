@@ -28,8 +28,8 @@ async function youngGeneration(first: string, ...options: readonly string[]): Pr
 test("the young generation grows to its bound and no further, unless the command line says otherwise", async () => {
   const bound = `(await import(${MODULE})).boundYoungGeneration();`;
   const bounded = await youngGeneration(bound);
-  expect(bounded).toBeGreaterThanOrEqual(16);
-  // V8 is seen with a little more at times.
+  expect(bounded).toBeGreaterThan(4);
+  // Pages that are being given back count for a while.
   expect(bounded).toBeLessThan(32);
   expect(await youngGeneration("")).toBeGreaterThanOrEqual(32);
   expect(await youngGeneration(bound, "--max-semi-space-size=32")).toBeGreaterThanOrEqual(32);
