@@ -9,13 +9,13 @@ export { type Check, CheckReader, type WireCheck } from "./check-request.ts";
 export { decide, reachVerdict, resolveModel } from "./decide.ts";
 export type { DecisionContext } from "./decision-context.ts";
 export { decisionIds } from "./decision-id.ts";
+export type { DecisionLog } from "./in-force.ts";
 export type { Outcome } from "./outcome.ts";
 export type * from "./record.ts";
 export { canonicalHost } from "./request-attributes.ts";
 export { type DecisionServer, type DecisionServerOptions, serveDecisions } from "./server.ts";
 export {
   createDecisionService,
-  type DecisionLog,
   type DecisionService,
   type DecisionServiceOptions,
   type DecisionServiceState,

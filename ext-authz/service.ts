@@ -1,58 +1,30 @@
 import type { Registry } from "prom-client";
 import type { Layout } from "../compiler/index.ts";
-import {
-  inSlices,
-  type Policy,
-  type PolicyCompiler,
-  type PolicyProgram,
-  type Restriction,
-  type Slicing,
-} from "../policy/index.ts";
-import { ChanceryError } from "../resources/index.ts";
+import type { Restriction } from "../policy/index.ts";
 import { encodeAnswer } from "./answer.ts";
 import { type Check, CheckReader } from "./check-request.ts";
-import { behindMs, programOf } from "./control-clock.ts";
 import { decide } from "./decide.ts";
 import { DENIALS, type FailureCode } from "./denials.ts";
-import { DepartedTargets } from "./departed-targets.ts";
 import { FloodGate } from "./flood-gate.ts";
 import { type HeldAnswer, HeldAnswers } from "./held-answers.ts";
-import { LayoutHistory } from "./layout-history.ts";
+import { InForce, type InForceOptions } from "./in-force.ts";
 import { LayoutWaiters } from "./layout-waiters.ts";
 import { DecisionMetrics } from "./metrics.ts";
 import { Milestones } from "./milestones.ts";
 import type { Outcome } from "./outcome.ts";
-import { programIndexSteps } from "./program-index.ts";
 import type { JournalRecord } from "./record.ts";
 import { RefusalSummary } from "./refusal-summary.ts";
-import { type ActiveRevision, buildTables, type DecisionTables } from "./tables.ts";
+import type { ActiveRevision } from "./tables.ts";
 
-/** The part of a pino logger that is used. */
-export interface DecisionLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
-
-export interface DecisionServiceOptions {
+export interface DecisionServiceOptions extends InForceOptions {
   /** Names this process in records. */
   readonly serviceName: string;
-  readonly compilePolicy: (program: PolicyProgram) => Policy;
-  /** For `adopt`; without one it compiles at once. */
-  readonly policyCompiler?: PolicyCompiler;
-  /** How `adopt` shares the loop with Checks while it indexes applications, targets and models; absent: it does not. */
-  readonly slicing?: Slicing;
   /** Resolves when the record is durable; rejects when it is not kept. */
   readonly appendRecord: (record: JournalRecord) => Promise<void>;
-  /** Milliseconds since the epoch. */
-  readonly clock: () => number;
-  /** Milliseconds of a clock that never goes back (`performance.now`). */
-  readonly monotonic: () => number;
   /** In [0, 1). */
   readonly random: () => number;
   /** Unique over all services and restarts. */
   readonly newId: () => string;
-  readonly log: DecisionLog;
   readonly metrics: Registry;
   /** Called at most once a second for each layout: the tables of a live Envoy are missing, so look for them at once. */
   readonly onUnknownLayout?: (layout: string, nodeGroup: string) => void;
@@ -62,15 +34,11 @@ export interface DecisionServiceOptions {
   readonly maxInFlight?: number;
   /** Records of their own that refusals of unknown callers get, per code and second; 100 by default. */
   readonly refusalRecordsPerSecond?: number;
-  /** Revisions whose layouts are kept, the active one included, beside layouts in use; 8 by default. */
-  readonly layoutRevisions?: number;
   /**
    * Milliseconds that a Check waits for the layout it came with, which may be about to be loaded; 200 by default, under
    * the quarter of a second after which Envoy asks another decision service.
    */
   readonly layoutWaitMs?: number;
-  /** Milliseconds that targets stay candidates of older layouts after a revision without them; 5,000 by default. */
-  readonly departedMs?: number;
   /**
    * Milliseconds that `bestEffort` applications wait for a durable record; 80 by default, under the 0.1 s after which
    * Envoy asks another decision service. `strict` applications wait until Envoy gives up.
@@ -146,22 +114,17 @@ export function createDecisionService(options: DecisionServiceOptions): Decision
 class Service implements DecisionService {
   readonly #options: DecisionServiceOptions;
   readonly #metrics: DecisionMetrics;
+  readonly #inForce: InForce;
   readonly #gate: FloodGate;
-  readonly #history: LayoutHistory;
   readonly #maxInFlight: number;
   readonly #recordWaitMs: number;
   readonly #held: HeldAnswers<CallAnswer>;
   readonly #layoutWaitMs: number;
-  readonly #departed: DepartedTargets;
   readonly #waiters = new LayoutWaiters();
   readonly #reader = new CheckReader();
   readonly #milestones = new Milestones();
   readonly #refusals: RefusalSummary;
-  #departedTimer: NodeJS.Timeout | undefined;
   #readyListeners: (() => void)[] = [];
-  #adopting: { readonly number: number; readonly controller: AbortController } | undefined;
-  #revision: ActiveRevision | undefined;
-  #tables: DecisionTables | undefined;
   #decisions = 0;
   #alarmedAt = Number.NEGATIVE_INFINITY;
   #closed = false;
@@ -169,6 +132,13 @@ class Service implements DecisionService {
   constructor(options: DecisionServiceOptions) {
     this.#options = options;
     this.#metrics = new DecisionMetrics(options.metrics);
+    this.#inForce = new InForce(options, {
+      built: ({ layouts }) => {
+        this.#milestones.keepLayouts(layouts);
+        this.#waiters.wake(layouts);
+      },
+      activated: (revision) => this.#activated(revision),
+    });
     this.#held = new HeldAnswers({
       ...options,
       metrics: this.#metrics,
@@ -176,16 +146,14 @@ class Service implements DecisionService {
       refuse: ({ call, outcome, grpc }) => this.#reply(call, this.#fail("record_unavailable", outcome, grpc)),
     });
     this.#gate = new FloodGate(options.refusalRecordsPerSecond ?? 100);
-    this.#history = new LayoutHistory(options.layoutRevisions ?? 8);
     this.#maxInFlight = options.maxInFlight ?? 2_000;
     this.#recordWaitMs = options.recordWaitMs ?? 80;
     this.#layoutWaitMs = options.layoutWaitMs ?? 200;
-    this.#departed = new DepartedTargets(options.departedMs ?? 5_000);
     this.#refusals = new RefusalSummary({ ...options, gate: this.#gate });
   }
 
   get ready(): boolean {
-    return this.#tables !== undefined;
+    return this.#inForce.tables !== undefined;
   }
 
   onReady(listener: () => void): void {
@@ -194,75 +162,31 @@ class Service implements DecisionService {
   }
 
   activate(revision: ActiveRevision): void {
-    this.#demandNewer(revision.number, this.#revision?.number ?? 0);
-    this.#bringIntoForce(revision, this.#options.compilePolicy(programOf(revision)));
+    this.#inForce.activate(revision);
   }
 
-  async adopt(revision: ActiveRevision): Promise<boolean> {
-    this.#demandNewer(revision.number, Math.max(this.#revision?.number ?? 0, this.#adopting?.number ?? 0));
-    this.#adopting?.controller.abort();
-    const adopting = { number: revision.number, controller: new AbortController() };
-    this.#adopting = adopting;
-    try {
-      const { compilePolicy, policyCompiler, slicing } = this.#options;
-      const program = programOf(revision);
-      const policy =
-        policyCompiler === undefined
-          ? compilePolicy(program)
-          : await policyCompiler.compile(program, adopting.controller.signal);
-      if (policy === undefined) return false;
-      // The tables find what is made here.
-      const steps = programIndexSteps(revision.program);
-      if (slicing !== undefined) await inSlices(steps, slicing, adopting.controller.signal);
-      if (adopting.controller.signal.aborted) return false;
-      this.#bringIntoForce(revision, policy);
-      return true;
-    } finally {
-      if (this.#adopting === adopting) this.#adopting = undefined;
-    }
+  adopt(revision: ActiveRevision): Promise<boolean> {
+    return this.#inForce.adopt(revision);
   }
 
-  #demandNewer(number: number, known: number): void {
-    if (number >= known) return;
-    throw new ChanceryError("stale", `revision ${number} is older than ${known}, which is in force or on its way`);
+  keepLayouts(revision: { readonly number: number; readonly layouts: readonly Layout[] }): void {
+    this.#inForce.keepLayouts(revision);
   }
 
-  /** Without a step in between: each Check sees the one revision or the other. */
-  #bringIntoForce(revision: ActiveRevision, policy: Policy): void {
-    // What is being compiled and is not newer has no use any more.
-    if (this.#adopting !== undefined && this.#adopting.number <= revision.number) this.#adopting.controller.abort();
-    for (const problem of policy.problems) this.#options.log.warn(problem, "a rule does not compile: it is unknown");
-    this.#history.add(revision.number, revision.layouts);
-    const before = this.#revision?.program.targets ?? [];
-    this.#departed.replace(before, revision.program.targets, this.#options.monotonic());
-    this.#revision = revision;
-    // First, so that what is forgotten here is not built in.
-    this.#forgetDepartedLater();
-    this.#build(revision, policy);
-    this.#milestones.activated(revision.number, this.#options.clock());
-    this.#metrics.revision = revision.number;
-    this.#options.log.info({ revision: revision.number, digest: revision.digest }, "deciding by a revision");
-    const behind = behindMs(revision, this.#options.clock());
-    if (behind !== undefined) {
-      this.#options.log.warn({ behindMs: behind }, "the clock is behind that of control: approvals end late here");
-    }
+  #activated(revision: number): void {
+    this.#milestones.activated(revision, this.#options.clock());
+    this.#metrics.revision = revision;
     const listeners = this.#readyListeners;
     this.#readyListeners = [];
     for (const listener of listeners) listener();
   }
 
-  keepLayouts(revision: { readonly number: number; readonly layouts: readonly Layout[] }): void {
-    this.#history.add(revision.number, revision.layouts);
-    if (this.#revision === undefined || this.#tables === undefined) return;
-    this.#build(this.#revision, this.#tables.policy);
-  }
-
   state(): DecisionServiceState {
-    const number = this.#revision?.number ?? 0;
+    const number = this.#inForce.revision;
     return {
       prepared: number,
       active: number,
-      layouts: [...(this.#tables?.layouts.keys() ?? [])],
+      layouts: [...(this.#inForce.tables?.layouts.keys() ?? [])],
       ...this.#milestones.report(),
       decisions: this.#decisions,
     };
@@ -308,8 +232,7 @@ class Service implements DecisionService {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#adopting?.controller.abort();
-    clearTimeout(this.#departedTimer);
+    this.#inForce.close();
     this.#waiters.close();
     await this.#refusals.close();
   }
@@ -318,7 +241,7 @@ class Service implements DecisionService {
   #decide(call: Call, mayWait: boolean): Uint8Array | undefined {
     const { clock, random, newId, serviceName, restrictions } = this.#options;
     const { bytes, nodeGroup } = call;
-    const tables = this.#tables;
+    const { tables } = this.#inForce;
     if (tables === undefined) return this.#fail("no_revision");
     const check = this.#reader.read(bytes);
     if (check === undefined) return this.#fail("malformed_check");
@@ -327,7 +250,7 @@ class Service implements DecisionService {
       void this.#awaitLayout(check).then(() => this.#go(call, false));
       return undefined;
     }
-    this.#history.use(check.layout);
+    this.#inForce.use(check.layout);
     const now = clock();
     const outcome = decide(check, {
       tables,
@@ -395,22 +318,5 @@ class Service implements DecisionService {
   async #awaitLayout({ context: { layout, nodeGroup } }: Check): Promise<void> {
     if (this.#waiters.mayLook(layout, this.#options.monotonic())) this.#options.onUnknownLayout?.(layout, nodeGroup);
     if (!this.#closed) await this.#waiters.wait(layout, this.#layoutWaitMs);
-  }
-
-  #build(revision: ActiveRevision, policy: Policy): void {
-    this.#tables = buildTables(revision, this.#history.layouts(), policy, this.#departed.targets());
-    this.#milestones.keepLayouts(this.#tables.layouts);
-    this.#waiters.wake(this.#tables.layouts);
-  }
-
-  #forgetDepartedLater(): void {
-    clearTimeout(this.#departedTimer);
-    const ms = this.#departed.forget(this.#options.monotonic());
-    if (ms === undefined || this.#closed) return;
-    this.#departedTimer = setTimeout(() => {
-      this.#forgetDepartedLater();
-      if (this.#revision !== undefined && this.#tables !== undefined) this.#build(this.#revision, this.#tables.policy);
-    }, Math.ceil(ms));
-    this.#departedTimer.unref();
   }
 }
