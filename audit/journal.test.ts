@@ -290,7 +290,15 @@ describe("two writers", () => {
     const lock = join(directory, "lock");
     const dead = { pid: process.pid, started: "1", machine: "another boot", nonce: "n" };
     await writeFile(lock, JSON.stringify(dead));
-    await expect(openJournal({ directory })).rejects.toMatchObject({ code: "conflict" });
+    const before = new Date(Date.now() - 1_000);
+    await utimes(lock, before, before);
+    // A sign of life while it is waited for.
+    let beat: Promise<void> | undefined;
+    const onWait = (): void => {
+      beat = utimes(lock, new Date(), new Date());
+    };
+    await expect(openJournal({ directory, onWait })).rejects.toMatchObject({ code: "conflict" });
+    await beat;
     const old = new Date(Date.now() - 60_000);
     await utimes(lock, old, old);
     await fill(directory, ["b"]);
