@@ -75,8 +75,10 @@ export class KeyedTable<T> {
 
 /** What stands before the words of a key: its hash, its length, and which value it has. */
 const HEAD = 3;
-/** Places by hash that an entry may stand at. */
-const PROBES = 4;
+/** Places by hash that an entry may stand at: so many, of which three in four are free, are hardly ever all taken. */
+const PROBES = 16;
+/** Places by hash for each entry. */
+const SPARSE = 4;
 
 /** What a generation begins with; it grows to twice as much, and so on. */
 const FIRST_WORDS = 4_096;
@@ -86,7 +88,7 @@ const FIRST_STARTS = 256;
 class Generation<T> {
   readonly #options: KeyedTableOptions<T>;
   #words: Int32Array;
-  /** Where keys start, by hash; 0: nowhere. At least twice as many as keys. */
+  /** Where keys start, by hash; 0: nowhere. At least `SPARSE` times as many as keys. */
   #starts: Int32Array;
   readonly #values: T[] = [];
   #used = 1;
@@ -95,7 +97,7 @@ class Generation<T> {
   constructor(options: KeyedTableOptions<T>) {
     this.#options = options;
     this.#words = new Int32Array(Math.min(options.words, FIRST_WORDS));
-    this.#starts = new Int32Array(Math.min(options.entries * 2, FIRST_STARTS));
+    this.#starts = new Int32Array(Math.min(options.entries * SPARSE, FIRST_STARTS));
   }
 
   find(hash: number, key: TableKey): T | undefined {
@@ -138,8 +140,8 @@ class Generation<T> {
       grown.set(this.#words);
       this.#words = grown;
     }
-    if (this.#values.length * 2 < this.#starts.length) return;
-    this.#starts = new Int32Array(Math.min(entries * 2, this.#starts.length * 2));
+    if (this.#values.length * SPARSE < this.#starts.length) return;
+    this.#starts = new Int32Array(Math.min(entries * SPARSE, this.#starts.length * 2));
     for (let start = 1; start < this.#used; start += HEAD + (this.#words[start + 1] ?? 0)) {
       this.#place(this.#words[start] ?? 0, start);
     }
