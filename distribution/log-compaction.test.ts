@@ -9,15 +9,10 @@ import type { LogStream } from "./bus.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
 import { chainOf, noLog } from "./log-chain.ts";
 import { planCheckpoint } from "./log-checkpoint.ts";
+import { approvalId, grant, request, revoke } from "./log-fixture.ts";
 import { foldLog } from "./log-fold.ts";
 import type { OperationalLogKeeper } from "./log-keeper.ts";
-import {
-  type LogAction,
-  type LogStatement,
-  type SignedLogEntry,
-  signLogEntry,
-  verifyLogEntry,
-} from "./log-statement.ts";
+import { type LogStatement, type SignedLogEntry, signLogEntry, verifyLogEntry } from "./log-statement.ts";
 import { startOperationalLog } from "./operational-log.ts";
 
 const NOW = Date.parse("2026-05-01T00:00:00Z");
@@ -54,14 +49,6 @@ async function starting(bus: LogStream, directory = "one", capacity?: number) {
   return keeper;
 }
 
-const idOf = (index: number): string => `a-${String(index).padStart(16, "0")}`;
-const request = (index: number, more: object = {}): LogAction => ({
-  ...{ type: "approval-request", id: idOf(index), version: "team/atlas-v1", application: "team/assistant" },
-  ...{ jurisdictions: [], conditions: [], reason: "needed" },
-  ...more,
-});
-const grant = (index: number): LogAction => ({ type: "approval-grant", id: idOf(index), reason: "tested" });
-const revoke = (index: number): LogAction => ({ type: "approval-revoke", id: idOf(index), reason: "wrong" });
 const names = (keeper: OperationalLogKeeper): readonly string[] =>
   keeper.entries().map(({ kind, action }) => `${kind}${action === undefined ? "" : ` ${Number(action.id.slice(2))}`}`);
 
@@ -86,7 +73,7 @@ test("a checkpoint keeps what is not over, word for word, and what came before i
   const before = keeper.entries();
   now += 2 * HOUR;
   const inForce = keeper.replay();
-  const kept = [keeper.approvals.get(idOf(1)), keeper.approvals.get(idOf(3))];
+  const kept = [keeper.approvals.get(approvalId(1)), keeper.approvals.get(approvalId(3))];
   expect(await keeper.compact("ann", now)).toEqual({ before: 8, kept: 3, sequence: 9 });
   expect(names(keeper)).toEqual(COMPACTED);
   expect(keeper.replay()).toEqual(inForce);
@@ -125,8 +112,8 @@ test("what was over a short while ago stays listed", async () => {
   await keeper.append(revoke(1), "bob");
   now += HOUR;
   await keeper.compact("ann", now - HOUR);
-  expect(keeper.approvals.get(idOf(1))?.revoked).toMatchObject({ by: "bob" });
-  expect(keeper.approvals.has(idOf(2))).toBe(false);
+  expect(keeper.approvals.get(approvalId(1))?.revoked).toMatchObject({ by: "bob" });
+  expect(keeper.approvals.has(approvalId(2))).toBe(false);
 });
 
 test("a process that follows, and one that was away for the compaction, come to the same log", async () => {
@@ -212,7 +199,7 @@ test("what another log gave before the checkpoint is not given again, and what i
   await third.compact("ann", now);
   expect(third.replay()).toHaveLength(1);
   const healed = await starting(hub, "one");
-  await vi.waitFor(() => expect(third.approvals.get(idOf(1))?.revoked).toMatchObject({ by: "bob" }), DEADLINE);
+  await vi.waitFor(() => expect(third.approvals.get(approvalId(1))?.revoked).toMatchObject({ by: "bob" }), DEADLINE);
   expect(names(third)).toEqual(["checkpoint", "approval-request 1", "approval-grant 1", "approval-revoke 1"]);
   await vi.waitFor(() => expect(names(healed)).toEqual(names(third)), DEADLINE);
   expect((await archived("one")).length).toBeGreaterThanOrEqual(2);

@@ -14,8 +14,9 @@ import {
 } from "../revision/index.ts";
 import type { Bus } from "./bus.ts";
 import { createInProcessBus } from "./in-process-bus.ts";
+import { approvalId, grant, request, revoke } from "./log-fixture.ts";
 import type { OperationalLogKeeper } from "./log-keeper.ts";
-import { type LogAction, signLogEntry } from "./log-statement.ts";
+import { signLogEntry } from "./log-statement.ts";
 import { startOperationalLog } from "./operational-log.ts";
 
 const NOW = Date.parse("2026-05-01T00:00:00Z");
@@ -58,14 +59,6 @@ async function starting({ bus, directory = "one", onChange }: Started): Promise<
   return keeper;
 }
 
-const idOf = (index: number): string => `a-${String(index).padStart(16, "0")}`;
-const request = (index: number, more: object = {}): LogAction => ({
-  ...{ type: "approval-request", id: idOf(index), version: "team/atlas-v1", application: "team/sub/assistant" },
-  ...{ jurisdictions: [], conditions: [], reason: "needed" },
-  ...more,
-});
-const grant = (index: number): LogAction => ({ type: "approval-grant", id: idOf(index), reason: "tested" });
-const revoke = (index: number): LogAction => ({ type: "approval-revoke", id: idOf(index), reason: "wrong" });
 const names = (keeper: OperationalLogKeeper): readonly string[] =>
   keeper.entries().map(({ action }) => `${action?.type} ${action?.id}`);
 
@@ -82,7 +75,7 @@ test("an approval is requested by one, granted by another, in force until it end
         type: "put",
         object: {
           ...{ apiVersion: "chancery.dev/v1", kind: "Approval" },
-          metadata: { name: idOf(1), namespace: "team" },
+          metadata: { name: approvalId(1), namespace: "team" },
           spec: {
             version: { name: "atlas-v1", namespace: "team" },
             application: { name: "assistant", namespace: "team/sub" },
@@ -142,7 +135,7 @@ test("everything is there after a restart, also without the bus, and a wiped bus
   const empty = createInProcessBus();
   const again = await starting({ bus: empty });
   await vi.waitFor(async () => expect(await empty.log.after(0)).toHaveLength(2), DEADLINE);
-  expect(names(again)).toEqual([`approval-request ${idOf(1)}`, `approval-grant ${idOf(1)}`]);
+  expect(names(again)).toEqual([`approval-request ${approvalId(1)}`, `approval-grant ${approvalId(1)}`]);
   expect(again.entries().map(({ bytes }) => Buffer.from(bytes))).toEqual(
     (await empty.log.after(0)).map(({ entry }) => Buffer.from(entry)),
   );
@@ -161,13 +154,13 @@ test("what was appended on two sides of a cut is all there, in one order", async
   await third.append(request(2), "ann");
   await third.append(grant(1), "carol");
   const healed = await starting({ bus: hub });
-  await vi.waitFor(() => expect(third.approvals.get(idOf(1))?.revoked).toMatchObject({ by: "ann" }), DEADLINE);
+  await vi.waitFor(() => expect(third.approvals.get(approvalId(1))?.revoked).toMatchObject({ by: "ann" }), DEADLINE);
   await vi.waitFor(() => expect(names(healed)).toEqual(names(third)), DEADLINE);
   expect(names(third)).toEqual([
-    `approval-request ${idOf(1)}`,
-    `approval-request ${idOf(2)}`,
-    `approval-grant ${idOf(1)}`,
-    `approval-revoke ${idOf(1)}`,
+    `approval-request ${approvalId(1)}`,
+    `approval-request ${approvalId(2)}`,
+    `approval-grant ${approvalId(1)}`,
+    `approval-revoke ${approvalId(1)}`,
   ]);
   expect(third.replay()).toEqual([]);
   await vi.waitFor(
@@ -262,7 +255,7 @@ test("a grant that was revoked does not come back, however often its signed entr
   const fresh = await starting({ bus, directory: "fresh" });
   for (const each of [keeper, fresh]) {
     expect(each.replay()).toEqual([]);
-    expect(each.approvals.get(idOf(1))).toMatchObject({ revoked: { by: "ann" } });
+    expect(each.approvals.get(approvalId(1))).toMatchObject({ revoked: { by: "ann" } });
     await expect(each.append(grant(1), "bob")).rejects.toMatchObject({ code: "conflict" });
     await expect(each.append(request(1), "ann")).rejects.toMatchObject({ code: "conflict" });
   }
